@@ -1,0 +1,45 @@
+# `make run` and `make test` set everything up on a fresh machine with Python 3.11+.
+.DEFAULT_GOAL := help
+PYTHON ?= $(firstword $(foreach p,python3.13 python3.12 python3.11 python3,$(shell \
+	command -v $(p) >/dev/null 2>&1 && $(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	2>/dev/null && echo $(p))))
+BIN := .venv/bin
+STAMP := .venv/.set-up
+
+.PHONY: help setup run test check bench lock diagrams clean
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /	/' | expand -t 12
+
+setup: $(STAMP) ## set everything up in .venv
+
+$(STAMP): requirements/dev.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed and was not found" >&2; exit 1; }
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+run: $(STAMP) ## the demo: broker, Items service and takedown in one go
+	@$(BIN)/takedown demo
+
+test: $(STAMP) ## the whole test suite
+	$(BIN)/python -m pytest
+
+check: $(STAMP) ## lint, format, types, import layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(STAMP) ## the service against the minimal bridge, in one run
+	$(BIN)/python -m bench
+
+diagrams: $(STAMP) ## draw every state machine into docs/
+	$(BIN)/python tools/draw_machines.py
+
+lock: $(STAMP) ## pin the requirements by hash again
+	$(BIN)/python tools/lock.py
+
+clean: ## remove what setup and the tests made
+	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Actors on the event loop, the state machine kit, and the ItemCensor."""

@@ -1,0 +1,138 @@
+"""The answer to an `ask`: a pykka future that can be awaited on the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import sys
+import threading
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pykka
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from pykka._types import OptExcInfo
+
+T = TypeVar("T")
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+class LoopFuture(pykka.Future[T]):
+    """A `pykka.Future` that belongs to an event loop.
+
+    On the loop's own thread `await` it: `get()` would stop the loop that is to fulfil it, so it
+    raises unless the answer is there. In other threads `get()` waits, as pykka's futures do.
+
+    Args:
+        loop: the loop that fulfils it; by default the one that runs in this thread. A future
+            without a loop can only be derived from another (pykka's `map()` and the like).
+        timeout: seconds after which it fails with `pykka.Timeout`; None means never.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop | None = None, *, timeout: float | None = None
+    ) -> None:
+        super().__init__()
+        self._bound_to = loop if loop is not None else _running_loop()
+        if self._bound_to is not None:
+            self._future: asyncio.Future[Any] = self._bound_to.create_future()
+        self._timed_out = False
+        self._timer: asyncio.TimerHandle | None = None
+        if timeout is not None:
+            self._on_loop(self._arm, timeout)
+
+    @property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        if self._bound_to is None:
+            raise RuntimeError("This future belongs to no event loop")
+        return self._bound_to
+
+    def _on_loop(self, callback: Any, *args: Any) -> None:
+        if _running_loop() is self._loop:
+            callback(*args)
+        else:
+            self._loop.call_soon_threadsafe(callback, *args)
+
+    def _arm(self, timeout: float) -> None:
+        if not self._future.done():
+            self._timer = self._loop.call_later(timeout, self._time_out, timeout)
+
+    def _time_out(self, timeout: float) -> None:
+        if not self._future.done():
+            self._timed_out = True
+            self._resolve(None, pykka.Timeout(f"{timeout} seconds"))
+
+    def _resolve(self, value: Any, error: BaseException | None) -> None:
+        if self._future.cancelled() or (self._future.done() and self._timed_out):
+            return  # whoever asked has stopped waiting, which is theirs to decide
+        if error is None:
+            self._future.set_result(value)
+        else:
+            self._future.set_exception(error)
+            # Nobody may be waiting any more; the actor's own failure was logged where it was.
+            self._future.exception()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def done(self) -> bool:
+        """Whether there is an answer, an error or a timeout."""
+        return self._future.done()
+
+    def set(self, value: T | None = None) -> None:
+        """Answer with `value`.
+
+        Raises:
+            asyncio.InvalidStateError: on the loop's thread, if it was answered before. An
+                answer after the timeout is dropped: nobody waits for it any more.
+        """
+        self._on_loop(self._resolve, value, None)
+
+    def set_exception(self, exc_info: OptExcInfo | None = None) -> None:
+        """Answer with an error; by default the one that is being handled."""
+        error = (exc_info or sys.exc_info())[1]
+        if error is None:
+            error = RuntimeError("set_exception() without an exception")
+        self._on_loop(self._resolve, None, error)
+
+    def get(self, *, timeout: float | None = None) -> T:
+        """Wait for the answer in a thread that is not the loop's own.
+
+        Raises:
+            pykka.Timeout: there was none within `timeout` seconds.
+            RuntimeError: on the loop's own thread, before there is one.
+        """
+        try:
+            return super().get(timeout=timeout)  # the hook of a derived future, if it is one
+        except NotImplementedError:
+            pass
+        if self._future.done():
+            result: T = self._future.result()
+            return result
+        if _running_loop() is not None:
+            raise RuntimeError("get() would block the event loop: await the future instead")
+        answered = threading.Event()
+        self._loop.call_soon_threadsafe(
+            self._future.add_done_callback, lambda _future: answered.set()
+        )
+        if not answered.wait(timeout):
+            raise pykka.Timeout(f"{timeout} seconds")
+        result = self._future.result()
+        return result
+
+    def __await__(self) -> Generator[Any, None, T]:
+        if self._get_hook is None:
+            return self._future.__await__()
+        # Made by map(), filter(), join() or reduce(): those call get(), which blocks.
+        get = functools.partial(pykka.Future.get, self, timeout=None)
+        return self._loop.run_in_executor(None, get).__await__()
+
+    __iter__ = __await__

@@ -1,0 +1,175 @@
+"""An actor that runs a state machine.
+
+The machine decides, the actor does: it hands each event to the pure transition function, takes
+on the new state, and carries out the effects in their order. Events that arise while it does so
+(`raise_event`) queue, and are handled before the next message.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+from msgspec import Struct
+
+from actors.feed import Transition, TransitionFeed
+from actors.fsm import BadStep, CancelTimer, Effect, Machine, StartTimer, StateTimeout
+from actors.runtime import LoopActor, Supervisor
+from actors.timers import NamedTimers, TimerFired
+
+if TYPE_CHECKING:
+    from enum import Enum
+    from types import TracebackType
+
+D = TypeVar("D")
+
+STATE_TIMER = "(state)"
+
+
+class LogEntry(Struct, frozen=True):
+    """One of the last transitions of an actor: when (the loop's time), on what, whither."""
+
+    at: float
+    event: str
+    source: str
+    target: str
+
+
+class MachineActor(LoopActor, Generic[D]):
+    """Runs `machine`; subclasses carry out its effects in `perform`.
+
+    Args:
+        feed: hears of every transition.
+        supervisor: as for `LoopActor`.
+    """
+
+    machine: ClassVar[Machine[Any, Any]]
+    log_size: ClassVar[int] = 8
+
+    def __init__(self, *, feed: TransitionFeed, supervisor: Supervisor | None = None) -> None:
+        super().__init__(supervisor=supervisor)
+        self._feed = feed
+        self.timers = NamedTimers(self.loop, self._actor_ref.try_tell)
+        self.log: deque[LogEntry] = deque(maxlen=self.log_size)
+        self._queued: deque[Any] = deque()
+        self._in_transition = False
+        self._set_initial()
+
+    def _set_initial(self) -> None:
+        self.state: Enum = self.machine.initial.state
+        self.data: D = self.machine.initial.data
+
+    @property
+    def machine_name(self) -> str:
+        """The machine's name."""
+        return self.machine.name
+
+    # ------------------------------------------------------------------------- life
+
+    def on_start(self) -> None:
+        """Join the feed and carry out the initial effects."""
+        self._feed.join(self)
+        self._start_state_timer()
+        self._perform_all(self.machine.initial.effects)
+
+    def on_stop(self) -> None:
+        """Put the world in order and leave the feed."""
+        self._terminate()
+        self._feed.leave(self)
+
+    def on_failure(
+        self,
+        exception_type: type[BaseException] | None,  # noqa: ARG002 - pykka's signature
+        exception_value: BaseException | None,  # noqa: ARG002 - pykka's signature
+        traceback: TracebackType | None,  # noqa: ARG002 - pykka's signature
+    ) -> None:
+        """Put the world in order and leave the feed."""
+        self._terminate()
+        self._feed.leave(self)
+
+    def on_restart(self, error: BaseException) -> None:  # noqa: ARG002 - logged by the runtime
+        """Put the world in order and begin anew, in the initial state."""
+        self._terminate()
+        self._set_initial()
+        self._feed.leave(self)
+        self.on_start()
+
+    def _terminate(self) -> None:
+        self.timers.cancel_all()
+        self._queued.clear()
+        self._in_transition = False
+        if self.machine.on_termination is not None:
+            for effect in self.machine.on_termination(self.state, self.data):
+                self._perform(effect)
+
+    # ----------------------------------------------------------------------- events
+
+    def on_receive(self, message: Any) -> None:
+        """Handle an event, or a timer that is still wanted."""
+        if type(message) is TimerFired:
+            message = self.timers.accept(message)
+            if message is None:
+                return
+        self.raise_event(message)
+
+    def raise_event(self, event: Any) -> None:
+        """Handle an event now or, within a transition, right after it."""
+        self._queued.append(event)
+        if self._in_transition:
+            return
+        self._in_transition = True
+        try:
+            while self._queued:
+                self._transition(self._queued.popleft())
+        finally:
+            self._in_transition = False
+
+    def _transition(self, event: Any) -> None:
+        source, before = self.state, self.data
+        step = self.machine.transition(source, before, event)
+        self.state, self.data = step.state, step.data
+        now = self.loop.time()
+        if step.state is not source:
+            self._start_state_timer()
+        self.log.append(LogEntry(now, type(event).__name__, source.name, step.state.name))
+        if self._feed.observed:
+            self._feed.publish(
+                Transition(
+                    self.actor_urn,
+                    self.machine.name,
+                    source,
+                    event,
+                    step.state,
+                    before,
+                    step.data,
+                    now,
+                )
+            )
+        self._perform_all(step.effects)
+        if self.state in self.machine.final:
+            self.stop()
+
+    def _start_state_timer(self) -> None:
+        seconds = self.machine.timeouts.get(self.state)
+        if seconds is None:
+            self.timers.cancel(STATE_TIMER)
+        else:
+            self.timers.start(STATE_TIMER, self.loop.time() + seconds, StateTimeout())
+
+    # ---------------------------------------------------------------------- effects
+
+    def _perform_all(self, effects: tuple[Effect, ...]) -> None:
+        for effect in effects:
+            self._perform(effect)
+
+    def _perform(self, effect: Effect) -> None:
+        if type(effect) is StartTimer:
+            self.timers.start(effect.name, effect.at, effect.event)
+        elif type(effect) is CancelTimer:
+            self.timers.cancel(effect.name)
+        else:
+            self.perform(effect)
+
+    def perform(self, effect: Effect) -> None:
+        """Carry out one effect other than the timers', which are done here."""
+        raise BadStep(f"{type(self).__name__} cannot carry out {effect!r}")

@@ -1,0 +1,415 @@
+"""Actors that the event loop drives: pykka's actors without their threads.
+
+Theory of operation
+-------------------
+A mailbox is a deque. Putting the first message into an empty mailbox schedules one `_drain` on
+the loop; a drain handles at most `throughput` messages and, if more are waiting, schedules
+itself again behind everything else that is ready, so that no actor starves the others.
+
+An actor belongs to the loop that ran when it was started, and all its code runs there. `tell`
+works from any thread; `ask` gives a future that is awaited on the loop or read with `get()`
+elsewhere, and that always has a timeout.
+
+The error policy (there is one, whether the message came by tell or by ask)
+---------------------------------------------------------------------------
+- Whatever escapes from a handler **fails the actor**: its state can no longer be trusted. The
+  asker, if there is one, gets the exception. (Stock pykka lets the actor live after an ask.)
+- A supervised actor that failed is **restarted in place** (same ref, same mailbox, fresh state)
+  while its supervisor's budget lasts, else it is stopped. One without supervisor is stopped.
+- `CancelledError` is a failure like any other, of this actor alone. (Stock pykka stops every
+  actor of the process.)
+- `SystemExit` and `KeyboardInterrupt` stop the actor and go on to the loop: they are meant for
+  the program, not for the actor.
+- Proxies are asks: a method that raises fails the actor too.
+
+What pykka promises about `on_start`, `on_stop` and `on_failure` holds: `on_failure` instead of
+`on_stop` when the actor dies of an exception; an exception in `on_start` or in `on_stop` is
+logged and stops the actor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+
+import pykka
+from pykka import ActorDeadError, ActorRef, ActorRegistry
+from pykka._envelope import Envelope
+from pykka.messages import _ActorStop
+
+from actors.dead_letters import DEAD_LETTERS
+from actors.future import LoopFuture
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+logger = logging.getLogger("takedown.actors")
+
+DEFAULT_ASK_TIMEOUT = 5.0
+"""Seconds an `ask` waits when its caller does not say how long."""
+
+A = TypeVar("A", bound="LoopActor")
+
+
+class Supervisor(Protocol):
+    """Decides what becomes of an actor that failed. Called on the loop, must not raise."""
+
+    def may_restart(self, urn: str) -> bool:
+        """Whether the actor is restarted in place (True) or stopped (False)."""
+
+    def child_failed(self, ref: LoopActorRef[Any], error: BaseException, *, alive: bool) -> None:
+        """Hear of the failure, after the actor was restarted (`alive`) or stopped."""
+
+
+@dataclass(frozen=True, slots=True)
+class ActorStatistics:
+    """What one actor has done so far.
+
+    Attributes:
+        urn: the actor's name, unique in the process.
+        kind: its class.
+        alive: False once it has stopped.
+        mailbox_depth: messages that wait to be handled.
+        handled: messages handled, failed ones included.
+        restarts: how often it was restarted after a failure.
+    """
+
+    urn: str
+    kind: str
+    alive: bool
+    mailbox_depth: int
+    handled: int
+    restarts: int
+
+
+class Mailbox:
+    """An actor's inbox, drained by the loop. `put` may be called from any thread."""
+
+    __slots__ = ("_envelopes", "_loop", "_receive", "_scheduled", "_thread")
+
+    def __init__(self) -> None:
+        self._envelopes: deque[Envelope[Any]] = deque()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._receive: Callable[[], None] | None = None
+        self._scheduled = False
+        self._thread = 0
+
+    def attach(self, loop: asyncio.AbstractEventLoop, receive: Callable[[], None]) -> None:
+        """Have `receive` called on `loop` whenever there is something to handle."""
+        self._loop = loop
+        self._receive = receive
+        self._thread = threading.get_ident()
+        self._schedule()  # on_start has to run, and messages may be waiting already
+
+    def put(self, envelope: Envelope[Any], /) -> None:
+        """Add a message at the end."""
+        self._envelopes.append(envelope)
+        if self._loop is None or self._scheduled:
+            return
+        if threading.get_ident() == self._thread:
+            self._schedule()
+        else:
+            self._loop.call_soon_threadsafe(self._schedule)
+
+    def get(self) -> Envelope[Any]:
+        """Take the first message; IndexError if there is none."""
+        return self._envelopes.popleft()
+
+    def empty(self) -> bool:
+        """Whether no message waits."""
+        return not self._envelopes
+
+    def __len__(self) -> int:
+        return len(self._envelopes)
+
+    def _schedule(self) -> None:
+        if not self._scheduled and self._receive is not None and self._loop is not None:
+            self._scheduled = True
+            self._loop.call_soon(self._run)
+
+    def _run(self) -> None:
+        # Cleared first: a put from another thread that comes after the drain looked for the
+        # last time then schedules a run of its own, and at worst one run finds nothing.
+        self._scheduled = False
+        if self._receive is not None:
+            self._receive()
+            if self._envelopes:
+                self._schedule()
+
+
+class LoopActorRef(ActorRef[A]):
+    """A reference to an actor on the loop; safe to share between threads."""
+
+    actor_inbox: Mailbox
+
+    def __init__(self, actor: A) -> None:
+        super().__init__(actor)
+        self._loop = actor.loop
+
+    def tell(self, message: Any) -> None:
+        """Send a message and do not wait.
+
+        Raises:
+            ActorDeadError: the actor is dead; the message is a dead letter.
+        """
+        if not self.try_tell(message):
+            raise ActorDeadError(f"{self} not found")
+
+    def try_tell(self, message: Any) -> bool:
+        """Send a message and do not wait; False if the actor is dead (a dead letter then)."""
+        if self.actor_stopped.is_set():
+            DEAD_LETTERS.add(message, str(self))
+            return False
+        self.actor_inbox.put(Envelope(message))
+        return True
+
+    def ask(  # type: ignore[override]  # pykka's overloads turn on `block`, ours on the thread
+        self,
+        message: Any,
+        *,
+        block: bool | None = None,
+        timeout: float | None = DEFAULT_ASK_TIMEOUT,
+    ) -> Any:
+        """Send a message and get the answer.
+
+        Args:
+            message: what to send.
+            block: True waits for the answer and returns it; False returns a `LoopFuture`. By
+                default it is False on the loop's own thread and True in others.
+            timeout: seconds until the future fails with `pykka.Timeout`. None means the
+                default: an ask without end does not exist here.
+
+        Returns:
+            the answer, or the future that will hold it.
+
+        Raises:
+            RuntimeError: `block=True` on the loop's own thread, which could never end.
+            pykka.Timeout: blocking, and the time ran out.
+            ActorDeadError: blocking, and the actor was dead or died before it handled this.
+        """
+        limit = DEFAULT_ASK_TIMEOUT if timeout is None else timeout
+        on_loop = threading.get_ident() == self.actor_inbox._thread  # noqa: SLF001 - same module
+        if block and on_loop:
+            raise RuntimeError("ask(block=True) would block the event loop: await the future")
+        future: LoopFuture[Any] = LoopFuture(self._loop, timeout=limit)
+        if self.actor_stopped.is_set():
+            DEAD_LETTERS.add(message, str(self))
+            error = ActorDeadError(f"{self} not found")
+            future.set_exception((ActorDeadError, error, None))
+        else:
+            self.actor_inbox.put(Envelope(message, reply_to=future))
+        if block is None:
+            block = not on_loop
+        return future.get() if block else future
+
+    def stop(  # type: ignore[override]  # as for ask
+        self, *, block: bool | None = None, timeout: float | None = DEFAULT_ASK_TIMEOUT
+    ) -> Any:
+        """Ask the actor to stop once it has handled what is in its mailbox.
+
+        Returns:
+            True if it stopped or was stopping, False if it was dead already; as a value or as a
+            future, as for `ask`.
+        """
+        future: LoopFuture[Any] = self.ask(_ActorStop(), block=False, timeout=timeout)
+        on_loop = threading.get_ident() == self.actor_inbox._thread  # noqa: SLF001 - same module
+        if block or (block is None and not on_loop):
+            try:
+                future.get()
+            except ActorDeadError:
+                return False
+            return True
+        return asyncio.ensure_future(_stopped(future), loop=self._loop)
+
+    def statistics(self) -> ActorStatistics:
+        """What the actor has done so far; also of a dead one."""
+        actor = self._actor_weakref()
+        return ActorStatistics(
+            urn=self.actor_urn,
+            kind=self.actor_class.__name__,
+            alive=self.is_alive(),
+            mailbox_depth=len(self.actor_inbox),
+            handled=actor.handled if actor is not None else 0,
+            restarts=actor.restarts if actor is not None else 0,
+        )
+
+
+async def _stopped(future: LoopFuture[Any]) -> bool:
+    try:
+        await future
+    except ActorDeadError:
+        return False
+    return True
+
+
+class LoopActor(pykka.Actor):
+    """A pykka actor that runs on the event loop it was started on.
+
+    Start it with `start()` from code that runs on the loop. Override `on_receive`, and where
+    needed `on_start`, `on_stop`, `on_failure` and `on_restart`. Handlers must not block.
+
+    Args:
+        supervisor: decides about restarts and hears of failures; without one, a failed actor
+            is stopped.
+    """
+
+    throughput: ClassVar[int] = 64
+    """How many messages one turn of the loop may handle for this actor."""
+
+    _actor_ref: LoopActorRef[Any]
+    actor_inbox: Mailbox
+
+    def __init__(self, *, supervisor: Supervisor | None = None) -> None:
+        try:
+            self.loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise RuntimeError(
+                f"{type(self).__name__} must be started on a running event loop"
+            ) from None
+        super().__init__()
+        self._actor_ref = LoopActorRef(self)
+        self._supervisor = supervisor
+        self._envelope: Envelope[Any] | None = None
+        self._started = False
+        self.handled = 0
+        self.restarts = 0
+
+    # ------------------------------------------------------------------ pykka's seam
+
+    @staticmethod
+    def _create_actor_inbox() -> Mailbox:
+        return Mailbox()
+
+    @staticmethod
+    def _create_future() -> LoopFuture[Any]:
+        return LoopFuture()
+
+    def _start_actor_loop(self) -> None:
+        self.actor_inbox.attach(self.loop, self._drain)
+
+    # --------------------------------------------------------------------- to override
+
+    def on_restart(self, error: BaseException) -> None:
+        """Bring the state back to that of a new actor; runs instead of `on_failure`.
+
+        What it raises stops the actor after all. The default refuses: an actor whose author did
+        not say how it starts anew is not restarted.
+        """
+        raise error
+
+    # ---------------------------------------------------------------- within a handler
+
+    def defer_reply(self) -> LoopFuture[Any]:
+        """Take over the duty to answer the current message's asker, now or later.
+
+        Raises:
+            RuntimeError: the current message came by tell, or was deferred before.
+        """
+        if self._envelope is None or self._envelope.reply_to is None:
+            raise RuntimeError("There is nobody to answer")
+        reply_to: LoopFuture[Any] = self._envelope.reply_to  # type: ignore[assignment]
+        self._envelope.reply_to = None
+        return reply_to
+
+    # -------------------------------------------------------------------------- driving
+
+    def _drain(self) -> None:
+        if not self._started:
+            self._started = True
+            try:
+                self.on_start()
+            except BaseException as error:  # noqa: BLE001 - the policy above decides
+                self._die(error, tell_hook=False)
+                self._reraise_if_meant_for_the_program(error)
+        inbox = self.actor_inbox
+        try:
+            for _ in range(self.throughput):
+                if self.actor_stopped.is_set() or inbox.empty():
+                    break
+                self._handle(inbox.get())
+        finally:
+            if self.actor_stopped.is_set():
+                self._bury()
+
+    def _handle(self, envelope: Envelope[Any]) -> None:
+        self._envelope = envelope
+        self.handled += 1
+        try:
+            response = self._handle_receive(envelope.message)
+            if envelope.reply_to is not None:
+                envelope.reply_to.set(response)
+        except BaseException as error:  # noqa: BLE001 - the policy above decides
+            if envelope.reply_to is not None:
+                answer = self._for_the_asker(error)
+                envelope.reply_to.set_exception((type(answer), answer, answer.__traceback__))
+            self._fail(error, envelope.message)
+            self._reraise_if_meant_for_the_program(error)
+        finally:
+            self._envelope = None
+
+    def _for_the_asker(self, error: BaseException) -> BaseException:
+        if isinstance(error, Exception) and not isinstance(error, StopIteration):
+            return error
+        # A CancelledError would cancel the asker and a SystemExit end it: both are about us.
+        answer = ActorDeadError(f"{self} failed with {error!r}")
+        answer.__cause__ = error
+        return answer
+
+    @staticmethod
+    def _reraise_if_meant_for_the_program(error: BaseException) -> None:
+        if isinstance(error, SystemExit | KeyboardInterrupt):
+            raise error
+
+    def _fail(self, error: BaseException, message: Any) -> None:
+        fatal = isinstance(error, SystemExit | KeyboardInterrupt)
+        supervisor = self._supervisor
+        if supervisor is not None and not fatal and supervisor.may_restart(self.actor_urn):
+            logger.error(
+                "%s failed on %s and is restarted", self, type(message).__name__, exc_info=error
+            )
+            try:
+                self.on_restart(error)
+            except BaseException as second:  # noqa: BLE001 - the policy above decides
+                self._die(second, tell_hook=True)
+            else:
+                self.restarts += 1
+                supervisor.child_failed(self._actor_ref, error, alive=True)
+            return
+        self._die(error, tell_hook=True)
+
+    def _die(self, error: BaseException, *, tell_hook: bool) -> None:
+        self._handle_failure(type(error), error, error.__traceback__)
+        if tell_hook:
+            try:
+                self.on_failure(type(error), error, error.__traceback__)
+            except Exception:
+                logger.exception("on_failure of %s failed", self)
+        if self._supervisor is not None:
+            self._supervisor.child_failed(self._actor_ref, error, alive=False)
+
+    def _bury(self) -> None:
+        """Answer or record what is in the mailbox of an actor that has stopped.
+
+        It stays attached: a message that another thread sent while the actor was dying comes by
+        here a little later.
+        """
+        inbox = self.actor_inbox
+        while not inbox.empty():
+            envelope = inbox.get()
+            if isinstance(envelope.message, _ActorStop):
+                if envelope.reply_to is not None:
+                    envelope.reply_to.set(None)
+                continue
+            DEAD_LETTERS.add(envelope.message, str(self))
+            if envelope.reply_to is not None:
+                error = ActorDeadError(f"{self} stopped before handling the message")
+                envelope.reply_to.set_exception((ActorDeadError, error, None))
+
+
+def count_alive() -> int:
+    """How many actors of this runtime are alive in the process."""
+    return len(ActorRegistry.get_by_class(LoopActor))

@@ -1,0 +1,77 @@
+"""Named timers that cannot arrive late.
+
+Each start of a timer gets a new generation. What the loop delivers goes through the actor's
+mailbox like any message, and on arrival it counts only if its generation is still the current
+one: a timer that was cancelled or replaced never reaches the actor, nor its next request.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+
+class TimerFired(Struct, frozen=True):
+    """To the owner of the timer, through its mailbox."""
+
+    name: str
+    generation: int
+
+
+class NamedTimers:
+    """The timers of one actor.
+
+    Args:
+        loop: whose clock counts.
+        deliver: puts a `TimerFired` into the owner's mailbox.
+    """
+
+    __slots__ = ("_active", "_deliver", "_generation", "_loop")
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, deliver: Callable[[TimerFired], object]
+    ) -> None:
+        self._loop = loop
+        self._deliver = deliver
+        self._generation = 0
+        self._active: dict[str, tuple[int, Any, asyncio.TimerHandle]] = {}
+
+    def __len__(self) -> int:
+        return len(self._active)
+
+    def remaining(self) -> dict[str, float]:
+        """Seconds until each active timer fires."""
+        now = self._loop.time()
+        return {name: handle.when() - now for name, (_, _, handle) in self._active.items()}
+
+    def start(self, name: str, at: float, event: object) -> None:
+        """Start a timer that fires at `at` (the loop's time) with `event`; replaces its like."""
+        self.cancel(name)
+        self._generation += 1
+        fired = TimerFired(name, self._generation)
+        handle = self._loop.call_at(at, self._deliver, fired)
+        self._active[name] = (self._generation, event, handle)
+
+    def cancel(self, name: str) -> None:
+        """Cancel the timer of this name, if there is one."""
+        timer = self._active.pop(name, None)
+        if timer is not None:
+            timer[2].cancel()
+
+    def cancel_all(self) -> None:
+        """Cancel every timer."""
+        for name in tuple(self._active):
+            self.cancel(name)
+
+    def accept(self, fired: TimerFired) -> Any | None:
+        """The event of a timer that has arrived, or None if it was cancelled or replaced."""
+        timer = self._active.get(fired.name)
+        if timer is None or timer[0] != fired.generation:
+            return None
+        del self._active[fired.name]
+        return timer[1]

@@ -1,0 +1,1 @@
+"""The internal event bus, and Kafka in and out."""

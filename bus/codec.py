@@ -1,0 +1,151 @@
+"""Records of the three topics, from bytes to frozen messages and back.
+
+JSON in UTF-8. Unknown fields are ignored. What does not fit the contract (no JSON, a missing
+field, a wrong type, an item id that is no UUID, a time without its zone) raises
+`UnreadableRecord` with the reason; nothing else is ever raised for a record's content.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+from msgspec.structs import replace
+
+from errors import UnreadableRecord
+from messages import ItemDeleted, ItemId, ItemPublished, ItemReported
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from messages import Container, Takedown, TakedownId
+
+__all__ = [
+    "decode_item_deleted",
+    "decode_item_published",
+    "decode_item_reported",
+    "encode",
+    "headers_of_request",
+    "item_id_from_key",
+    "item_key",
+    "parse_item_id",
+    "request_for",
+]
+
+Headers = list[tuple[str, bytes]]
+
+# Not `uuid.UUID`: that accepts braces, missing hyphens and a "urn:uuid:" in front, too.
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_LONGEST_EXCERPT = 80
+
+_CONTENT_TYPE = b"application/json"
+
+_published = msgspec.json.Decoder(ItemPublished)
+_reported = msgspec.json.Decoder(ItemReported)
+_deleted = msgspec.json.Decoder(ItemDeleted)
+_encoder = msgspec.json.Encoder()
+
+M = TypeVar("M", ItemPublished, ItemReported, ItemDeleted)
+
+
+def parse_item_id(text: str) -> ItemId | None:
+    """`text` as an item id in canonical form, or None if it is not a UUID's usual text."""
+    if _UUID.fullmatch(text) is None:
+        return None
+    return ItemId(text.lower())
+
+
+def item_key(item_id: ItemId) -> bytes:
+    """The key of every record about an item."""
+    return item_id.encode()
+
+
+def item_id_from_key(key: bytes | None) -> ItemId:
+    """The item that a record without a value is about; nothing else is read from a key.
+
+    Raises:
+        UnreadableRecord: the key is not the text of a UUID.
+    """
+    item_id = None
+    if key is not None:
+        item_id = parse_item_id(key.decode("utf-8", "replace"))
+    if item_id is None:
+        raise UnreadableRecord("a null value under a key that is not an itemId")
+    return item_id
+
+
+def encode(message: ItemPublished | ItemReported | ItemDeleted) -> bytes:
+    """A message as the value of a record."""
+    return _encoder.encode(message)
+
+
+def request_for(takedown: Takedown, container: Container, now: datetime) -> ItemReported:
+    """The request to delete a takedown's item from one container, reported at `now` (UTC)."""
+    return ItemReported(
+        takedown_id=takedown.takedown_id,
+        item_id=takedown.item_id,
+        container_id=container.container_id,
+        container_type=container.container_type,
+        reported_at=now,
+        deadline=takedown.deadline_utc,
+    )
+
+
+def headers_of_request(takedown_id: TakedownId, traceparent: str) -> Headers:
+    """The headers of a record of `item_reported`."""
+    return [
+        ("takedown-id", takedown_id.encode()),
+        ("traceparent", traceparent.encode()),
+        ("content-type", _CONTENT_TYPE),
+    ]
+
+
+def decode_item_published(value: bytes) -> ItemPublished:
+    """A record of `item_published` that has a value; without one, see `item_id_from_key`."""
+    message = _decode(_published.decode, value)
+    return replace(
+        message, item_id=_canonical(message.item_id), published_at=_utc(message.published_at)
+    )
+
+
+def decode_item_reported(value: bytes | None) -> ItemReported:
+    """A record of `item_reported`."""
+    message = _decode(_reported.decode, value)
+    return replace(
+        message,
+        item_id=_canonical(message.item_id),
+        reported_at=_utc(message.reported_at),
+        deadline=_utc(message.deadline),
+    )
+
+
+def decode_item_deleted(value: bytes | None) -> ItemDeleted:
+    """A record of `item_deleted`."""
+    message = _decode(_deleted.decode, value)
+    item_id = _canonical(message.item_id)
+    deleted_at = _utc(message.deleted_at)
+    if item_id == message.item_id and deleted_at is message.deleted_at:
+        return message  # as nearly always; this is the one decoder that is called all the time
+    return replace(message, item_id=item_id, deleted_at=deleted_at)
+
+
+def _decode(decode: Callable[[bytes], M], value: bytes | None) -> M:
+    if value is None:
+        raise UnreadableRecord("the value is null")
+    try:
+        return decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UnreadableRecord(str(error) or type(error).__name__) from None
+
+
+def _canonical(text: str) -> ItemId:
+    item_id = parse_item_id(text)
+    if item_id is None:
+        raise UnreadableRecord(f"itemId is not a UUID: {text[:_LONGEST_EXCERPT]!r}")
+    return item_id
+
+
+def _utc(time: datetime) -> datetime:
+    return time if time.tzinfo is UTC else time.astimezone(UTC)

@@ -1,0 +1,36 @@
+"""How Kafka is reached: one place for what every client of it needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """Where Kafka is, and how long its clients wait for it.
+
+    Attributes:
+        bootstrap_servers: comma-separated `host:port` list.
+        client_id: what the broker's logs call us.
+        request_timeout: seconds until a request to a broker is given up.
+        fetch_max_wait: seconds a broker may hold a fetch back while there is nothing new.
+            Apache Kafka answers at once when something comes; the embedded broker does not,
+            and needs a short time here.
+        metadata_max_age: seconds after which the list of partitions is looked up again.
+    """
+
+    bootstrap_servers: str
+    client_id: str = "takedown"
+    request_timeout: float = 10.0
+    fetch_max_wait: float = 0.5
+    metadata_max_age: float = 5.0
+
+    def client_options(self) -> dict[str, Any]:
+        """Options that every aiokafka client takes."""
+        return {
+            "bootstrap_servers": self.bootstrap_servers,
+            "client_id": self.client_id,
+            "request_timeout_ms": round(self.request_timeout * 1000),
+            "metadata_max_age_ms": round(self.metadata_max_age * 1000),
+        }

@@ -1,0 +1,91 @@
+"""Creates the topics that are missing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+
+from errors import KafkaUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from bus.connection import Connection
+
+logger = logging.getLogger("takedown.kafka")
+
+BROKER_DEFAULT = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A topic as it is created when it is missing; one that exists is never changed.
+
+    Attributes:
+        name: its name.
+        partitions: how many.
+        replication: how many copies; `BROKER_DEFAULT` leaves it to the broker.
+        config: its settings, such as `cleanup.policy`.
+    """
+
+    name: str
+    partitions: int
+    replication: int = BROKER_DEFAULT
+    config: Mapping[str, str] = field(default_factory=dict)
+
+
+async def ensure_topics(
+    connection: Connection, topics: Sequence[Topic], *, timeout: float = 10.0
+) -> tuple[str, ...]:
+    """Create those of `topics` that do not exist; returns the names of those it created.
+
+    Raises:
+        KafkaUnavailable: Kafka cannot be reached, did not answer within `timeout` seconds, or
+            does not let us.
+    """
+    try:
+        async with asyncio.timeout(timeout):
+            return await _ensure(connection, topics)
+    except TimeoutError:
+        raise KafkaUnavailable(f"no answer about topics within {timeout:g} s") from None
+    except (KafkaError, OSError) as error:
+        raise KafkaUnavailable(f"topics cannot be looked up: {error}") from error
+
+
+async def _ensure(connection: Connection, topics: Sequence[Topic]) -> tuple[str, ...]:
+    admin = AIOKafkaAdminClient(**connection.client_options())
+    try:
+        await admin.start()
+        # Listed, not asked for by name: a question about a topic creates it on some brokers.
+        existing = set(await admin.list_topics())
+        missing = [topic for topic in topics if topic.name not in existing]
+        if not missing:
+            return ()
+        response = await admin.create_topics(
+            [
+                NewTopic(
+                    topic.name,
+                    topic.partitions,
+                    topic.replication,
+                    # Without this aiokafka refuses -1, the broker's default.
+                    replica_assignments={} if topic.replication == BROKER_DEFAULT else None,
+                    topic_configs=dict(topic.config),
+                )
+                for topic in missing
+            ]
+        )
+        for name, code, *rest in response.topic_errors:
+            error = for_code(code)
+            if code and error is not TopicAlreadyExistsError:
+                reason = (rest[0] if rest else None) or error.description
+                raise KafkaUnavailable(f"topic {name} cannot be created: {reason}")
+        names = tuple(topic.name for topic in missing)
+        logger.info("Created missing topics: %s", ", ".join(names))
+        return names
+    finally:
+        await admin.close()

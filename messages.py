@@ -1,0 +1,238 @@
+"""Every command, event and reply that passes between the parts. All are frozen.
+
+Commands are imperative, events are in the past tense, replies are nouns or participles.
+Those that also travel over Kafka or HTTP are written in camelCase there; the attribute names
+here say the same thing in Python's spelling.
+
+Times: `datetime` values are aware and in UTC and are labels only. Durations and deadlines are
+floats in seconds of the event loop's clock; nothing is ever decided by the wall clock.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal, NewType, Protocol, TypeAlias
+
+from msgspec import Meta, Struct
+
+ItemId = NewType("ItemId", str)
+"""A UUID in its canonical text form: lower case, with hyphens."""
+
+ContainerId = NewType("ContainerId", str)
+"""Free text, not empty; unique within its item."""
+
+NonEmptyContainerId: TypeAlias = Annotated[ContainerId, Meta(min_length=1)]
+UtcTime: TypeAlias = Annotated[datetime, Meta(tz=True)]
+
+TakedownId = NewType("TakedownId", str)
+"""A UUID that names one request, from the caller's answer to the records in Kafka."""
+
+
+class Container(Struct, frozen=True, rename="camel"):
+    """One place in which an item is published."""
+
+    container_id: NonEmptyContainerId
+    container_type: str
+
+
+class DeletedContainer(Struct, frozen=True, rename="camel"):
+    """One place from which an item is gone, by the word of the Items service."""
+
+    container_id: NonEmptyContainerId
+    container_type: str
+    deleted_at: UtcTime
+
+
+class Takedown(Struct, frozen=True):
+    """One accepted request.
+
+    Attributes:
+        takedown_id: names this request everywhere.
+        item_id: what is to be taken down.
+        accepted_at: the loop's time when the request was accepted.
+        deadline: the loop's time at which it is answered, whatever has happened by then.
+        accepted_utc: `accepted_at` as a label for people and for other programs.
+        deadline_utc: `deadline` as a label for people and for other programs.
+        traceparent: W3C trace context, taken over from the caller or made.
+    """
+
+    takedown_id: TakedownId
+    item_id: ItemId
+    accepted_at: float
+    deadline: float
+    accepted_utc: UtcTime
+    deadline_utc: UtcTime
+    traceparent: str
+
+
+# --------------------------------------------------------------------------- over Kafka
+
+
+class ItemPublished(Struct, frozen=True, rename="camel"):
+    """The complete, current list of an item's containers (topic `item_published`)."""
+
+    item_id: ItemId
+    containers: tuple[Container, ...]
+    published_at: UtcTime
+
+
+class ItemReported(Struct, frozen=True, rename="camel"):
+    """A request to delete an item from one container (topic `item_reported`)."""
+
+    takedown_id: TakedownId
+    item_id: ItemId
+    container_id: NonEmptyContainerId
+    container_type: str
+    reported_at: UtcTime
+    deadline: UtcTime
+
+
+class ItemDeleted(Struct, frozen=True, rename="camel"):
+    """An item is gone from one container (topic `item_deleted`)."""
+
+    item_id: ItemId
+    container_id: NonEmptyContainerId
+    container_type: str
+    deleted_at: UtcTime
+
+
+# ----------------------------------------------------------------------------- commands
+
+
+class Reply(Protocol):
+    """Where the one answer to a takedown goes. A second answer is a defect and raises."""
+
+    def set(self, value: Outcome | None = None) -> None:
+        """Answer."""
+
+
+class TakeDown(Struct, frozen=True):
+    """To the coordinator: carry this takedown out and answer the asker with an `Outcome`."""
+
+    takedown: Takedown
+
+
+class Begin(Struct, frozen=True):
+    """Coordinator to an idle censor: this takedown is yours; answer it to `reply`."""
+
+    takedown: Takedown
+    reply: Reply
+
+
+class Flush(Struct, frozen=True):
+    """Coordinator to a censor that has finished: forget everything, you will be used again."""
+
+
+class Drain(Struct, frozen=True):
+    """To the coordinator: take nothing new; the answer comes when nothing is in flight."""
+
+
+# ------------------------------------------------------------------------------- events
+
+
+class ContainersFound(Struct, frozen=True):
+    """The catalogue knows the item; `containers` is empty if it is in none any more."""
+
+    takedown_id: TakedownId
+    containers: tuple[Container, ...]
+
+
+class ItemUnknown(Struct, frozen=True):
+    """The catalogue was caught up with its topic, and does not know the item."""
+
+    takedown_id: TakedownId
+
+
+class CatalogueUnavailable(Struct, frozen=True):
+    """The catalogue could not show in time that it was caught up."""
+
+    takedown_id: TakedownId
+    reason: str
+
+
+class RequestsPublished(Struct, frozen=True):
+    """Kafka has acknowledged every delete request of a takedown."""
+
+    takedown_id: TakedownId
+
+
+class PublishFailed(Struct, frozen=True):
+    """At least one delete request of a takedown was not acknowledged by Kafka.
+
+    Attributes:
+        takedown_id: whose requests they were.
+        cause: why, for people.
+        handed_over: False means that no record can have reached Kafka.
+        published: the containers whose request Kafka acknowledged.
+        unpublished: the others. Those that were handed over may be in the topic all the same.
+    """
+
+    takedown_id: TakedownId
+    cause: str
+    handed_over: bool
+    published: tuple[Container, ...]
+    unpublished: tuple[Container, ...]
+
+
+class DeadlinePassed(Struct, frozen=True):
+    """The takedown's one absolute deadline is here."""
+
+    takedown_id: TakedownId
+
+
+# ------------------------------------------------------------------------------ replies
+
+
+class Deleted(Struct, frozen=True):
+    """Every container has confirmed."""
+
+    containers: tuple[DeletedContainer, ...]
+
+
+class NotFound(Struct, frozen=True):
+    """The item is in no container, on evidence."""
+
+
+class TimedOut(Struct, frozen=True):
+    """The deadline passed; what happened to `outstanding` is unknown."""
+
+    deleted: tuple[Container, ...]
+    outstanding: tuple[Container, ...]
+
+
+class Refused(Struct, frozen=True):
+    """Kafka refused a publish; what happened to `outstanding` is unknown."""
+
+    cause: str
+    published: tuple[Container, ...]
+    unpublished: tuple[Container, ...]
+    deleted: tuple[Container, ...]
+    outstanding: tuple[Container, ...]
+
+
+UnavailableReason: TypeAlias = Literal[
+    "overloaded", "not-ready", "kafka-unreachable", "shutting-down"
+]
+
+
+class Unavailable(Struct, frozen=True):
+    """Nothing was published; the same request may succeed after `retry_after` seconds."""
+
+    reason: UnavailableReason
+    detail: str
+    retry_after: int = 1
+
+
+class Failed(Struct, frozen=True):
+    """A defect: the actor that carried the takedown failed. What was published is unknown."""
+
+
+Outcome: TypeAlias = Deleted | NotFound | TimedOut | Refused | Unavailable | Failed
+
+
+class CensorFinished(Struct, frozen=True):
+    """Censor to coordinator: the caller has its answer, I am idle again."""
+
+    censor_urn: str
+    takedown_id: TakedownId
+    outcome: Outcome
