@@ -1,0 +1,265 @@
+"""The settings: read once, checked at the start, frozen.
+
+Each is an environment variable `TAKEDOWN_...`, and a flag of the same name overrides it. What is
+unknown or invalid raises `SettingsError`, whose message is one line that names the setting.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+PREFIX = "TAKEDOWN_"
+
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
+_SERVER = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\s,:\[\]]+):(?P<port>[0-9]{1,5})")
+_PORTS = range(65536)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting.
+
+    Attributes:
+        name: as the attribute of `Settings`; the variable and the flag follow from it.
+        parse: from text to value; raises ValueError that completes "must be ...".
+        default: as text.
+        help: one line.
+    """
+
+    name: str
+    parse: Callable[[str], Any]
+    default: str
+    help: str
+
+    @property
+    def variable(self) -> str:
+        """The environment variable."""
+        return PREFIX + self.name.upper()
+
+    @property
+    def flag(self) -> str:
+        """The command line's flag."""
+        return "--" + self.name.replace("_", "-")
+
+
+def _text(text: str) -> str:
+    return text
+
+
+def _required(text: str) -> str:
+    if not text:
+        raise ValueError("not empty")
+    return text
+
+
+def _integer(low: int, high: int | None = None) -> Callable[[str], int]:
+    span = f"a whole number from {low}" + (f" to {high}" if high is not None else "")
+
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,18}", text):
+            raise ValueError(span)
+        number = int(text)
+        if number < low or (high is not None and number > high):
+            raise ValueError(span)
+        return number
+
+    return parse
+
+
+def _seconds(low: float, high: float) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if not low <= number <= high:
+            raise ValueError(f"seconds, from {low:g} to {high:g}")
+        return number
+
+    return parse
+
+
+def _choice(*choices: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise ValueError("one of " + ", ".join(choices))
+        return text
+
+    return parse
+
+
+def _flag(text: str) -> bool:
+    if text not in {"true", "false"}:
+        raise ValueError("true or false")
+    return text == "true"
+
+
+def _topic(text: str) -> str:
+    if not _TOPIC.fullmatch(text) or text in {".", ".."}:
+        raise ValueError("a topic name: up to 249 letters, digits, '.', '_' and '-'")
+    return text
+
+
+def _servers(text: str) -> str:
+    servers = [server.strip() for server in text.split(",")] if text.strip() else []
+    for server in servers:
+        match = _SERVER.fullmatch(server)
+        if match is None or int(match["port"]) not in _PORTS or int(match["port"]) == 0:
+            raise ValueError(f"a comma-separated list of host:port, which {server!r} is not")
+    return ",".join(servers)
+
+
+def _replication(text: str) -> int:
+    return -1 if text == "" else _integer(1, 32767)(text)
+
+
+_PORT = _integer(0, 65535)
+
+SETTINGS: Mapping[str, Setting] = {
+    setting.name: setting
+    for setting in (
+        Setting(
+            "kafka_bootstrap_servers",
+            _servers,
+            "",
+            "comma-separated host:port list; empty starts the embedded broker",
+        ),
+        Setting(
+            "kafka_fetch_max_wait",
+            _seconds(0.001, 30),
+            "0.5",
+            "seconds a broker may hold a fetch back; the embedded broker needs 0.01",
+        ),
+        Setting(
+            "kafka_request_timeout",
+            _seconds(0.5, 300),
+            "10",
+            "seconds until a request to a broker is given up",
+        ),
+        Setting("http_host", _required, "127.0.0.1", "address of the callers' door"),
+        Setting("http_port", _PORT, "8080", "port of the callers' door; 0 takes a free one"),
+        Setting(
+            "http_max_connections",
+            _integer(1, 1_000_000),
+            "12000",
+            "connections at the callers' door; more are closed",
+        ),
+        Setting("admin_host", _required, "127.0.0.1", "address of the operators' door"),
+        Setting("admin_port", _PORT, "8081", "port of the operators' door; 0 takes a free one"),
+        Setting(
+            "timeout",
+            _seconds(0.1, 3600),
+            "10",
+            "seconds from accepting a request to its answer, at the latest",
+        ),
+        Setting(
+            "pool_max", _integer(1, 10_000_000), "10000", "takedowns in flight; more get a 503"
+        ),
+        Setting("topic_item_reported", _topic, "item_reported", "topic of the delete requests"),
+        Setting("topic_item_deleted", _topic, "item_deleted", "topic of the deletions"),
+        Setting("topic_item_published", _topic, "item_published", "topic of the items' lists"),
+        Setting("topic_partitions", _integer(1, 100_000), "6", "of a topic that must be created"),
+        Setting(
+            "topic_replication",
+            _replication,
+            "",
+            "of a topic that must be created; empty leaves it to the broker",
+        ),
+        Setting(
+            "log_format",
+            _choice("auto", "console", "json"),
+            "auto",
+            "console, json, or auto: console on a terminal, else json",
+        ),
+        Setting(
+            "log_level", _choice("debug", "info", "warning", "error"), "info", "least log level"
+        ),
+        Setting("broker_port", _PORT, "9092", "port of `takedown broker`; 0 takes a free one"),
+        Setting("items_http_host", _required, "127.0.0.1", "address of the Items service"),
+        Setting("items_http_port", _PORT, "8082", "port of the Items service; 0: a free one"),
+        Setting("items_database", _required, ":memory:", "file of the Items service's database"),
+        Setting("items_sample", _flag, "false", "start the Items service with sample items"),
+        Setting(
+            "items_faults", _text, "", "faults of the Items service, such as latency=0.2,drop=0.1"
+        ),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Every setting's value; see `SETTINGS` for what each means and how it is checked."""
+
+    kafka_bootstrap_servers: str
+    kafka_fetch_max_wait: float
+    kafka_request_timeout: float
+    http_host: str
+    http_port: int
+    http_max_connections: int
+    admin_host: str
+    admin_port: int
+    timeout: float
+    pool_max: int
+    topic_item_reported: str
+    topic_item_deleted: str
+    topic_item_published: str
+    topic_partitions: int
+    topic_replication: int
+    log_format: str
+    log_level: str
+    broker_port: int
+    items_http_host: str
+    items_http_port: int
+    items_database: str
+    items_sample: bool
+    items_faults: str
+
+    def __post_init__(self) -> None:
+        """Check what concerns more than one setting."""
+        topics = (self.topic_item_reported, self.topic_item_deleted, self.topic_item_published)
+        if len(set(topics)) != len(topics):
+            raise SettingsError(
+                "TAKEDOWN_TOPIC_ITEM_REPORTED, ..._DELETED and ..._PUBLISHED must be three "
+                f"different topics, not {', '.join(topics)}"
+            )
+        doors = [(self.http_host, self.http_port), (self.admin_host, self.admin_port)]
+        if doors[0] == doors[1] and self.http_port != 0:
+            raise SettingsError(
+                f"TAKEDOWN_ADMIN_PORT must differ from TAKEDOWN_HTTP_PORT, {self.http_port}"
+            )
+
+
+def load(environment: Mapping[str, str], flags: Mapping[str, str | None]) -> Settings:
+    """The settings from the environment, overridden by flags (by setting name; None: not given).
+
+    Raises:
+        SettingsError: a variable of ours that is unknown, or a value that is invalid.
+    """
+    known = {setting.variable for setting in SETTINGS.values()}
+    for variable in sorted(environment):
+        if variable.startswith(PREFIX) and variable not in known:
+            close = get_close_matches(variable, sorted(known), n=1)
+            hint = f"; is {close[0]} meant?" if close else ""
+            raise SettingsError(f"{variable} is not a setting{hint}")
+    values = {}
+    for name, setting in SETTINGS.items():
+        flag = flags.get(name)
+        text = flag if flag is not None else environment.get(setting.variable, setting.default)
+        shown = setting.flag if flag is not None else setting.variable
+        try:
+            values[name] = setting.parse(text.strip())
+        except ValueError as error:
+            raise SettingsError(f"{shown} must be {error}; it is {text!r}") from None
+    return Settings(**values)
+
+
+assert [field.name for field in fields(Settings)] == list(SETTINGS)

@@ -27,11 +27,11 @@ class SettingsError(TakedownError):
     """The operator's settings are wrong; the message names the setting."""
 
 
-class UnreadableRecord(TakedownError):  # noqa: N818 - it is the record that is at fault
+class UnreadableRecord(TakedownError):
     """A record's writer sent what the contract does not allow."""
 
 
-class KafkaUnavailable(TakedownError):  # noqa: N818 - a state, not a mistake
+class KafkaUnavailable(TakedownError):
     """Kafka could not be reached, or did not answer in time. Nothing was handed over."""
 
 

@@ -105,6 +105,9 @@ class Reply(Protocol):
     def set(self, value: Outcome | None = None) -> None:
         """Answer."""
 
+    def done(self) -> bool:
+        """Whether it was answered, or nobody waits any more."""
+
 
 class TakeDown(Struct, frozen=True):
     """To the coordinator: carry this takedown out and answer the asker with an `Outcome`."""
@@ -236,3 +239,11 @@ class CensorFinished(Struct, frozen=True):
     censor_urn: str
     takedown_id: TakedownId
     outcome: Outcome
+
+
+class CensorFailed(Struct, frozen=True):
+    """Supervision to coordinator: a censor raised; `alive` says whether it was restarted."""
+
+    censor_urn: str
+    error: str
+    alive: bool

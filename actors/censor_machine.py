@@ -359,9 +359,7 @@ ITEM_CENSOR: Machine[State, Data] = Machine(
             _FINISH,
         ),
         Row(State.ACTIVE, DeadlinePassed, _timed_out, {State.IDLE: "504"}, _FINISH),
-        *ignore(
-            State.ACTIVE, ContainersFound, ItemUnknown, CatalogueUnavailable, why=_EARLIER
-        ),
+        *ignore(State.ACTIVE, ContainersFound, ItemUnknown, CatalogueUnavailable, why=_EARLIER),
     ),
     on_termination=_leave_no_trace,
 )

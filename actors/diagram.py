@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from enum import Enum
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from actors.fsm import Machine, Row
+if TYPE_CHECKING:
+    from actors.fsm import Machine, Row
 
 S = TypeVar("S", bound=Enum)
 

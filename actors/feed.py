@@ -12,7 +12,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias
 
 from msgspec import Struct
 
@@ -164,7 +164,7 @@ class FeedStream:
         self._unsubscribe: Callable[[], None] | None = None
         self.dropped = 0
 
-    def __enter__(self) -> FeedStream:
+    def __enter__(self) -> Self:
         self._unsubscribe = self._feed.subscribe(self._put)
         return self
 

@@ -56,15 +56,15 @@ class StateTimeout(Struct, frozen=True):
     """The machine has been in one state for longer than its `timeouts` allow."""
 
 
-class BadMachine(Exception):  # noqa: N818 - says what is bad
+class BadMachine(Exception):
     """A table that makes no sense; raised when it is built."""
 
 
-class BadStep(Exception):  # noqa: N818 - says what is bad
+class BadStep(Exception):
     """An action returned what its row does not declare."""
 
 
-class IllegalTransition(Exception):  # noqa: N818 - the field's name for it
+class IllegalTransition(Exception):
     """The machine has no row for this event in this state. Nothing has changed."""
 
     def __init__(self, machine: str, state: Enum, event: object) -> None:
@@ -161,10 +161,6 @@ class Machine(Generic[S, D]):
         """Every type of event that some state takes, in the order of the table."""
         return tuple(dict.fromkeys(event for _, event in self.table))
 
-    def accepts(self, state: S, event: type) -> bool:
-        """Whether `state` has a row for this type of event."""
-        return (state, event) in self.table
-
     def transition(self, state: S, data: D, event: object) -> Step[S, D]:
         """What `event` leads to. Pure.
 
@@ -177,15 +173,16 @@ class Machine(Generic[S, D]):
             raise IllegalTransition(self.name, state, event)
         step = row.action(data, event)
         if step.state not in row.to:
-            raise BadStep(f"{self._at(row)} led to {step.state.name}, which it does not declare")
+            raise BadStep(f"{self.at(row)} led to {step.state.name}, which it does not declare")
         if not isinstance(step.data, self.data[step.state]):
-            raise BadStep(f"{self._at(row)} paired {step.state.name} with {step.data!r}")
+            raise BadStep(f"{self.at(row)} paired {step.state.name} with {step.data!r}")
         for effect in step.effects:
             if type(effect) not in row.emits:
-                raise BadStep(f"{self._at(row)} asked for {effect!r}, which it does not declare")
+                raise BadStep(f"{self.at(row)} asked for {effect!r}, which it does not declare")
         return step
 
-    def _at(self, row: Row[S]) -> str:
+    def at(self, row: Row[S]) -> str:
+        """A row's place in the table, for messages."""
         state = row.state.name if row.state is not None else "(any)"
         return f"{self.name}: row {state} + {row.event.__name__}"
 
@@ -194,16 +191,14 @@ def _build(machine: Machine[S, Any]) -> dict[tuple[S, type], Row[S]]:
     table: dict[tuple[S, type], Row[S]] = {}
     for row in machine.rows:
         if row.state is None:
-            raise BadMachine(f"{machine._at(row)} needs a state")  # noqa: SLF001 - same module
+            raise BadMachine(f"{machine.at(row)} needs a state")
         if (row.state, row.event) in table:
-            raise BadMachine(f"{machine._at(row)} is given twice")  # noqa: SLF001 - same module
+            raise BadMachine(f"{machine.at(row)} is given twice")
         table[row.state, row.event] = row
     seen: set[type] = set()
     for row in machine.when_unhandled:
         if row.state is not None or row.event in seen:
-            raise BadMachine(
-                f"{machine._at(row)} is given twice, or names a state"  # noqa: SLF001 - same module
-            )
+            raise BadMachine(f"{machine.at(row)} is given twice, or names a state")
         seen.add(row.event)
         for state in machine.data:
             if state not in machine.final:

@@ -114,9 +114,12 @@ class LoopFuture(pykka.Future[T]):
             return super().get(timeout=timeout)  # the hook of a derived future, if it is one
         except NotImplementedError:
             pass
-        if self._future.done():
-            result: T = self._future.result()
-            return result
+        if not self._future.done():
+            self._wait(timeout)
+        result: T = self._future.result()
+        return result
+
+    def _wait(self, timeout: float | None) -> None:
         if _running_loop() is not None:
             raise RuntimeError("get() would block the event loop: await the future instead")
         answered = threading.Event()
@@ -125,8 +128,6 @@ class LoopFuture(pykka.Future[T]):
         )
         if not answered.wait(timeout):
             raise pykka.Timeout(f"{timeout} seconds")
-        result = self._future.result()
-        return result
 
     def __await__(self) -> Generator[Any, None, T]:
         if self._get_hook is None:

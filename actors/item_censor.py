@@ -97,11 +97,11 @@ class ItemCensor(MachineActor[Data]):
 
     def on_receive(self, message: Any) -> None:
         """Remember whom to answer; the machine does not need to know."""
-        if type(message) is Begin and self.machine.accepts(self.state, Begin):
+        if type(message) is Begin and self._reply is None:
             self._reply = message.reply
         super().on_receive(message)
 
-    def perform(self, effect: Effect) -> None:
+    def perform(self, effect: Effect) -> None:  # noqa: C901 - one case for each effect
         """Carry out one effect of the machine."""
         match effect:
             case FindContainers(takedown):

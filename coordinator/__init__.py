@@ -1,1 +1,1 @@
-
+"""The coordinator: the parent of all censors, their pool, and their supervision."""

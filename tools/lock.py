@@ -15,12 +15,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         venv = Path(folder) / "venv"
         subprocess.run([sys.executable, "-m", "venv", venv], check=True)  # noqa: S603 - our own
-        bin_ = venv / "bin"
-        subprocess.run([bin_ / "python", "-m", "pip", "install", "--quiet", "uv"], check=True)  # noqa: S603 - our own
+        bin_ = str(venv / "bin")
+        subprocess.run([f"{bin_}/python", "-m", "pip", "install", "--quiet", "uv"], check=True)  # noqa: S603 - our own
         for name, extra in (("run", []), ("dev", ["--extra", "dev"])):
             subprocess.run(  # noqa: S603 - our own
                 [
-                    *(bin_ / "uv", "pip", "compile", "pyproject.toml", *extra),
+                    *(f"{bin_}/uv", "pip", "compile", "pyproject.toml", *extra),
                     *("--universal", "--python-version", "3.11", "--generate-hashes"),
                     *("--no-emit-index-url", "--no-emit-find-links", "--no-header", "--quiet"),
                     *("--output-file", f"requirements/{name}.txt"),

@@ -1,1 +1,1 @@
-
+"""The callers' door and the operators' door."""

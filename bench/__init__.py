@@ -1,0 +1,1 @@
+"""What the service costs, against a bridge that does only the minimum."""

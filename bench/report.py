@@ -1,0 +1,140 @@
+"""From rounds to figures: medians, ratios, and the table that is printed."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bench.load import Measured
+
+SERVICE = "service"
+MINIMAL = "minimal"
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """The medians of one server's rounds with items of one size.
+
+    Attributes:
+        cpu_us: CPU microseconds for each answered request.
+        per_second: answered requests a second.
+        p50_ms, p99_ms: latency.
+        busy: share of one core that the server used; near 1, the server was the bottleneck.
+    """
+
+    cpu_us: float
+    per_second: float
+    p50_ms: float
+    p99_ms: float
+    busy: float
+
+    @classmethod
+    def of(cls, rounds: Sequence[Measured]) -> Figures:
+        def median(values: Sequence[float]) -> float:
+            return statistics.median(values)
+
+        return cls(
+            cpu_us=median([one.cpu_per_request * 1e6 for one in rounds]),
+            per_second=median([one.per_second for one in rounds]),
+            p50_ms=median([one.p50 * 1e3 for one in rounds]),
+            p99_ms=median([one.p99 * 1e3 for one in rounds]),
+            busy=median([one.cpu / one.seconds for one in rounds]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Both servers with items in `containers` containers each."""
+
+    containers: int
+    service: Figures
+    minimal: Figures
+
+    @property
+    def cpu_ratio(self) -> float:
+        """Below 1 the service spends less CPU on a request than the minimal bridge."""
+        return self.service.cpu_us / self.minimal.cpu_us
+
+    @property
+    def throughput_ratio(self) -> float:
+        """Above 1 the service answers more."""
+        return self.service.per_second / self.minimal.per_second
+
+
+HEADINGS = (
+    "containers",
+    "service CPU us/request",
+    "minimal CPU us/request",
+    "CPU ratio",
+    "service req/s",
+    "minimal req/s",
+    "throughput ratio",
+    "service p50/p99 ms",
+    "minimal p50/p99 ms",
+    "service/minimal core use",
+)
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The rows as a Markdown table."""
+    cells = [
+        HEADINGS,
+        *(
+            (
+                str(row.containers),
+                f"{row.service.cpu_us:.0f}",
+                f"{row.minimal.cpu_us:.0f}",
+                f"**{row.cpu_ratio:.2f}**",
+                f"{row.service.per_second:.0f}",
+                f"{row.minimal.per_second:.0f}",
+                f"{row.throughput_ratio:.2f}",
+                f"{row.service.p50_ms:.1f} / {row.service.p99_ms:.1f}",
+                f"{row.minimal.p50_ms:.1f} / {row.minimal.p99_ms:.1f}",
+                f"{row.service.busy:.0%} / {row.minimal.busy:.0%}",
+            )
+            for row in rows
+        ),
+    ]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(HEADINGS))]
+    lines = [
+        "| "
+        + " | ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True))
+        + " |"
+        for line in cells
+    ]
+    lines.insert(1, "| " + " | ".join("-" * (width - 1) + ":" for width in widths) + " |")
+    return "\n".join(lines)
+
+
+def main_line(rows: Sequence[Row]) -> str:
+    """The one ratio to look at: that of 3 containers, or else of the middle row."""
+    row = next((row for row in rows if row.containers == 3), rows[len(rows) // 2])
+    return (
+        f"CPU per request, service / minimal bridge, {row.containers} containers: "
+        f"{row.cpu_ratio:.2f}"
+    )
+
+
+def machine(broker: str) -> str:
+    """The facts without which the figures mean nothing."""
+    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    return (
+        f"{_processor()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}; "
+        f"{platform.python_implementation()} {platform.python_version()}; broker: {broker}; "
+        f"load average before: {load}"
+    )
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123 - not a project's file
+            names = [line.partition(":")[2].strip() for line in lines if "model name" in line]
+    except OSError:
+        names = []
+    return names[0] if names else platform.machine()

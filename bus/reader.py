@@ -1,0 +1,482 @@
+"""Reads every partition of one topic, without a consumer group.
+
+Theory of operation
+-------------------
+No group means no rebalance: nothing that another instance does can make us miss a record or
+wait for one. The price is that we do ourselves what a group would do for us:
+
+- The partitions are assigned by hand and every position is set explicitly. The reader counts as
+  *positioned* only when that is done; before that, a reply could be missed, so the service is
+  not ready.
+- Our positions outlive the client. Whatever goes wrong ends the *session* (a pair of aiokafka
+  consumers); the next one carries the positions on. A second `assign` in aiokafka forgets all
+  positions, so each is followed by setting every one again, without an await in between.
+- A watcher looks once a second how far the log reaches. It is the proof that the path to the
+  leaders works (a fetcher that is stuck stays silent), and it finds new partitions, which are
+  read from their start.
+- Whether a position that we carry still exists is judged by what a fetch says of it, never by a
+  question about the log's end: Apache Kafka refuses a fetch that is out of range, the embedded
+  broker gives a high water mark below it, and for a batch of several records the latter says
+  that the log ends after the first of them.
+
+A second, idle consumer asks the questions: on the fetching one's connection they would wait
+behind a fetch that the broker holds back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError, RecordTooLargeError
+
+from bus.backoff import Backoff
+from errors import KafkaUnavailable, UnreadableRecord
+
+if TYPE_CHECKING:
+    from bus.connection import Connection
+
+logger = logging.getLogger("takedown.kafka")
+
+Record: TypeAlias = Any
+"""aiokafka's ConsumerRecord: topic, partition, offset, key, value, headers."""
+
+Prepare: TypeAlias = Callable[[], Awaitable[object]]
+
+_TURN = 500
+"""Records that are handled before others on the loop have their turn."""
+
+_IDLE_POLL = 0.2
+
+
+class Start(Enum):
+    """Where a partition is read from that was never read before."""
+
+    BEGINNING = "beginning"
+    END = "end"
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderStatistics:
+    """What a reader has done and where it is.
+
+    Attributes:
+        topic: which topic it reads.
+        positioned: every position is known and set, and the log's ends were seen lately.
+        caught_up: it has read to where the log ended when it (re)connected.
+        partitions: how many it reads.
+        positions: the next offset of each partition.
+        behind: records between the positions and the log's ends as last seen.
+        read: records read.
+        skipped: records that could not be read.
+        sessions: how often it connected.
+        last_error: why it last had to connect again; empty if never.
+    """
+
+    topic: str
+    positioned: bool
+    caught_up: bool
+    partitions: int
+    positions: dict[int, int]
+    behind: int
+    read: int
+    skipped: int
+    sessions: int
+    last_error: str
+
+
+class _TopicChanged(Exception):
+    """The log is not the one whose positions we have."""
+
+
+class TopicReader:
+    """Reads a topic for as long as `run` runs, whatever happens to the broker.
+
+    Args:
+        connection: how Kafka is reached.
+        topic: what to read.
+        start: where new readers begin. Partitions that appear later are read from their start.
+        handle: called for each record, in the order of its partition. `UnreadableRecord` has it
+            counted, logged and skipped; any other exception too, as a defect.
+        prepare: run before each session; makes sure that the topic exists.
+        rewind: called when the log was replaced or cut and everything is read again from the
+            beginning: forget what was read. Without it, only what is left is read on.
+        watch_interval: seconds between two looks at the log's ends.
+        watch_timeout: seconds after which a broker that does not answer counts as away.
+    """
+
+    def __init__(
+        self,
+        *,
+        connection: Connection,
+        topic: str,
+        start: Start,
+        handle: Callable[[Record], None],
+        prepare: Prepare,
+        rewind: Callable[[], None] | None = None,
+        watch_interval: float = 1.0,
+        watch_timeout: float = 3.0,
+    ) -> None:
+        self._connection = connection
+        self._topic = topic
+        self._start = start
+        self._handle = handle
+        self._prepare = prepare
+        self._rewind = rewind
+        self._watch_interval = watch_interval
+        self._watch_timeout = watch_timeout
+        self._positions: dict[TopicPartition, int] = {}
+        self._replaced: set[TopicPartition] = set()
+        self._targets: list[_Target] = []
+        self._waiting: list[asyncio.Future[None]] = []
+        self._asked = asyncio.Event()
+        self._positioned = False
+        self._caught_up = False
+        self._behind = 0
+        self._read = 0
+        self._skipped = 0
+        self._sessions = 0
+        self._last_error = ""
+
+    # ------------------------------------------------------------------------- asking
+
+    @property
+    def positioned(self) -> bool:
+        """Every position is set, and the path to Kafka was seen to work lately."""
+        return self._positioned
+
+    @property
+    def caught_up(self) -> bool:
+        """It is positioned and has read to where the log ended when it connected."""
+        return self._positioned and self._caught_up
+
+    @property
+    def last_error(self) -> str:
+        """Why it last had to connect again; empty if never."""
+        return self._last_error
+
+    def statistics(self) -> ReaderStatistics:
+        """What it has done and where it is."""
+        return ReaderStatistics(
+            topic=self._topic,
+            positioned=self._positioned,
+            caught_up=self.caught_up,
+            partitions=len(self._positions),
+            positions={tp.partition: at for tp, at in sorted(self._positions.items())},
+            behind=self._behind,
+            read=self._read,
+            skipped=self._skipped,
+            sessions=self._sessions,
+            last_error=self._last_error,
+        )
+
+    async def catch_up(self) -> None:
+        """Wait until everything is read that was in the topic when this was called.
+
+        Callers that wait at the same time share one question to the broker, which is always
+        asked after the last of them called. Bound it with a timeout of your own.
+
+        Raises:
+            KafkaUnavailable: the broker could not be asked.
+        """
+        if not self._positioned:
+            raise KafkaUnavailable(f"{self._topic} cannot be read: {self._why_not()}")
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        self._asked.set()
+        await waiter
+
+    def _why_not(self) -> str:
+        return self._last_error or "not connected yet"
+
+    # ------------------------------------------------------------------------ sessions
+
+    async def run(self) -> None:
+        """Read until cancelled."""
+        backoff = Backoff()
+        while True:
+            sessions = self._sessions
+            try:
+                await self._session()
+            except* (KafkaError, KafkaUnavailable, _TopicChanged, OSError, TimeoutError) as group:
+                self._note(_first(group))
+            except* Exception as group:
+                self._note(_first(group))
+                logger.exception("Defect while reading %s", self._topic)
+            finally:
+                self._positioned = False
+                self._fail_waiters()
+            if self._sessions != sessions:
+                backoff.reset()
+            await backoff.sleep()
+
+    def _note(self, error: BaseException) -> None:
+        text = str(error) or type(error).__name__
+        if text != self._last_error or self._positioned:
+            logger.warning("Reading %s is interrupted: %s", self._topic, text)
+        self._last_error = text
+
+    def _fail_waiters(self) -> None:
+        error = KafkaUnavailable(f"{self._topic} cannot be read: {self._why_not()}")
+        waiters = [*self._waiting, *(w for target in self._targets for w in target.waiters)]
+        self._waiting.clear()
+        self._targets.clear()
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_exception(error)
+
+    async def _session(self) -> None:
+        await self._prepare()
+        async with self._consumer() as asking, self._consumer() as fetching:
+            ends = await self._position(asking, fetching)
+            self._caught_up = False
+            caught_up = asyncio.get_running_loop().create_future()
+            caught_up.add_done_callback(self._on_caught_up)
+            self._targets.append(_Target(ends, [caught_up]))
+            self._positioned = True
+            self._sessions += 1
+            logger.info(
+                "Reading %s: %d partitions, %d records to catch up with",
+                self._topic,
+                len(self._positions),
+                self._distance(ends),
+            )
+            self._settle()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._fetch(fetching), name=f"fetch {self._topic}")
+                tasks.create_task(self._watch(asking, fetching), name=f"watch {self._topic}")
+                tasks.create_task(self._answer(asking, fetching), name=f"answer {self._topic}")
+
+    def _on_caught_up(self, future: asyncio.Future[None]) -> None:
+        if not future.cancelled() and future.exception() is None:
+            self._caught_up = True
+
+    @contextlib.asynccontextmanager
+    async def _consumer(self) -> AsyncIterator[AIOKafkaConsumer]:
+        consumer = AIOKafkaConsumer(
+            **self._connection.client_options(),
+            fetch_max_wait_ms=round(self._connection.fetch_max_wait * 1000),
+            # A position that the log does not have is ours to look into.
+            auto_offset_reset="none",
+            enable_auto_commit=False,
+            # A deletion inside a transaction that was aborted did not happen.
+            isolation_level="read_committed",
+        )
+        try:
+            async with asyncio.timeout(self._connection.request_timeout):
+                await consumer.start()
+            yield consumer
+        finally:
+            with contextlib.suppress(KafkaError, OSError, TimeoutError):
+                async with asyncio.timeout(self._watch_timeout):
+                    await consumer.stop()
+
+    # ----------------------------------------------------------------------- positions
+
+    async def _partitions(self, asking: AIOKafkaConsumer) -> set[TopicPartition]:
+        # The only way to look a topic's partitions up now and not at some time: aiokafka keeps
+        # its client private in the consumer (it is public in the producer).
+        client = asking._client  # noqa: SLF001 - see above
+        client.add_topic(self._topic)
+        async with asyncio.timeout(self._watch_timeout):
+            updated = await client.force_metadata_update()
+        numbers = asking.partitions_for_topic(self._topic)
+        if not updated or not numbers:
+            raise KafkaUnavailable("the topic's partitions are not known to the broker")
+        return {TopicPartition(self._topic, number) for number in numbers}
+
+    async def _position(
+        self, asking: AIOKafkaConsumer, fetching: AIOKafkaConsumer
+    ) -> dict[TopicPartition, int]:
+        """Decide where each partition is read from, and go there; returns the log's ends."""
+        partitions = await self._partitions(asking)
+        async with asyncio.timeout(self._watch_timeout):
+            ends: dict[TopicPartition, int] = await asking.end_offsets(partitions)
+            beginnings: dict[TopicPartition, int] = await asking.beginning_offsets(partitions)
+        first_time = not self._positions
+        carried = self._still_valid(beginnings)
+        self._positions = {
+            tp: ends[tp]
+            if first_time and self._start is Start.END
+            else carried.get(tp, beginnings[tp])
+            for tp in partitions
+        }
+        self._assign(fetching)
+        await self._confirm(fetching, {tp for tp in carried if carried[tp] > ends[tp]})
+        return ends
+
+    def _still_valid(self, beginnings: dict[TopicPartition, int]) -> dict[TopicPartition, int]:
+        """The positions that can be carried on; all or none if the reader can rewind."""
+        problems = {}
+        for tp, position in self._positions.items():
+            where = f"{tp.topic}[{tp.partition}]"
+            if tp in self._replaced or tp not in beginnings:
+                problems[tp] = f"{where} is not the one we read to {position}: it was made again"
+            elif position < beginnings[tp]:
+                lost = beginnings[tp] - position
+                problems[tp] = f"{where} has lost {lost} records that were never read"
+        self._replaced.clear()
+        for problem in problems.values():
+            logger.error(problem)
+        if problems and self._rewind is not None:
+            logger.warning("%s is read again from its beginning", self._topic)
+            self._rewind()
+            return {}
+        return {tp: at for tp, at in self._positions.items() if tp not in problems}
+
+    async def _confirm(self, fetching: AIOKafkaConsumer, doubtful: set[TopicPartition]) -> None:
+        """Fetch from positions behind what the broker calls the end, to see if they exist."""
+        async with asyncio.timeout(self._watch_timeout):
+            while doubtful:
+                await self._fetch_once(fetching)
+                doubtful = {tp for tp in doubtful if fetching.highwater(tp) is None}
+        self._require_known(fetching)
+
+    def _require_known(self, fetching: AIOKafkaConsumer) -> None:
+        for tp, position in self._positions.items():
+            highwater = fetching.highwater(tp)
+            if highwater is not None and highwater < position:
+                self._replaced.add(tp)
+        if self._replaced:
+            raise _TopicChanged(f"{self._topic} is shorter than what we have read of it")
+
+    def _assign(self, fetching: AIOKafkaConsumer) -> None:
+        # No await in here: the fetcher must not see a partition without a position.
+        fetching.assign(list(self._positions))
+        for tp, position in self._positions.items():
+            fetching.seek(tp, position)
+
+    # ------------------------------------------------------------- what a session runs
+
+    async def _fetch(self, fetching: AIOKafkaConsumer) -> None:
+        while True:
+            await self._fetch_once(fetching)
+
+    async def _fetch_once(self, fetching: AIOKafkaConsumer) -> None:
+        try:
+            batches = await fetching.getmany(timeout_ms=round(_IDLE_POLL * 1000))
+        except RecordTooLargeError as error:
+            self._skip_unfetched(error)
+            return
+        except OffsetOutOfRangeError as error:
+            self._replaced.update(error.args[0])
+            raise _TopicChanged(f"{self._topic} does not have our position any more") from error
+        handled = 0
+        for tp, records in batches.items():
+            for record in records:
+                self._handle_one(record)
+                self._positions[tp] = record.offset + 1
+                handled += 1
+                if handled % _TURN == 0:
+                    await asyncio.sleep(0)
+        for tp in tuple(self._positions):
+            # Further than the last record: markers of transactions and records that compaction
+            # removed have offsets too. It does not wait, the position is known.
+            self._positions[tp] = await fetching.position(tp)
+        self._settle()
+
+    def _skip_unfetched(self, error: RecordTooLargeError) -> None:
+        self._skipped += 1
+        logger.warning("Skipped a record of %s that is too large: %s", self._topic, error)
+
+    def _handle_one(self, record: Record) -> None:
+        self._read += 1
+        try:
+            self._handle(record)
+        except UnreadableRecord as error:
+            self._skip(record, str(error))
+        except Exception as error:
+            self._skip(record, f"defect: {error!r}")
+            logger.exception("Defect while handling a record")
+
+    def _skip(self, record: Record, reason: str) -> None:
+        self._skipped += 1
+        logger.warning(
+            "Skipped an unreadable record: %s",
+            reason,
+            extra={
+                "topic": record.topic,
+                "partition": record.partition,
+                "offset": record.offset,
+            },
+        )
+
+    async def _watch(self, asking: AIOKafkaConsumer, fetching: AIOKafkaConsumer) -> None:
+        while True:
+            await asyncio.sleep(self._watch_interval)
+            self._behind = self._distance(await self._look(asking, fetching))
+            self._require_known(fetching)
+
+    async def _look(
+        self, asking: AIOKafkaConsumer, fetching: AIOKafkaConsumer
+    ) -> dict[TopicPartition, int]:
+        """The log's ends now, of all partitions that exist now."""
+        partitions = await self._partitions(asking)
+        gone = self._positions.keys() - partitions
+        if gone:
+            raise _TopicChanged(f"{self._topic} has lost partitions: {_numbers(gone)}")
+        new = partitions - self._positions.keys()
+        async with asyncio.timeout(self._watch_timeout):
+            if new:
+                beginnings: dict[TopicPartition, int] = await asking.beginning_offsets(new)
+                self._positions.update(
+                    {tp: at for tp, at in beginnings.items() if tp not in self._positions}
+                )
+                self._assign(fetching)
+                logger.info("New partitions of %s: %s", self._topic, _numbers(new))
+            ends: dict[TopicPartition, int] = await asking.end_offsets(partitions)
+        return ends
+
+    async def _answer(self, asking: AIOKafkaConsumer, fetching: AIOKafkaConsumer) -> None:
+        while True:
+            await self._asked.wait()
+            self._asked.clear()
+            # Whoever comes from here on gets the next round: the log may have grown.
+            target = _Target({}, self._waiting)
+            self._waiting = []
+            self._targets.append(target)
+            target.ends = await self._look(asking, fetching)
+            target.known = True
+            self._settle()
+
+    def _settle(self) -> None:
+        """Let those go on who waited for what is read by now."""
+        for target in tuple(self._targets):
+            if target.known and self._distance(target.ends) == 0:
+                self._targets.remove(target)
+                for waiter in target.waiters:
+                    if not waiter.done():
+                        waiter.set_result(None)
+
+    def _distance(self, ends: dict[TopicPartition, int]) -> int:
+        return sum(max(0, end - self._positions.get(tp, 0)) for tp, end in ends.items())
+
+
+class _Target:
+    """Ends of the log, and who waits until they are read."""
+
+    __slots__ = ("ends", "known", "waiters")
+
+    def __init__(
+        self, ends: dict[TopicPartition, int], waiters: list[asyncio.Future[None]]
+    ) -> None:
+        self.ends = ends
+        self.known = bool(ends)
+        self.waiters = waiters
+
+
+def _numbers(partitions: set[TopicPartition]) -> str:
+    return ", ".join(str(tp.partition) for tp in sorted(partitions))
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,289 @@
+"""The commands of `takedown`: what each starts, and how it ends.
+
+Exit status: 0 when it was asked to stop, 1 when something failed, 2 when it was called wrongly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import logging
+import os
+import resource
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+import click
+
+from bus.embedded import EmbeddedBroker
+from config import SETTINGS, Settings, load
+from errors import BrokerStartError, SettingsError
+from items_service.faults import Faults
+from items_service.sample import DEMO_DELETABLE, DEMO_FAULTS, DEMO_STUCK, DEMO_UNKNOWN
+from lifecycle import Lifecycle, cancel
+from logs import configure
+from service import Service, connect, items_service
+
+logger = logging.getLogger("takedown")
+
+_FAILED = 1
+_MISUSED = 2
+_OPEN_FILES = 65_536
+
+_LOGS = ("log_format", "log_level")
+_KAFKA = tuple(
+    name for name in SETTINGS if name.startswith(("kafka_", "topic_"))
+)  # fmt: skip
+_SERVICE = ("http_host", "http_port", "http_max_connections", "admin_host", "admin_port",
+            "timeout", "pool_max")  # fmt: skip
+_ITEMS = tuple(name for name in SETTINGS if name.startswith("items_"))
+
+Failed: TypeAlias = "asyncio.Future[str]"
+Command = Callable[[Settings, Lifecycle, Failed], Awaitable[Callable[[], None]]]
+"""Starts a command's parts. Returns what to do at a second signal."""
+
+
+# ------------------------------------------------------------------------------ commands
+
+
+async def serve(settings: Settings, lifecycle: Lifecycle, failed: Failed) -> Callable[[], None]:
+    """The service alone, against the broker it is given."""
+    service = Service(settings, await connect(settings, lifecycle), lifecycle)
+    await _start_service(service, failed)
+    return service.hurry
+
+
+async def items(settings: Settings, lifecycle: Lifecycle, failed: Failed) -> Callable[[], None]:
+    """The reference Items service alone."""
+    await _start_items(settings, lifecycle, failed, _faults(settings))
+    return _nothing
+
+
+async def broker(settings: Settings, lifecycle: Lifecycle, failed: Failed) -> Callable[[], None]:
+    """The embedded broker alone, in the foreground."""
+    embedded = EmbeddedBroker(port=settings.broker_port)
+    await embedded.start()
+    lifecycle.started("stop the embedded broker", embedded.stop, within=8)
+    watch = asyncio.create_task(embedded.wait())
+
+    def on_end(task: asyncio.Task[int]) -> None:
+        if not task.cancelled():
+            _fail(failed, f"the embedded broker has ended with status {task.result()}")
+
+    watch.add_done_callback(on_end)
+    lifecycle.started("stop watching the broker", functools.partial(cancel, watch), within=1)
+    logger.info("ready", extra={"kafka": embedded.address})
+    return _nothing
+
+
+async def demo(settings: Settings, lifecycle: Lifecycle, failed: Failed) -> Callable[[], None]:
+    """Embedded broker, Items service with sample items, and the service, in one go."""
+    connection = await connect(settings, lifecycle)
+    settings = replace(
+        settings,
+        kafka_bootstrap_servers=connection.bootstrap_servers,
+        kafka_fetch_max_wait=connection.fetch_max_wait,
+        items_sample=True,
+    )
+    faults = _faults(settings) if settings.items_faults else DEMO_FAULTS
+    items_address = await _start_items(settings, lifecycle, failed, faults)
+    service = Service(settings, connection, lifecycle)
+    await _start_service(service, failed)
+    while service.readiness.why_not() and not failed.done():  # noqa: ASYNC110 - once
+        await asyncio.sleep(0.02)
+    _print_invitation(service, items_address)
+    return service.hurry
+
+
+async def _start_service(service: Service, failed: Failed) -> None:
+    service.failed.add_done_callback(lambda future: _fail(failed, future.result()))
+    await service.start()
+
+
+async def _start_items(
+    settings: Settings, lifecycle: Lifecycle, failed: Failed, faults: Faults
+) -> str:
+    connection = await connect(settings, lifecycle)
+    program = items_service(settings, connection, faults)
+    await program.start()
+    lifecycle.started("stop the Items service", program.stop, within=15)
+    watch = asyncio.create_task(program.wait_failed())
+
+    def on_end(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            _fail(failed, f"the Items service failed: {task.exception()!r}")
+
+    watch.add_done_callback(on_end)
+    lifecycle.started("stop watching the Items service", functools.partial(cancel, watch), within=1)
+    logger.info("ready", extra={"itemsService": program.http_address})
+    address: str = program.http_address
+    return address
+
+
+def _faults(settings: Settings) -> Faults:
+    try:
+        return Faults.parse(settings.items_faults)
+    except ValueError as error:
+        raise SettingsError(f"TAKEDOWN_ITEMS_FAULTS: {error}") from None
+
+
+def _fail(failed: Failed, reason: str) -> None:
+    if not failed.done():
+        failed.set_result(reason)
+
+
+def _nothing() -> None:
+    """There is nothing to hurry."""
+
+
+def _print_invitation(service: Service, items_address: str) -> None:
+    door = service.callers_door.address
+    click.echo(
+        f"""
+takedown is ready.
+
+  callers' door    {door}
+  operators' door  {service.admin_door.address}   /livez /readyz /metrics
+  Items service    {items_address}   /items
+
+Try it:
+
+  200  an item in three containers, deleted from all of them:
+       curl -i -X DELETE {door}/items/{DEMO_DELETABLE}
+
+  404  no such item (the first one too, once it is deleted):
+       curl -i -X DELETE {door}/items/{DEMO_UNKNOWN}
+
+  504  one container never confirms; you are willing to wait for 3 seconds:
+       curl -i -X DELETE -H 'Prefer: wait=3' {door}/items/{DEMO_STUCK}
+
+More items: curl '{items_address}/items?limit=10'
+
+Ctrl-C stops everything.
+"""
+    )
+
+
+# ----------------------------------------------------------------------------- running
+
+
+def _run(command: Command, settings: Settings) -> int:
+    json = settings.log_format == "json" or (
+        settings.log_format == "auto" and not sys.stdout.isatty()
+    )
+    configure(level=settings.log_level, json=json)
+    _allow_many_files()
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(_until_stopped(command, settings))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop  # noqa: PLC0415 - not there on every platform
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
+def _allow_many_files() -> None:
+    """Each caller that waits is an open socket: take as many as the system gives."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
+    if soft < wanted:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+async def _until_stopped(command: Command, settings: Settings) -> int:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    failed: Failed = loop.create_future()
+    hurry: list[Callable[[], None]] = []
+
+    def on_signal(name: str) -> None:
+        if not stop.is_set():
+            logger.info("Stopping on %s", name)
+            stop.set()
+        else:
+            logger.warning("Stopping at once on another %s", name)
+            for callback in hurry:
+                callback()
+
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(signum, on_signal, signum.name)
+    lifecycle = Lifecycle()
+    try:
+        starting = asyncio.ensure_future(command(settings, lifecycle, failed))
+        stopping = asyncio.ensure_future(stop.wait())
+        await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            hurry.append(starting.result())
+            endings: list[asyncio.Future[Any]] = [stopping, failed]
+            await asyncio.wait(endings, return_when=asyncio.FIRST_COMPLETED)
+        else:
+            starting.cancel()
+            await asyncio.wait([starting])
+        stopping.cancel()
+    except BrokerStartError as error:
+        logger.error("The embedded broker does not start: %s", error)
+        return _FAILED
+    finally:
+        await lifecycle.stop()
+    if failed.done():
+        logger.critical("Stopped: %s", failed.result())
+        return _FAILED
+    logger.info("Stopped")
+    return 0
+
+
+# ------------------------------------------------------------------------- command line
+
+
+@click.group(help="One honest synchronous HTTP answer from an asynchronous Kafka platform.")
+@click.version_option(package_name="takedown")
+def _takedown() -> None:
+    """Nothing by itself: the commands do it."""
+
+
+def _command(name: str, command: Command, settings: tuple[str, ...]) -> None:
+    def callback(**flags: str | None) -> None:
+        sys.exit(_run(command, load(os.environ, flags)))
+
+    options: list[click.Parameter] = [
+        click.Option(
+            [SETTINGS[name].flag, name],
+            metavar="TEXT",
+            help=f"{SETTINGS[name].help} [{SETTINGS[name].variable}; "
+            f"default: {SETTINGS[name].default or 'empty'}]",
+        )
+        for name in (*settings, *_LOGS)
+    ]
+    _takedown.add_command(
+        click.Command(name, callback=callback, params=options, help=command.__doc__)
+    )
+
+
+_command("serve", serve, (*_KAFKA, *_SERVICE))
+_command("demo", demo, (*_KAFKA, *_SERVICE, *_ITEMS))
+_command("items-service", items, (*_KAFKA, *_ITEMS))
+_command("broker", broker, ("broker_port",))
+
+
+def run(arguments: list[str] | None = None) -> None:
+    """Run `takedown` with these arguments, or the process's own; always exits."""
+    try:
+        result: Any = _takedown.main(args=arguments, prog_name="takedown", standalone_mode=False)
+    except click.ClickException as error:
+        click.echo(f"takedown: {error.format_message()}", err=True)
+        sys.exit(_MISUSED)
+    except SettingsError as error:
+        click.echo(f"takedown: {error}", err=True)
+        sys.exit(_MISUSED)
+    except click.Abort:
+        sys.exit(_FAILED)
+    sys.exit(result if isinstance(result, int) else 0)

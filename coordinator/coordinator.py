@@ -1,0 +1,243 @@
+"""The coordinator: takes a censor from the pool for each takedown, and gets it back.
+
+The asker's reply goes with the takedown to the censor, which answers it itself. The coordinator
+answers only where no censor does: when nothing may begin (503), and when the censor that had the
+takedown failed (500, at once). It never answers twice.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from actors.runtime import LoopActor, LoopActorRef, Supervisor
+from coordinator.pool import CensorPool
+from coordinator.supervision import OneForOne
+from messages import (
+    Begin,
+    CensorFailed,
+    CensorFinished,
+    Drain,
+    Failed,
+    Flush,
+    Outcome,
+    Reply,
+    TakeDown,
+    Unavailable,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from types import TracebackType
+
+    from actors.future import LoopFuture
+    from messages import Takedown
+
+logger = logging.getLogger("takedown.coordinator")
+
+
+class StartCensor(Protocol):
+    """Starts a censor that belongs to a coordinator."""
+
+    def __call__(
+        self, *, coordinator: LoopActorRef[Any], supervisor: Supervisor
+    ) -> LoopActorRef[Any]:
+        """Start it."""
+
+
+@dataclass(frozen=True, slots=True)
+class CoordinatorStatistics:
+    """What the coordinator holds and has done.
+
+    Attributes:
+        in_flight: takedowns that are carried by a censor.
+        idle: censors in the pool.
+        maximum: takedowns that may be in flight.
+        draining: nothing new is taken.
+        accepted: takedowns that were given to a censor.
+        rejected: takedowns that were not, by reason.
+        outcomes: how those that were given to a censor ended, by the outcome's name.
+        restarts: censors that failed and were restarted.
+        replaced: censors that failed once too often and were given up.
+    """
+
+    in_flight: int
+    idle: int
+    maximum: int
+    draining: bool
+    accepted: int
+    rejected: Mapping[str, int]
+    outcomes: Mapping[str, int]
+    restarts: int
+    replaced: int
+
+
+class Coordinator(LoopActor):
+    """The parent of all censors.
+
+    Args:
+        start_censor: starts one.
+        pool_max: how many takedowns may be in flight.
+        why_not_ready: says in words what is missing, or None when takedowns may begin.
+        supervisor: decides about the coordinator itself.
+        restarts: how many restarts a censor may have ...
+        within: ... in this many seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        start_censor: StartCensor,
+        pool_max: int,
+        why_not_ready: Callable[[], str | None],
+        supervisor: Supervisor | None = None,
+        restarts: int = 3,
+        within: float = 15.0,
+    ) -> None:
+        super().__init__(supervisor=supervisor)
+        self._start_censor = start_censor
+        self._why_not_ready = why_not_ready
+        self._supervision = OneForOne(
+            now=self.loop.time, on_failure=self._tell_failure, restarts=restarts, within=within
+        )
+        self._pool = CensorPool(start=self._start_child, maximum=pool_max)
+        self._drained: list[LoopFuture[Any]] = []
+        self._draining = False
+        self._accepted = 0
+        self._rejected: Counter[str] = Counter()
+        self._outcomes: Counter[str] = Counter()
+        self._restarts = 0
+        self._replaced = 0
+
+    def _start_child(self) -> LoopActorRef[Any]:
+        return self._start_censor(coordinator=self._actor_ref, supervisor=self._supervision)
+
+    def _tell_failure(self, ref: LoopActorRef[Any], error: BaseException, alive: bool) -> None:
+        self._actor_ref.try_tell(CensorFailed(ref.actor_urn, repr(error), alive))
+
+    # -------------------------------------------------------------------------- messages
+
+    def on_receive(self, message: Any) -> Any:
+        """Handle one message; see `messages` for what each means."""
+        match message:
+            case TakeDown(takedown):
+                self._begin(takedown, self.defer_reply())
+            case CensorFinished(urn, takedown_id, outcome):
+                self._finished(urn, takedown_id, outcome)
+            case CensorFailed(urn, error, alive):
+                self._failed(urn, error, alive=alive)
+            case Drain():
+                self._draining = True
+                self._drained.append(self.defer_reply())
+                self._answer_if_drained()
+            case _:
+                super().on_receive(message)
+
+    def _begin(self, takedown: Takedown, reply: Reply) -> None:
+        refusal = self._why_refuse()
+        if refusal is None:
+            censor = self._pool.take(takedown, reply)
+            if censor is not None:
+                self._accepted += 1
+                if not censor.try_tell(Begin(takedown, reply)):
+                    self._failed(censor.actor_urn, "it was dead", alive=False)
+                return
+            refusal = Unavailable(
+                "overloaded", f"{self._pool.maximum} takedowns are in flight, which is the maximum"
+            )
+        self._rejected[refusal.reason] += 1
+        reply.set(refusal)
+
+    def _why_refuse(self) -> Unavailable | None:
+        if self._draining:
+            return Unavailable("shutting-down", "This instance is shutting down")
+        missing = self._why_not_ready()
+        if missing is not None:
+            return Unavailable("not-ready", missing)
+        return None
+
+    def _finished(self, urn: str, takedown_id: str, outcome: Outcome) -> None:
+        entry = self._pool.find(urn)
+        if entry is None or entry.takedown.takedown_id != takedown_id:
+            return  # from before a restart of the coordinator
+        self._pool.finish(urn)
+        self._outcomes[type(outcome).__name__] += 1
+        if entry.censor.try_tell(Flush()):
+            self._pool.put_back(entry.censor)
+        self._answer_if_drained()
+
+    def _failed(self, urn: str, error: str, *, alive: bool) -> None:
+        entry = self._pool.finish(urn)
+        if alive:
+            self._restarts += 1
+        else:
+            self._replaced += 1
+            self._pool.remove(urn)
+        if entry is not None:
+            logger.error(
+                "A censor failed: %s",
+                error,
+                extra={
+                    "takedownId": entry.takedown.takedown_id,
+                    "itemId": entry.takedown.item_id,
+                    "restarted": alive,
+                },
+            )
+            self._outcomes[Failed.__name__] += 1
+            if not entry.reply.done():  # it may have failed after it had answered
+                entry.reply.set(Failed())
+            if alive:
+                self._pool.put_back(entry.censor)
+        self._answer_if_drained()
+
+    def _answer_if_drained(self) -> None:
+        if self._draining and not self._pool.in_flight:
+            while self._drained:
+                self._drained.pop().set(None)
+
+    # ------------------------------------------------------------------------------ life
+
+    def on_restart(self, error: BaseException) -> None:
+        """Answer what was in flight and begin with an empty pool."""
+        self._abandon()
+
+    def on_stop(self) -> None:
+        """Stop every censor."""
+        self._abandon()
+
+    def on_failure(
+        self,
+        exception_type: type[BaseException] | None,
+        exception_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Answer what was in flight and stop every censor."""
+        self._abandon()
+
+    def _abandon(self) -> None:
+        in_flight, censors = self._pool.clear()
+        for entry in in_flight:
+            if not entry.reply.done():
+                self._outcomes[Failed.__name__] += 1
+                entry.reply.set(Failed())
+        # In the order of their starts: pykka's registry is a list, and finds the first at once.
+        for censor in censors:
+            if censor.is_alive():
+                censor.tell_stop()
+        self._answer_if_drained()
+
+    def statistics(self) -> CoordinatorStatistics:
+        """What it holds and has done."""
+        return CoordinatorStatistics(
+            in_flight=self._pool.in_flight,
+            idle=self._pool.idle,
+            maximum=self._pool.maximum,
+            draining=self._draining,
+            accepted=self._accepted,
+            rejected=dict(self._rejected),
+            outcomes=dict(self._outcomes),
+            restarts=self._restarts,
+            replaced=self._replaced,
+        )

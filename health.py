@@ -1,0 +1,53 @@
+"""Readiness: what must hold before a takedown may begin, checked by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+Check = Callable[[], str | None]
+"""Says in words what is wrong, or None when all is well."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """The result of every check: its name, and what is wrong or None."""
+
+    checks: Mapping[str, str | None]
+
+    @property
+    def ready(self) -> bool:
+        """Whether nothing is wrong."""
+        return all(problem is None for problem in self.checks.values())
+
+
+class Readiness:
+    """The checks of one service. None of them asks Kafka: they look at what is known."""
+
+    def __init__(self) -> None:
+        self._checks: dict[str, Check] = {}
+        self._draining = False
+
+    def add(self, name: str, check: Check) -> None:
+        """Add a check."""
+        self._checks[name] = check
+
+    def drain(self) -> None:
+        """Not ready from now on: the service is shutting down."""
+        self._draining = True
+
+    def health(self) -> Health:
+        """Look at everything."""
+        checks = {name: check() for name, check in self._checks.items()}
+        checks["running"] = "shutting down" if self._draining else None
+        return Health(checks)
+
+    def why_not(self) -> str | None:
+        """What is wrong, in words, or None when takedowns may begin."""
+        if self._draining:
+            return "shutting down"
+        for name, check in self._checks.items():
+            problem = check()
+            if problem is not None:
+                return f"{name}: {problem}"
+        return None

@@ -1,0 +1,163 @@
+"""Switches for what goes wrong at the Items service, so that takedown's answers can be shown."""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+REORDER_SPREAD = 0.05
+"""Seconds: with `reorder`, each event is held back for up to this long, each for its own time."""
+
+LONGEST_DELAY = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """What goes wrong. Without arguments: nothing.
+
+    Attributes:
+        latency: seconds before an `item_deleted` is published.
+        jitter: up to this many seconds more, each event its own.
+        drop: probability that an `item_deleted` is never published.
+        duplicate: probability that it is published twice.
+        reorder: whether events overtake each other.
+        never_delete: ids or types of containers from which nothing is deleted: the request is
+            read, and nothing happens.
+        seed: makes the dice repeatable; None leaves them to chance.
+
+    Raises:
+        ValueError: a value is out of its range; the message names it.
+    """
+
+    latency: float = 0.0
+    jitter: float = 0.0
+    drop: float = 0.0
+    duplicate: float = 0.0
+    reorder: bool = False
+    never_delete: frozenset[str] = frozenset()
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("latency", "jitter"):
+            _check_range(name, getattr(self, name), LONGEST_DELAY)
+        for name in ("drop", "duplicate"):
+            _check_range(name, getattr(self, name), 1.0)
+        if not all(self.never_delete):
+            raise ValueError("never_delete: an empty name")
+
+    @classmethod
+    def parse(cls, text: str) -> Faults:
+        """Faults from a command line: `latency=0.2,drop=0.05,never_delete=vault|story`.
+
+        Args:
+            text: `name=value` pairs with commas between; nothing at all means no faults.
+                A bare `reorder` means `reorder=yes`.
+
+        Raises:
+            ValueError: a part cannot be understood; the message names it.
+        """
+        values: dict[str, object] = {}
+        for part in filter(None, (part.strip() for part in text.split(","))):
+            name, has_value, value = (piece.strip() for piece in part.partition("="))
+            if name not in _PARSERS:
+                known = ", ".join(field.name for field in fields(cls))
+                raise ValueError(f"{part!r}: no such fault; there are {known}")
+            if name in values:
+                raise ValueError(f"{part!r}: {name} is given twice")
+            if not has_value and name == "reorder":
+                value = "yes"
+            try:
+                values[name] = _PARSERS[name](value)
+            except ValueError as error:
+                raise ValueError(f"{part!r}: {error}") from None
+        return cls(**values)  # type: ignore[arg-type]  # each parser yields its field's type
+
+    def refuses(self, container_id: str, container_type: str) -> bool:
+        """Whether nothing is ever deleted from this container."""
+        return container_id in self.never_delete or container_type in self.never_delete
+
+
+class Dice:
+    """Decides for each event what happens to it; the faults can be changed between events."""
+
+    def __init__(self, faults: Faults) -> None:
+        self._faults = faults
+        self._random = random.Random(faults.seed)  # noqa: S311 - faults are not cryptography
+
+    @property
+    def faults(self) -> Faults:
+        """The faults in force. Assigning others starts the dice anew, from their seed."""
+        return self._faults
+
+    @faults.setter
+    def faults(self, faults: Faults) -> None:
+        self._faults = faults
+        self._random = random.Random(faults.seed)  # noqa: S311 - faults are not cryptography
+
+    def delays(self) -> tuple[float, ...]:
+        """For each copy of the next event that is published, the seconds it is held back."""
+        faults, dice = self._faults, self._random
+        if faults.drop and dice.random() < faults.drop:
+            return ()
+        copies = 2 if faults.duplicate and dice.random() < faults.duplicate else 1
+        return tuple(self._delay() for _ in range(copies))
+
+    def _delay(self) -> float:
+        faults, dice = self._faults, self._random
+        delay = faults.latency
+        if faults.jitter:
+            delay += dice.uniform(0, faults.jitter)
+        if faults.reorder:
+            delay += dice.uniform(0, REORDER_SPREAD)
+        return delay
+
+
+def _check_range(name: str, value: float, most: float) -> None:
+    if not (math.isfinite(value) and 0 <= value <= most):
+        raise ValueError(f"{name}: {value:g} is not between 0 and {most:g}")
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError("not a number") from None
+
+
+def _whole_number(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError("not a whole number") from None
+
+
+def _yes_or_no(text: str) -> bool:
+    match text.lower():
+        case "yes" | "true" | "on" | "1":
+            return True
+        case "no" | "false" | "off" | "0":
+            return False
+    raise ValueError("neither yes nor no")
+
+
+def _names(text: str) -> frozenset[str]:
+    names = frozenset(name.strip() for name in text.split("|"))
+    if not all(names):
+        raise ValueError("an empty name")
+    return names
+
+
+_PARSERS: dict[str, Callable[[str], object]] = {
+    "latency": _number,
+    "jitter": _number,
+    "drop": _number,
+    "duplicate": _number,
+    "reorder": _yes_or_no,
+    "never_delete": _names,
+    "seed": _whole_number,
+}

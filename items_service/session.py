@@ -1,0 +1,195 @@
+"""One session with Kafka: from finding it until it is lost.
+
+Each session begins by asking whether Kafka still is what this service remembers. A broker that
+keeps everything in memory has forgotten it all after a restart; then the requests are read from
+their start again, and every item is published again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, NoReturn
+
+from aiokafka import TopicPartition
+from aiokafka.errors import OffsetOutOfRangeError
+
+from bus.codec import decode_item_reported
+from bus.topics import ensure_topics
+from errors import UnreadableRecord
+from items_service.clients import make_consumer, make_producer, stop_consumer, stop_producer
+from items_service.errors import SessionLost
+from items_service.positions import has_forgotten
+from items_service.relay import Relay
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
+
+    from items_service.ground import Ground
+    from items_service.outbox import Partition
+    from messages import ItemReported
+
+logger = logging.getLogger("takedown.items_service")
+
+_BATCH = 1000
+_IDLE_POLL_MS = 1000
+_CHECK_EVERY = 1.0
+"""Seconds between two looks at whether Kafka still is what it was."""
+
+
+class Session:
+    """Reads requests and publishes what came of them, until Kafka is lost.
+
+    Args:
+        ground: what outlives the session.
+    """
+
+    def __init__(self, ground: Ground) -> None:
+        self._ground = ground
+        self._consumer: AIOKafkaConsumer = make_consumer(ground.connection)
+        self._producer: AIOKafkaProducer = make_producer(ground.connection)
+        self._relay = Relay(
+            ground.outbox,
+            self._producer,
+            topic_deleted=ground.topic_deleted,
+            topic_published=ground.topic_published,
+            dice=ground.dice,
+        )
+        self._next_offsets: dict[Partition, int] = {}
+        self._partitions: list[TopicPartition] = []
+
+    async def open(self) -> None:
+        """Find Kafka, create missing topics, and find the place to go on reading.
+
+        Raises:
+            KafkaUnavailable, KafkaError, OSError: Kafka cannot be reached, or not just now.
+        """
+        ground = self._ground
+        await ensure_topics(ground.connection, ground.topics)
+        await self._producer.start()
+        await self._consumer.start()
+        for topic in (ground.topic_reported, ground.topic_deleted, ground.topic_published):
+            numbers = await self._producer.partitions_for(topic)
+            self._partitions += [TopicPartition(topic, number) for number in sorted(numbers)]
+        marks = await ground.positions.marks()
+        if has_forgotten(marks, await self._end_offsets()):
+            logger.warning("Kafka has forgotten what was in it; every item is published again")
+            await ground.positions.start_over()
+            marks = {}
+        self._relay.marks = marks
+        await self._go_on_reading()
+
+    async def _go_on_reading(self) -> None:
+        remembered = await self._ground.positions.next_offsets()
+        reported = [tp for tp in self._partitions if tp.topic == self._ground.topic_reported]
+        starts = await self._consumer.beginning_offsets(reported)
+        self._consumer.assign(reported)
+        for tp in reported:
+            partition = (tp.topic, tp.partition)
+            # What was cleaned away before it was read is not to be had any more.
+            offset = max(starts[tp], remembered.get(partition, 0))
+            self._next_offsets[partition] = offset
+            self._consumer.seek(tp, offset)
+
+    async def run(self) -> None:
+        """Work until Kafka is lost or the caller cancels.
+
+        Raises:
+            ExceptionGroup: of the failures that ended it: `SessionLost`, or Kafka's own, and
+                anything else is a defect or the database's.
+        """
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._relay.run())
+            tasks.create_task(self._consume())
+            tasks.create_task(self._watch())
+
+    async def close(self) -> None:
+        """Let go of Kafka. It takes a few seconds at most, whatever Kafka does."""
+        await asyncio.gather(stop_consumer(self._consumer), stop_producer(self._producer))
+
+    async def _consume(self) -> None:
+        ground = self._ground
+        while True:
+            batches = await self._fetch()
+            if not batches:
+                continue
+            records = [record for batch in batches.values() for record in batch]
+            requests = self._readable(records)
+            next_offsets = {
+                (tp.topic, tp.partition): batch[-1].offset + 1 for tp, batch in batches.items()
+            }
+            applied = await ground.store.apply(
+                requests, next_offsets, datetime.now(UTC), ground.dice.faults.refuses
+            )
+            self._next_offsets |= next_offsets
+            ground.tally.add(applied)
+            for request in applied.unknown:
+                logger.info(
+                    "Item %s was never in container %s; the request is ignored",
+                    request.item_id,
+                    request.container_id,
+                )
+
+    async def _fetch(self) -> dict[TopicPartition, list[ConsumerRecord]]:
+        try:
+            batches: dict[TopicPartition, list[ConsumerRecord]] = await self._consumer.getmany(
+                timeout_ms=_IDLE_POLL_MS, max_records=_BATCH
+            )
+        except OffsetOutOfRangeError as error:
+            partitions = [(tp.topic, tp.partition) for tp in error.args[0]]
+            await self._requests_are_gone(partitions)
+        return batches
+
+    async def _requests_are_gone(self, partitions: Iterable[Partition]) -> NoReturn:
+        await self._ground.positions.read_again(partitions)
+        raise SessionLost(f"{self._ground.topic_reported} no longer has what was read from it")
+
+    def _readable(self, records: Iterable[ConsumerRecord]) -> list[ItemReported]:
+        requests = []
+        for record in records:
+            try:
+                requests.append(decode_item_reported(record.value))
+            except UnreadableRecord as error:
+                self._ground.tally.unreadable += 1
+                logger.warning(
+                    "Skipped a record that cannot be read: %s, partition %d, offset %d: %s",
+                    record.topic,
+                    record.partition,
+                    record.offset,
+                    error,
+                )
+        return requests
+
+    async def _watch(self) -> None:
+        """Nothing else tells of a broker that came back empty: a fetch there just stays quiet."""
+        while True:
+            await asyncio.sleep(_CHECK_EVERY)
+            # Before the question: they move on while it is answered.
+            marks = dict(self._relay.marks)
+            topics = await self._consumer.topics()
+            for topic in {tp.topic for tp in self._partitions}:
+                if topic not in topics:
+                    raise SessionLost(f"topic {topic} is gone")
+            if has_forgotten(marks, await self._end_offsets()):
+                raise SessionLost("Kafka has lost its memory")
+            if shrunk := [
+                at for at, offset in self._next_offsets.items() if self._is_past(at, offset)
+            ]:
+                await self._requests_are_gone(shrunk)
+            found = self._consumer.partitions_for_topic(self._ground.topic_reported) or set()
+            if len(found) > len(self._next_offsets):
+                raise SessionLost(f"{self._ground.topic_reported} has more partitions now")
+
+    def _is_past(self, partition: Partition, offset: int) -> bool:
+        # From the last fetch, not from a question for the end: see `Relay.marks`.
+        highwater: int | None = self._consumer.highwater(TopicPartition(*partition))
+        return highwater is not None and 0 <= highwater < offset
+
+    async def _end_offsets(self) -> dict[Partition, int]:
+        written = [tp for tp in self._partitions if tp.topic != self._ground.topic_reported]
+        async with asyncio.timeout(self._ground.connection.request_timeout):
+            ends = await self._consumer.end_offsets(written)
+        return {(tp.topic, tp.partition): offset for tp, offset in ends.items()}

@@ -1,0 +1,97 @@
+"""Reads the metrics that the parts know of themselves, whenever Prometheus asks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from actors.dead_letters import DEAD_LETTERS
+from web.metrics import counter, gauge, labelled_counter, labelled_gauge
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from prometheus_client.metrics_core import Metric
+
+    from bus.event_bus import EventBus
+    from bus.publisher import KafkaPublisher
+    from bus.reader import TopicReader
+    from catalogue.view import InMemoryCatalogue
+    from coordinator.coordinator import CoordinatorStatistics
+    from health import Readiness
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """The parts that are asked for their statistics."""
+
+    readiness: Readiness
+    coordinator: Callable[[], CoordinatorStatistics | None]
+    bus: EventBus
+    readers: tuple[TopicReader, ...]
+    publisher: KafkaPublisher
+    catalogue: InMemoryCatalogue
+
+    def collect(self) -> Iterator[Metric]:
+        """Everything, as Prometheus' metric families."""
+        yield from self._readiness()
+        yield from self._coordinator()
+        yield from self._kafka()
+        bus = self.bus.statistics()
+        yield gauge("takedown_bus_subscriptions", "Subscriptions.", bus.subscriptions)
+        yield counter("takedown_bus_published", "Deletions published.", bus.published)
+        yield counter("takedown_bus_matched", "Deletions somebody waited for.", bus.matched)
+        catalogue = self.catalogue.statistics()
+        yield gauge("takedown_catalogue_items", "Items known.", catalogue.items)
+        yield gauge("takedown_catalogue_containers", "Containers known.", catalogue.containers)
+        yield counter("takedown_catalogue_misses", "Searches for evidence.", catalogue.misses)
+        yield counter("takedown_dead_letters", "Messages nobody handled.", DEAD_LETTERS.count)
+
+    def _readiness(self) -> Iterator[Metric]:
+        health = self.readiness.health()
+        yield gauge("takedown_ready", "1 when takedowns may begin.", float(health.ready))
+        yield labelled_gauge(
+            "takedown_ready_check",
+            "1 when this readiness check holds.",
+            "check",
+            [(name, float(problem is None)) for name, problem in health.checks.items()],
+        )
+
+    def _coordinator(self) -> Iterator[Metric]:
+        coordinator = self.coordinator()
+        if coordinator is None:
+            return
+        yield gauge("takedown_in_flight", "Takedowns in flight.", coordinator.in_flight)
+        yield gauge("takedown_pool_idle", "Idle censors in the pool.", coordinator.idle)
+        yield gauge("takedown_pool_maximum", "Most takedowns in flight.", coordinator.maximum)
+        yield counter("takedown_accepted", "Takedowns begun.", coordinator.accepted)
+        yield labelled_counter(
+            "takedown_rejected",
+            "Takedowns not begun, by reason.",
+            "reason",
+            coordinator.rejected.items(),
+        )
+        yield labelled_counter(
+            "takedown_outcomes", "Takedowns ended.", "outcome", coordinator.outcomes.items()
+        )
+        yield counter("takedown_restarts", "Censors restarted.", coordinator.restarts)
+        yield counter("takedown_replaced", "Censors given up.", coordinator.replaced)
+
+    def _kafka(self) -> Iterator[Metric]:
+        readers = [reader.statistics() for reader in self.readers]
+        for name, text, values in (
+            ("read", "Records read.", [(r.topic, float(r.read)) for r in readers]),
+            ("skipped", "Unreadable records.", [(r.topic, float(r.skipped)) for r in readers]),
+            ("sessions", "Connections made.", [(r.topic, float(r.sessions)) for r in readers]),
+        ):
+            yield labelled_counter(f"takedown_reader_{name}", text, "topic", values)
+        yield labelled_gauge(
+            "takedown_reader_behind",
+            "Records between our position and the log's end.",
+            "topic",
+            [(r.topic, float(r.behind)) for r in readers],
+        )
+        publisher = self.publisher.statistics()
+        yield gauge("takedown_publish_in_flight", "Not acknowledged.", publisher.in_flight)
+        yield counter("takedown_published", "Requests acknowledged.", publisher.published)
+        yield counter("takedown_publish_failures", "Requests lost.", publisher.failed)

@@ -1,0 +1,171 @@
+"""An HTTP server on one port, with a limit for everything that a peer can send.
+
+Also what aiohttp answers before any handler runs (a request line that is none, headers that are
+too large) is a problem document here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import uuid
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from errors import SettingsError
+from messages import TakedownId
+from web.problems import problem_response
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+logger = logging.getLogger("takedown.http")
+
+_BACKLOG = 1024
+_KEEPALIVE = 60.0
+_LINGER = 1.0
+_LONGEST_LINE = 8190
+_MOST_HEADERS = 64
+_SHUTDOWN = 2.0
+
+
+def new_takedown_id() -> TakedownId:
+    """A name for one request."""
+    return TakedownId(str(uuid.uuid4()))
+
+
+class _Connection(web.RequestHandler):
+    """One connection; answers what is not HTTP, and is refused when there are too many."""
+
+    __slots__ = ("_maximum", "_refused")
+
+    def __init__(self, manager: web.Server, *, maximum: int, **options: Any) -> None:
+        super().__init__(manager, **options)
+        self._maximum = maximum
+        self._refused = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        manager = self._manager
+        if manager is not None and len(manager.connections) >= self._maximum:
+            self._refused = True
+            assert isinstance(transport, asyncio.Transport)
+            transport.abort()
+            return
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        if not self._refused:
+            super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if not self._refused:
+            super().data_received(data)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            logger.error("Defect while answering a request", exc_info=exc)
+            code, title = "internal-error", "Internal error"
+            detail = "A defect in this service"
+        else:
+            code, title = "malformed-request", "Malformed request"
+            detail = (message or "This is not HTTP").splitlines()[0][:200]
+        takedown_id = new_takedown_id()
+        response = problem_response(
+            status, code, title, detail, takedown_id, headers={"Takedown-Id": takedown_id}
+        )
+        response.force_close()
+        return response
+
+
+class Door:
+    """Serves an application on one port.
+
+    Args:
+        app: the application.
+        host: the address to listen on.
+        port: the port; 0 takes any free one.
+        setting: what to change when the address cannot be had.
+        max_connections: connections beyond this are closed as soon as they come.
+    """
+
+    def __init__(
+        self, app: web.Application, *, host: str, port: int, setting: str, max_connections: int
+    ) -> None:
+        self._runner = web.AppRunner(app, access_log=None)
+        self._host = host
+        self._setting = setting
+        self._port = port
+        self._max_connections = max_connections
+        self._server: asyncio.Server | None = None
+
+    @property
+    def address(self) -> str:
+        """`http://host:port`, with the port that was taken."""
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{host}:{self._port}"
+
+    @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        server = self._runner.server
+        return len(server.connections) if server is not None else 0
+
+    async def open(self) -> None:
+        """Listen.
+
+        Raises:
+            SettingsError: the address cannot be listened on.
+        """
+        await self._runner.setup()
+        try:
+            self._server = await asyncio.get_running_loop().create_server(
+                self._factory(), self._host, self._port, backlog=_BACKLOG
+            )
+        except OSError as error:
+            await self._runner.cleanup()
+            raise SettingsError(
+                f"{self._setting}: {self._host}:{self._port} cannot be listened on: "
+                f"{os.strerror(error.errno) if error.errno else error}"
+            ) from error
+        self._port = self._server.sockets[0].getsockname()[1]
+
+    def _factory(self) -> Callable[[], web.RequestHandler]:
+        manager = self._runner.server
+        assert manager is not None
+        loop = asyncio.get_running_loop()
+
+        def connection() -> web.RequestHandler:
+            return _Connection(
+                manager,
+                maximum=self._max_connections,
+                loop=loop,
+                access_log=None,
+                keepalive_timeout=_KEEPALIVE,
+                lingering_time=_LINGER,
+                max_line_size=_LONGEST_LINE,
+                max_field_size=_LONGEST_LINE,
+                max_headers=_MOST_HEADERS,
+                auto_decompress=False,
+            )
+
+        return connection
+
+    async def close(self) -> None:
+        """Stop listening and close every connection; requests that run have a moment left."""
+        if self._server is not None:
+            self._server.close()
+            if self._runner.server is not None:
+                self._runner.server.pre_shutdown()
+                await self._runner.server.shutdown(_SHUTDOWN)
+            await self._server.wait_closed()
+            self._server = None
+        await self._runner.cleanup()

@@ -1,0 +1,66 @@
+"""The two request headers that mean something: `Prefer` and `traceparent`."""
+
+from __future__ import annotations
+
+import re
+import secrets
+
+from errors import CallerError
+
+# RFC 7240: token [ = ( token | quoted-string ) ] *( ; parameter )
+_TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # noqa: S105 - grammar, not a secret
+_PREFERENCE = re.compile(
+    rf'\s*(?P<name>{_TOKEN})\s*(?:=\s*(?P<value>{_TOKEN}|"(?:[^"\\]|\\.)*"))?'
+    rf'(?P<parameters>(?:\s*;[^,;"]*(?:"(?:[^"\\]|\\.)*")?[^,;"]*)*)\s*(?:,|$)'
+)
+_SECONDS = re.compile(r"[0-9]{1,9}")
+
+# W3C trace context; version ff and all-zero ids are invalid, later versions may say more.
+_TRACEPARENT = re.compile(
+    r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?"
+)
+_LONGEST_TRACEPARENT = 256
+_LENGTH_OF_VERSION_00 = 55
+
+
+def parse_wait(headers: list[str]) -> int | None:
+    """The seconds of `Prefer: wait=N`, or None without one; other preferences are ignored.
+
+    Args:
+        headers: the values of every `Prefer` header of the request.
+
+    Raises:
+        CallerError: a `wait` that is no whole number of seconds of at least 1.
+    """
+    for header in headers:
+        position = 0
+        while position < len(header):
+            match = _PREFERENCE.match(header, position)
+            if match is None:
+                raise CallerError("invalid-prefer", "The Prefer header is not a list (RFC 7240)")
+            position = match.end()
+            if match["name"].lower() == "wait":
+                # Only the first one counts, says the RFC.
+                return _seconds((match["value"] or "").strip('"'))
+    return None
+
+
+def _seconds(text: str) -> int:
+    if _SECONDS.fullmatch(text) is None or int(text) < 1:
+        raise CallerError(
+            "invalid-prefer",
+            "Prefer: wait=N takes the seconds to wait as a whole number of at least 1",
+        )
+    return int(text)
+
+
+def take_traceparent(header: str | None) -> str:
+    """The caller's trace context if it is valid, else a new one."""
+    if (
+        header is not None
+        and len(header) <= _LONGEST_TRACEPARENT
+        and _TRACEPARENT.fullmatch(header)
+        and (not header.startswith("00-") or len(header) == _LENGTH_OF_VERSION_00)
+    ):
+        return header
+    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
