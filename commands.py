@@ -59,7 +59,8 @@ async def serve(settings: Settings, lifecycle: Lifecycle, failed: Failed) -> Cal
 
 async def items(settings: Settings, lifecycle: Lifecycle, failed: Failed) -> Callable[[], None]:
     """The reference Items service alone."""
-    await _start_items(settings, lifecycle, failed, _faults(settings))
+    address = await _start_items(settings, lifecycle, failed, _faults(settings))
+    logger.info("ready", extra={"http": address})
     return _nothing
 
 
@@ -119,7 +120,6 @@ async def _start_items(
 
     watch.add_done_callback(on_end)
     lifecycle.started("stop watching the Items service", functools.partial(cancel, watch), within=1)
-    logger.info("ready", extra={"itemsService": program.http_address})
     address: str = program.http_address
     return address
 

@@ -77,6 +77,7 @@ class Service:
         self._loop = asyncio.get_running_loop()
         self.failed: asyncio.Future[str] = self._loop.create_future()
         self._hurried = asyncio.Event()
+        self._stopping = False
 
         prepare = Topics(connection, topics_of(settings)).ensure
         self.feed = TransitionFeed()
@@ -114,6 +115,8 @@ class Service:
                 readers=(self.deletions, self.items),
                 publisher=self.publisher,
                 catalogue=self.catalogue,
+                feed=self.feed,
+                connections=lambda: self.callers_door.connections,
             ).collect
         )
         self.admin_door = Door(
@@ -162,6 +165,10 @@ class Service:
         started("stop the actors", self._stop_actors, within=5)
         await self.callers_door.open()
         started("close the callers' door", self.callers_door.close, within=5)
+        logger.info(
+            "listening",
+            extra={"http": self.callers_door.address, "admin": self.admin_door.address},
+        )
         self._run("announcing readiness", self._announce(), within=1)
         bound = self._settings.timeout + 2
         started("take nothing new and finish what is in flight", self._drain, within=bound)
@@ -172,8 +179,10 @@ class Service:
         self._lifecycle.started(f"stop {name}", functools.partial(cancel, task), within=within)
 
     def _on_task_done(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled():
-            self._fail(f"the task for {task.get_name()} has ended: {task.exception()!r}")
+        if self._stopping:
+            return
+        error = None if task.cancelled() else task.exception()
+        self._fail(f"the task for {task.get_name()} has ended: {error!r}")
 
     def _fail(self, reason: str) -> None:
         if not self.failed.done():
@@ -184,6 +193,7 @@ class Service:
         self._hurried.set()
 
     async def _drain(self) -> None:
+        self._stopping = True
         self.readiness.drain()
         if self.coordinator is None or not self.coordinator.actor_ref.is_alive():
             return

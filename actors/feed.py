@@ -19,6 +19,8 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from enum import Enum
 
+    from actors.timers import NamedTimers
+
 logger = logging.getLogger("takedown.actors")
 
 
@@ -85,6 +87,10 @@ class Observable(Protocol):
     def data(self) -> Any:
         """Its current data."""
 
+    @property
+    def timers(self) -> NamedTimers:
+        """Its timers."""
+
 
 class TransitionFeed:
     """Passes on what happens in the machines that joined it."""
@@ -106,6 +112,10 @@ class TransitionFeed:
 
     def __len__(self) -> int:
         return len(self._machines)
+
+    def machines(self) -> tuple[Observable, ...]:
+        """Every machine that is alive."""
+        return tuple(self._machines.values())
 
     def join(self, machine: Observable) -> None:
         """Show this machine to the observers from now on."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pykka
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from pykka._types import OptExcInfo
 
@@ -66,12 +66,14 @@ class LoopFuture(pykka.Future[T]):
             self._timer = self._loop.call_later(timeout, self._time_out, timeout)
 
     def _time_out(self, timeout: float) -> None:
+        self._timer = None
         if not self._future.done():
-            self._timed_out = True
             self._resolve(None, pykka.Timeout(f"{timeout} seconds"))
+            self._timed_out = True
 
     def _resolve(self, value: Any, error: BaseException | None) -> None:
-        if self._future.cancelled() or (self._future.done() and self._timed_out):
+        if self._future.cancelled() or self._timed_out:
+            self._disarm()
             return  # whoever asked has stopped waiting, which is theirs to decide
         if error is None:
             self._future.set_result(value)
@@ -79,6 +81,9 @@ class LoopFuture(pykka.Future[T]):
             self._future.set_exception(error)
             # Nobody may be waiting any more; the actor's own failure was logged where it was.
             self._future.exception()
+        self._disarm()
+
+    def _disarm(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -86,6 +91,10 @@ class LoopFuture(pykka.Future[T]):
     def done(self) -> bool:
         """Whether there is an answer, an error or a timeout."""
         return self._future.done()
+
+    def when_done(self, callback: Callable[[asyncio.Future[Any]], object]) -> None:
+        """Have `callback` called on the loop once there is an answer, an error or a timeout."""
+        self._on_loop(self._future.add_done_callback, callback)
 
     def set(self, value: T | None = None) -> None:
         """Answer with `value`.
@@ -110,10 +119,8 @@ class LoopFuture(pykka.Future[T]):
             pykka.Timeout: there was none within `timeout` seconds.
             RuntimeError: on the loop's own thread, before there is one.
         """
-        try:
-            return super().get(timeout=timeout)  # the hook of a derived future, if it is one
-        except NotImplementedError:
-            pass
+        if self._get_hook is not None:  # it is derived from another
+            return super().get(timeout=timeout)
         if not self._future.done():
             self._wait(timeout)
         result: T = self._future.result()
@@ -123,9 +130,7 @@ class LoopFuture(pykka.Future[T]):
         if _running_loop() is not None:
             raise RuntimeError("get() would block the event loop: await the future instead")
         answered = threading.Event()
-        self._loop.call_soon_threadsafe(
-            self._future.add_done_callback, lambda _future: answered.set()
-        )
+        self.when_done(lambda _future: answered.set())
         if not answered.wait(timeout):
             raise pykka.Timeout(f"{timeout} seconds")
 

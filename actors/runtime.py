@@ -30,6 +30,7 @@ logged and stops the actor.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import threading
 from collections import deque
@@ -218,16 +219,19 @@ class LoopActorRef(ActorRef[A]):
         Returns:
             True if it stopped or was stopping, False if it was dead already; as a value or as a
             future, as for `ask`.
+
+        Raises:
+            RuntimeError: `block=True` on the loop's own thread, which could never end.
         """
-        future: LoopFuture[Any] = self.ask(_ActorStop(), block=False, timeout=timeout)
         on_loop = self.actor_inbox.on_own_thread()
-        if block or (block is None and not on_loop):
-            try:
-                future.get()
-            except ActorDeadError:
-                return False
-            return True
-        return asyncio.ensure_future(_stopped(future), loop=self._loop)
+        if block and on_loop:
+            raise RuntimeError("stop(block=True) would block the event loop: await the future")
+        answer: LoopFuture[Any] = self.ask(_ActorStop(), block=False, timeout=timeout)
+        stopped: LoopFuture[bool] = LoopFuture(self._loop)
+        answer.when_done(functools.partial(_pass_on, stopped))
+        if block is None:
+            block = not on_loop
+        return stopped.get() if block else stopped
 
     def tell_stop(self) -> None:
         """Ask the actor to stop once it has handled its mailbox, and do not wait."""
@@ -251,12 +255,14 @@ class LoopActorRef(ActorRef[A]):
         )
 
 
-async def _stopped(future: LoopFuture[Any]) -> bool:
-    try:
-        await future
-    except ActorDeadError:
-        return False
-    return True
+def _pass_on(stopped: LoopFuture[bool], answer: asyncio.Future[Any]) -> None:
+    if stopped.done():
+        return  # whoever waited was cancelled
+    error = None if answer.cancelled() else answer.exception()
+    if error is None or isinstance(error, ActorDeadError):
+        stopped.set(error is None)
+    else:
+        stopped.set_exception((type(error), error, None))
 
 
 class LoopActor(pykka.Actor):
@@ -287,6 +293,7 @@ class LoopActor(pykka.Actor):
         self._actor_ref = LoopActorRef(self)
         self._supervisor = supervisor
         self._envelope: Envelope[Any] | None = None
+        self._deferred: LoopFuture[Any] | None = None
         self._started = False
         self.handled = 0
         self.restarts = 0
@@ -326,6 +333,8 @@ class LoopActor(pykka.Actor):
     def defer_reply(self) -> LoopFuture[Any]:
         """Take over the duty to answer the current message's asker, now or later.
 
+        If the handler fails before it returns, the asker hears of that all the same.
+
         Raises:
             RuntimeError: the current message came by tell, or was deferred before.
         """
@@ -333,20 +342,16 @@ class LoopActor(pykka.Actor):
             raise RuntimeError("There is nobody to answer")
         reply_to: LoopFuture[Any] = self._envelope.reply_to  # type: ignore[assignment]
         self._envelope.reply_to = None
+        self._deferred = reply_to
         return reply_to
 
     # -------------------------------------------------------------------------- driving
 
     def _drain(self) -> None:
-        if not self._started:
-            self._started = True
-            try:
-                self.on_start()
-            except BaseException as error:  # noqa: BLE001 - the policy above decides
-                self._die(error, tell_hook=False)
-                self._reraise_if_meant_for_the_program(error)
         inbox = self.actor_inbox
         try:
+            if not self._started:
+                self._begin_life()
             for _ in range(self.throughput):
                 if self.actor_stopped.is_set() or inbox.empty():
                     break
@@ -354,6 +359,14 @@ class LoopActor(pykka.Actor):
         finally:
             if self.actor_stopped.is_set():
                 self._bury()
+
+    def _begin_life(self) -> None:
+        self._started = True
+        try:
+            self.on_start()
+        except BaseException as error:  # noqa: BLE001 - the policy above decides
+            self._die(error, tell_hook=False)
+            self._reraise_if_meant_for_the_program(error)
 
     def _handle(self, envelope: Envelope[Any]) -> None:
         self._envelope = envelope
@@ -363,13 +376,15 @@ class LoopActor(pykka.Actor):
             if envelope.reply_to is not None:
                 envelope.reply_to.set(response)
         except BaseException as error:  # noqa: BLE001 - the policy above decides
-            if envelope.reply_to is not None:
+            asker = envelope.reply_to or self._deferred
+            if asker is not None and not (asker is self._deferred and asker.done()):
                 answer = self._for_the_asker(error)
-                envelope.reply_to.set_exception((type(answer), answer, answer.__traceback__))
+                asker.set_exception((type(answer), answer, answer.__traceback__))
             self._fail(error, envelope.message)
             self._reraise_if_meant_for_the_program(error)
         finally:
             self._envelope = None
+            self._deferred = None
 
     def _for_the_asker(self, error: BaseException) -> BaseException:
         if isinstance(error, Exception) and not isinstance(error, StopIteration):
@@ -385,9 +400,10 @@ class LoopActor(pykka.Actor):
             raise error
 
     def _fail(self, error: BaseException, message: Any) -> None:
-        fatal = isinstance(error, SystemExit | KeyboardInterrupt)
+        # One that has stopped failed in on_stop, and is not brought back to life for that.
+        final = self.actor_stopped.is_set() or isinstance(error, SystemExit | KeyboardInterrupt)
         supervisor = self._supervisor
-        if supervisor is not None and not fatal and supervisor.may_restart(self.actor_urn):
+        if supervisor is not None and not final and supervisor.may_restart(self.actor_urn):
             logger.error(
                 "%s failed on %s and is restarted", self, type(message).__name__, exc_info=error
             )
@@ -406,7 +422,7 @@ class LoopActor(pykka.Actor):
         if tell_hook:
             try:
                 self.on_failure(type(error), error, error.__traceback__)
-            except Exception:
+            except (Exception, asyncio.CancelledError):
                 logger.exception("on_failure of %s failed", self)
         if self._supervisor is not None:
             self._supervisor.child_failed(self._actor_ref, error, alive=False)

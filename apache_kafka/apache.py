@@ -10,6 +10,7 @@ import logging
 import os
 import shutil
 import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from aiokafka import AIOKafkaProducer
@@ -28,7 +29,6 @@ from errors import BrokerStartError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-    from pathlib import Path
     from types import TracebackType
 
     from apache_kafka.listeners import Tls
@@ -143,13 +143,16 @@ class ApacheKafka:
         Raises:
             BrokerStartError: it did not come up; the message has the end of the broker's log.
         """
+        await asyncio.to_thread(_tidy_up)
         if not jars.downloaded():
             await asyncio.to_thread(jars.download)
         for node in self._nodes.values():
             for name, port in node.doors.ports.items():
                 if accepts_connections(port):
                     raise BrokerStartError(f"{name} of node {node.node_id}: port {port} is in use")
-        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        # Kafka writes it in the base64 for addresses; Kafka's own tool takes one that starts with
+        # a hyphen for an option.
+        cluster_id = base64.b64encode(uuid.uuid4().bytes, altchars=b"AB").decode().rstrip("=")
         scram = [
             f"SCRAM-SHA-512=[name={name},password={password}]"
             for name, password in self._users.items()
@@ -408,6 +411,14 @@ async def _use(bootstrap_servers: str) -> None:
     )
     async with producer, producer.transaction():
         await producer.send_and_wait("prepare", b"value", key=b"key")
+
+
+def _tidy_up() -> None:
+    """Remove the folders of those who were killed before they could."""
+    for folder in jars.HOME.glob("run-*-*"):
+        _, pid, _ = folder.name.split("-")
+        if not Path("/proc", pid).exists() and Path("/proc/self").exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _doors(*, tls: bool, port: int) -> Doors:

@@ -109,7 +109,7 @@ def locked() -> Iterator[None]:
 
 def class_archive() -> Path:
     """Where the classes that a broker loads are kept ready-made for this Java and these jars."""
-    key = hashlib.sha256(f"{_java_banner()}{_digest_of_pom()}{LIBS}".encode()).hexdigest()
+    key = hashlib.sha256(f"{java_banner()}{_digest_of_pom()}{LIBS}".encode()).hexdigest()
     return HOME / f"classes-{key[:12]}.jsa"
 
 
@@ -118,12 +118,14 @@ def _digest_of_pom() -> str:
 
 
 def _java_version() -> int | None:
-    match = re.search(r'version "(\d+)', _java_banner())
+    # "17.0.15" is 17; until 8 it was "1.8.0_402".
+    match = re.search(r'version "(?:1\.)?(\d+)', java_banner())
     return int(match[1]) if match else None
 
 
 @functools.cache  # a process of its own, and asked for at every start
-def _java_banner() -> str:
+def java_banner() -> str:
+    """What `java -version` says; empty if it cannot be run."""
     try:
         done = subprocess.run(  # noqa: S603 - our own
             [java(), "-version"],

@@ -226,7 +226,7 @@ class FaultProxy:
         await self.stop()
 
 
-class _Broken(Exception):  # noqa: N818 - a state, not a mistake
+class _Broken(Exception):
     """One side is gone without a farewell."""
 
 

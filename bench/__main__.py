@@ -26,13 +26,12 @@ from bench import profiling
 from bench.items import Topics
 from bench.load import LAST_ANSWERS, Measured
 from bench.processes import BenchError, Child, flags, free_port, output_of, python
-from bench.report import MINIMAL, SERVICE, Figures, Row, machine, main_line, table
+from bench.report import MINIMAL, SERVICE, Row, machine, main_line, table
 from bus.embedded import FETCH_MAX_WAIT, EmbeddedBroker
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-ROOT = Path(__file__).resolve().parent.parent
 APACHE_FETCH_MAX_WAIT = 0.5
 SPARE = 15.0
 """Seconds that a load process may take beyond what it must."""
@@ -82,21 +81,18 @@ async def start_responder(
     plan: Plan,
     servers: Sequence[str],
 ) -> Child:
-    child = await stack.enter_async_context(
-        Child(
-            "the responder",
-            python(
-                "bench.responder",
-                bootstrap=kafka.bootstrap,
-                prefix=topics.prefix,
-                servers=",".join(servers),
-                containers=",".join(map(str, plan.containers)),
-                items=plan.items,
-                fetch_max_wait_ms=round(kafka.fetch_max_wait * 1000),
-            ),
-            logs / "responder.log",
-        )
+    command = python(
+        "bench.responder",
+        bootstrap=kafka.bootstrap,
+        prefix=topics.prefix,
+        servers=",".join(servers),
+        containers=",".join(map(str, plan.containers)),
+        items=plan.items,
+        fetch_max_wait_ms=round(kafka.fetch_max_wait * 1000),
     )
+    if kafka.pid is None:  # a broker that stays when we go
+        command.append("--delete-topics")
+    child = await stack.enter_async_context(Child("the responder", command, logs / "responder.log"))
     await child.until_said("ready")
     return child
 
@@ -244,14 +240,17 @@ async def run(options: argparse.Namespace, plan: Plan) -> None:
         ]
         results = await compare(servers, plan, watch)
     rows = [
-        Row(containers, Figures.of(rounds[SERVICE]), Figures.of(rounds[MINIMAL]))
+        Row.of(containers, rounds[SERVICE], rounds[MINIMAL])
         for containers, rounds in results.items()
     ]
     if options.json is not None:
         document = {
             "facts": facts,
             "plan": asdict(plan),
-            "rows": [asdict(row) for row in rows],
+            "rows": [
+                asdict(row) | {"cpu_ratio": row.cpu_ratio, "throughput_ratio": row.throughput_ratio}
+                for row in rows
+            ],
             "rounds": {str(key): rounds for key, rounds in results.items()},
         }
         options.json.write_bytes(msgspec.json.format(msgspec.json.encode(document)) + b"\n")
@@ -364,7 +363,6 @@ def main() -> int:
     plan = plan_of(options)
     if options.profile is not None and len(plan.containers) > 1:
         parser.error("--profile takes one size of --containers")
-    os.chdir(ROOT)  # the children are modules of this checkout
     try:
         asyncio.run(until_stopped(options, plan))
     except BenchError as error:

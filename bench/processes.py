@@ -11,12 +11,15 @@ import socket
 import sys
 import urllib.error
 import urllib.request
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
     from types import TracebackType
+
+ROOT = Path(__file__).resolve().parent.parent
+"""Where the programs run: they are modules of this checkout."""
 
 HOST = "127.0.0.1"
 READY_WITHIN = 60.0
@@ -63,6 +66,7 @@ class Child:
         with self.log.open("wb") as output:
             self._process = await asyncio.create_subprocess_exec(
                 *self._arguments,
+                cwd=ROOT,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=asyncio.subprocess.STDOUT,
@@ -147,6 +151,7 @@ async def output_of(arguments: Sequence[str], within: float) -> bytes:
     """Run a program to its end and return what it printed."""
     process = await asyncio.create_subprocess_exec(
         *arguments,
+        cwd=ROOT,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -184,6 +189,9 @@ def _is_ready(port: int) -> bool:
 
 
 def _die_with_parent() -> None:
-    """Between fork and exec: have the kernel end the child if we are killed."""
+    """Between fork and exec: have the kernel end the child if we are killed.
+
+    At once, for a clean end could wait for a broker that is gone, too.
+    """
     with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

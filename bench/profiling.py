@@ -13,6 +13,7 @@ extra and waiting counts as time.
 
 from __future__ import annotations
 
+import asyncio
 import cProfile
 import pstats
 import runpy
@@ -78,11 +79,13 @@ class Sampler:
         self._own[_place(frame)] += 1
         ours: FrameType | None = frame
         while ours is not None and not _is_ours(ours.f_code.co_filename):
-            ours = ours.f_back
+            # Who started the loop did not call what runs in it.
+            ours = None if ours.f_code.co_filename == _RUNNER else ours.f_back
         self._ours[_NOBODY if ours is None else _place(ours)] += 1
 
 
 _NOBODY = ("", 0, "(libraries on their own: their tasks, protocols, the loop)")
+_RUNNER = asyncio.runners.__file__
 _VENV = str(ROOT / ".venv")
 _LAUNCHER = str(ROOT / "bench" / "profiling.py")
 

@@ -50,11 +50,24 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Both servers with items in `containers` containers each."""
+    """Both servers with items in `containers` containers each.
+
+    `spread` is the lowest and the highest CPU ratio of two rounds that followed each other: how
+    much the figure is to be trusted.
+    """
 
     containers: int
     service: Figures
     minimal: Figures
+    spread: tuple[float, float]
+
+    @classmethod
+    def of(cls, containers: int, service: Sequence[Measured], minimal: Sequence[Measured]) -> Row:
+        ratios = [
+            one.cpu_per_request / other.cpu_per_request
+            for one, other in zip(service, minimal, strict=True)
+        ]
+        return cls(containers, Figures.of(service), Figures.of(minimal), (min(ratios), max(ratios)))
 
     @property
     def cpu_ratio(self) -> float:
@@ -71,7 +84,7 @@ HEADINGS = (
     "containers",
     "service CPU us/request",
     "minimal CPU us/request",
-    "CPU ratio",
+    "CPU ratio (spread)",
     "service req/s",
     "minimal req/s",
     "throughput ratio",
@@ -90,7 +103,7 @@ def table(rows: Sequence[Row]) -> str:
                 str(row.containers),
                 f"{row.service.cpu_us:.0f}",
                 f"{row.minimal.cpu_us:.0f}",
-                f"**{row.cpu_ratio:.2f}**",
+                f"**{row.cpu_ratio:.2f}** ({row.spread[0]:.2f}-{row.spread[1]:.2f})",
                 f"{row.service.per_second:.0f}",
                 f"{row.minimal.per_second:.0f}",
                 f"{row.throughput_ratio:.2f}",

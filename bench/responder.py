@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import uvloop
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 
 from bench.items import PARTITIONS, Topics, containers_of, item_ids
 from bus.connection import Connection
@@ -128,6 +129,17 @@ async def run(options: argparse.Namespace) -> None:
         if answering.done():
             await answering  # it never ends well by itself
         answering.cancel()
+    if options.delete_topics:
+        await delete_topics(options.bootstrap, [topic.name for topic in topics.to_create(servers)])
+
+
+async def delete_topics(bootstrap: str, names: list[str]) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        await admin.delete_topics(names)
+    finally:
+        await admin.close()
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -137,6 +149,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--servers", required=True, help="comma list of servers to answer")
     parser.add_argument("--containers", default="1,3,20", help="comma list of items' sizes")
     parser.add_argument("--items", type=int, default=2000, help="how many of each size")
+    parser.add_argument("--delete-topics", action="store_true", help="in the end")
     parser.add_argument("--fetch-max-wait-ms", type=int, default=500)
     return parser
 

@@ -16,7 +16,6 @@ last question.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from aiokafka.partitioner import DefaultPartitioner
 
 from bus.backoff import Backoff
 from bus.codec import encode, headers_of_request, item_key, request_for
+from bus.quirks import sender_of, stop_producer
 from errors import KafkaUnavailable
 from messages import PublishFailed, RequestsPublished
 
@@ -215,14 +215,13 @@ class KafkaPublisher:
         finally:
             self._working = False
             self._producer = None
-            await self._close(producer)
+            await stop_producer(producer, within=self._watch_timeout)
 
     async def _watch(self, producer: AIOKafkaProducer) -> None:
         """Returns when the producer has to be replaced."""
         while True:
             await asyncio.sleep(self._watch_interval)
-            # aiokafka does not say that its background task has died; it only fails each send.
-            sender = producer._sender.sender_task  # noqa: SLF001 - see above
+            sender = sender_of(producer)
             if sender.done():
                 error = None if sender.cancelled() else sender.exception()
                 self._note(f"the producer's background task has died: {error!r}")
@@ -258,21 +257,6 @@ class KafkaPublisher:
         if error != self._last_error or self._working:
             logger.warning("Publishing is interrupted: %s", error)
         self._last_error = error
-
-    async def _close(self, producer: AIOKafkaProducer) -> None:
-        """Stop a producer; with the broker away its own `stop()` may never return."""
-        stopping = asyncio.ensure_future(producer.stop())
-        done, _ = await asyncio.wait([stopping], timeout=self._watch_timeout)
-        if not done:
-            # Closing the connections fails what is in flight, and then the sender can end.
-            with contextlib.suppress(KafkaError, OSError, TimeoutError):
-                async with asyncio.timeout(1.0):
-                    await producer.client.close()
-            accumulator = producer._message_accumulator  # noqa: SLF001 - stop() hangs on it
-            accumulator.fail_all(KafkaError("the producer was stopped"))
-            stopping.cancel()
-        with contextlib.suppress(KafkaError, OSError, TimeoutError, asyncio.CancelledError):
-            await stopping
 
     async def flush(self, timeout: float) -> bool:
         """Wait until nothing is in flight, at most `timeout` seconds; whether that was so."""

@@ -37,6 +37,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError, RecordTooLargeError
 
 from bus.backoff import Backoff
+from bus.quirks import client_of, stop_consumer
 from errors import KafkaUnavailable, UnreadableRecord
 
 if TYPE_CHECKING:
@@ -273,16 +274,12 @@ class TopicReader:
                 await consumer.start()
             yield consumer
         finally:
-            with contextlib.suppress(KafkaError, OSError, TimeoutError):
-                async with asyncio.timeout(self._watch_timeout):
-                    await consumer.stop()
+            await stop_consumer(consumer, within=self._watch_timeout)
 
     # ----------------------------------------------------------------------- positions
 
     async def _partitions(self, asking: AIOKafkaConsumer) -> set[TopicPartition]:
-        # The only way to look a topic's partitions up now and not at some time: aiokafka keeps
-        # its client private in the consumer (it is public in the producer).
-        client = asking._client  # noqa: SLF001 - see above
+        client = client_of(asking)
         client.add_topic(self._topic)
         async with asyncio.timeout(self._watch_timeout):
             updated = await client.force_metadata_update()

@@ -84,6 +84,8 @@ class Database:
             SettingsError: it cannot be opened.
         """
         try:
+            # Tried out first: after a failed attempt aiosqlite's thread may outlive the loop.
+            await asyncio.to_thread(_try_to_open, self._path)
             self._connection = await aiosqlite.connect(self._path, isolation_level=None)
             if self._path != IN_MEMORY:
                 await self._connection.execute_fetchall("PRAGMA journal_mode = WAL")
@@ -115,3 +117,7 @@ class Database:
                 with contextlib.suppress(sqlite3.OperationalError):
                     await connection.execute_fetchall("ROLLBACK")
                 raise
+
+
+def _try_to_open(path: str) -> None:
+    sqlite3.connect(path).close()

@@ -76,13 +76,13 @@ class Api:
         outbox: Outbox,
         link: Link,
         dice: Dice,
-        publish_timeout: float = PUBLISH_TIMEOUT,
+        publish_timeout: float | None = None,
     ) -> None:
         self._store = store
         self._outbox = outbox
         self._link = link
         self._dice = dice
-        self._publish_timeout = publish_timeout
+        self._publish_timeout = PUBLISH_TIMEOUT if publish_timeout is None else publish_timeout
 
     def application(self) -> web.Application:
         """The aiohttp application."""

@@ -32,6 +32,9 @@ _LARGEST_BODY = 64 * 1024
 _GRACE = 0.2
 """Seconds after the deadline at which the door stops waiting for the answer it must have had."""
 
+_TAKEDOWN_ID = web.RequestKey("takedown_id", str)
+_ITEM_ID = web.RequestKey("item_id", str)
+
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -87,12 +90,17 @@ class CallersDoor:
         async def answer(request: web.Request, handler: _Handler) -> web.StreamResponse:
             started = asyncio.get_running_loop().time()
             takedown_id = new_takedown_id()
-            request["takedown_id"] = takedown_id
+            request[_TAKEDOWN_ID] = takedown_id
             try:
                 response = await handler(request)
             except CallerError as error:
                 response = problem_response(
-                    400, error.code, "Bad request", error.detail, takedown_id
+                    400,
+                    error.code,
+                    "Bad request",
+                    error.detail,
+                    takedown_id,
+                    item_id=request.get(_ITEM_ID),
                 )
                 self._refused(request, response, started, error.code)
             except web.HTTPException as error:
@@ -119,7 +127,7 @@ class CallersDoor:
         logger.info(
             "Refused a request",
             extra={
-                "takedownId": request["takedown_id"],
+                "takedownId": request[_TAKEDOWN_ID],
                 "status": response.status,
                 "method": request.method,
                 "path": request.raw_path[:200],
@@ -133,6 +141,7 @@ class CallersDoor:
         if (request.content_length or 0) > _LARGEST_BODY:
             raise web.HTTPRequestEntityTooLarge(_LARGEST_BODY, request.content_length or 0)
         item_id = _item_id(request)
+        request[_ITEM_ID] = item_id  # an error from here on can name it
         wait = parse_wait(request.headers.getall("Prefer", []))
         takedown = self._accept(request, item_id, wait, accepted_at)
         outcome = await self._outcome(takedown)
@@ -163,7 +172,7 @@ class CallersDoor:
         seconds = self._timeout if wait is None else min(self._timeout, wait)
         now = self._utc_now()
         return Takedown(
-            takedown_id=TakedownId(request["takedown_id"]),
+            takedown_id=TakedownId(request[_TAKEDOWN_ID]),
             item_id=item_id,
             accepted_at=accepted_at,
             deadline=accepted_at + seconds,

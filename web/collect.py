@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
     from prometheus_client.metrics_core import Metric
 
+    from actors.feed import TransitionFeed
     from bus.event_bus import EventBus
     from bus.publisher import KafkaPublisher
     from bus.reader import TopicReader
@@ -31,6 +33,8 @@ class Parts:
     readers: tuple[TopicReader, ...]
     publisher: KafkaPublisher
     catalogue: InMemoryCatalogue
+    feed: TransitionFeed
+    connections: Callable[[], int]
 
     def collect(self) -> Iterator[Metric]:
         """Everything, as Prometheus' metric families."""
@@ -46,6 +50,11 @@ class Parts:
         yield gauge("takedown_catalogue_containers", "Containers known.", catalogue.containers)
         yield counter("takedown_catalogue_misses", "Searches for evidence.", catalogue.misses)
         yield counter("takedown_dead_letters", "Messages nobody handled.", DEAD_LETTERS.count)
+        machines = self.feed.machines()
+        yield gauge("takedown_actors", "Live censors.", len(machines))
+        yield gauge("takedown_timers", "Timers that run.", sum(len(m.timers) for m in machines))
+        yield gauge("takedown_tasks", "Tasks of the event loop.", len(asyncio.all_tasks()))
+        yield gauge("takedown_http_connections", "Open connections.", self.connections())
 
     def _readiness(self) -> Iterator[Metric]:
         health = self.readiness.health()

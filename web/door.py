@@ -64,6 +64,14 @@ class _Connection(web.RequestHandler):
         if not self._refused:
             super().data_received(data)
 
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send the answer; one that aiohttp makes up where no handler runs becomes a problem."""
+        if isinstance(resp, web.HTTPException):
+            resp = _problem(resp)
+        return await super().finish_response(request, resp, start_time)
+
     def handle_error(
         self,
         request: web.BaseRequest,
@@ -84,6 +92,19 @@ class _Connection(web.RequestHandler):
         )
         response.force_close()
         return response
+
+
+def _problem(error: web.HTTPException) -> web.Response:
+    """For example of an `Expect` header that nobody can meet, or a path that does not exist."""
+    takedown_id = new_takedown_id()
+    phrase = HTTPStatus(error.status).phrase
+    code = phrase.lower().replace(" ", "-")
+    headers = {"Takedown-Id": takedown_id}
+    if "Allow" in error.headers:
+        headers["Allow"] = error.headers["Allow"]
+    return problem_response(
+        error.status, code, phrase, error.text or phrase, takedown_id, headers=headers
+    )
 
 
 class Door:

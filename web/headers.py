@@ -7,17 +7,22 @@ import secrets
 
 from errors import CallerError
 
-# RFC 7240: token [ = ( token | quoted-string ) ] *( ; parameter )
-_TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # noqa: S105 - grammar, not a secret
+# RFC 7240: [ token [ = word ] *( ; [ token [ = word ] ] ) ] in a list; a list may have empty
+# elements (RFC 9110). Every repetition is possessive: without that, a header of a few hundred
+# bytes could keep the loop busy for hours.
+_TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"  # noqa: S105 - grammar, not a secret
+_WORD = rf'(?:{_TOKEN}|"(?:[^"\\]|\\.)*+")'
 _PREFERENCE = re.compile(
-    rf'\s*(?P<name>{_TOKEN})\s*(?:=\s*(?P<value>{_TOKEN}|"(?:[^"\\]|\\.)*"))?'
-    rf'(?P<parameters>(?:\s*;[^,;"]*(?:"(?:[^"\\]|\\.)*")?[^,;"]*)*)\s*(?:,|$)'
+    rf"[ \t]*+(?:(?P<name>{_TOKEN})[ \t]*+(?:=[ \t]*+(?P<value>{_WORD})[ \t]*+)?+"
+    rf"(?:;[ \t]*+(?:{_TOKEN}[ \t]*+(?:=[ \t]*+{_WORD}[ \t]*+)?+)?+)*+)?+(?:,|\Z)"
 )
-_SECONDS = re.compile(r"[0-9]{1,9}")
+_SECONDS = re.compile(r"0*+(?P<seconds>[1-9][0-9]*+)")
+_FOREVER = 999_999_999
+"""Seconds that a longer wait is taken for, as RFC 9111 has it for its own delta-seconds."""
 
 # W3C trace context; version ff and all-zero ids are invalid, later versions may say more.
 _TRACEPARENT = re.compile(
-    r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?"
+    r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-[!-~]*)?"
 )
 _LONGEST_TRACEPARENT = 256
 _LENGTH_OF_VERSION_00 = 55
@@ -39,19 +44,21 @@ def parse_wait(headers: list[str]) -> int | None:
             if match is None:
                 raise CallerError("invalid-prefer", "The Prefer header is not a list (RFC 7240)")
             position = match.end()
-            if match["name"].lower() == "wait":
+            if match["name"] is not None and match["name"].lower() == "wait":
                 # Only the first one counts, says the RFC.
                 return _seconds((match["value"] or "").strip('"'))
     return None
 
 
 def _seconds(text: str) -> int:
-    if _SECONDS.fullmatch(text) is None or int(text) < 1:
+    match = _SECONDS.fullmatch(text)
+    if match is None:
         raise CallerError(
             "invalid-prefer",
             "Prefer: wait=N takes the seconds to wait as a whole number of at least 1",
         )
-    return int(text)
+    digits = match["seconds"]
+    return int(digits) if len(digits) < len(str(_FOREVER)) else _FOREVER
 
 
 def take_traceparent(header: str | None) -> str:

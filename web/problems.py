@@ -48,7 +48,7 @@ class Problem(Struct, frozen=True, rename="camel", omit_defaults=True):
         status: the HTTP status.
         detail: what happened this time, for people.
         instance: names this one answer.
-        takedown_id: the request, where one was accepted.
+        takedown_id: the request; the same as in the header.
         item_id: its item, where it could be read.
         published: containers whose delete request Kafka has acknowledged.
         unpublished: the other containers.
@@ -81,11 +81,6 @@ def json_response(
     )
 
 
-def problem_bytes(status: int, code: str, title: str, detail: str, instance: str) -> bytes:
-    """A problem that is about no takedown, as the body of an answer."""
-    return _encoder.encode(Problem(_TYPE + code, title, status, detail, instance))
-
-
 def problem_response(
     status: int,
     code: str,
@@ -93,10 +88,19 @@ def problem_response(
     detail: str,
     takedown_id: TakedownId,
     *,
+    item_id: str | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> web.Response:
     """A problem with the request itself: no takedown was begun."""
-    body = Problem(_TYPE + code, title, status, detail, f"urn:uuid:{takedown_id}")
+    body = Problem(
+        type=_TYPE + code,
+        title=title,
+        status=status,
+        detail=detail,
+        instance=f"urn:uuid:{takedown_id}",
+        takedown_id=takedown_id,
+        item_id=UNSET if item_id is None else item_id,
+    )
     return json_response(status, body, headers=headers, problem=True)
 
 

@@ -38,9 +38,7 @@ def test_the_sample_is_varied() -> None:
 def test_one_item_of_the_demo_can_be_deleted_and_one_is_stuck() -> None:
     items = {item.item_id: item.containers for item in sample_items()}
     stuck = {
-        item_id: sum(
-            DEMO_FAULTS.refuses(at.container_id, at.container_type) for at in containers
-        )
+        item_id: sum(DEMO_FAULTS.refuses(at.container_id, at.container_type) for at in containers)
         for item_id, containers in items.items()
     }
     assert len(items[DEMO_DELETABLE]) == 3

@@ -1,34 +1,43 @@
 from __future__ import annotations
 
+import asyncio
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine, Iterator
+from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from apache_kafka.apache import ApacheKafka, prepare
 from apache_kafka.jars import java_and_maven_missing
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+
+def drive(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Run something on a loop of its own, outside of any test's.
+
+    A fixture of more than one test cannot be a coroutine here: the suite chooses the kind of
+    loop test by test, and pytest-asyncio then makes every fixture with a loop anew for each test.
+    `ApacheKafka` does not mind.
+    """
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        runner.run(coroutine)
 
 
 @pytest.fixture(scope="session")
-def java_and_maven() -> None:
+def prepared() -> None:
     missing = java_and_maven_missing()
     if missing is None:
-        return
-    if os.environ.get("TAKEDOWN_REQUIRE_APACHE") == "1":
+        drive(prepare())
+    elif os.environ.get("TAKEDOWN_REQUIRE_APACHE") == "1":
         pytest.fail(missing)
-    pytest.skip(missing)
+    else:
+        pytest.skip(missing)
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def prepared(java_and_maven: None) -> None:  # noqa: ARG001 - asked for its effect
-    await prepare()
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def kafka(prepared: None) -> AsyncIterator[ApacheKafka]:  # noqa: ARG001 - the same
-    async with ApacheKafka() as kafka:
+@pytest.fixture(scope="module")
+def kafka(prepared: None) -> Iterator[ApacheKafka]:  # noqa: ARG001 - asked for its effect
+    kafka = ApacheKafka()
+    drive(kafka.start())
+    try:
         yield kafka
+    finally:
+        drive(kafka.stop())

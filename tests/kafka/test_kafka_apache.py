@@ -25,8 +25,10 @@ pytestmark = [pytest.mark.apache, pytest.mark.usefixtures("prepared")]
 PATIENCE = 30.0
 
 
-async def produce(servers: str, topic: str, value: bytes) -> None:
-    producer = AIOKafkaProducer(bootstrap_servers=servers, acks="all", request_timeout_ms=2000)
+async def produce(servers: str, topic: str, value: bytes, *, timeout_ms: int = 10_000) -> None:
+    producer = AIOKafkaProducer(
+        bootstrap_servers=servers, acks="all", request_timeout_ms=timeout_ms
+    )
     async with asyncio.timeout(PATIENCE):
         try:
             await producer.start()
@@ -133,7 +135,7 @@ async def test_clients_stay_behind_the_proxy_that_is_advertised(kafka: ApacheKaf
         assert proxies[1].statistics().accepted >= 4  # each client: bootstrap, then the broker
         await proxies[1].drop_answers()
         with pytest.raises(KafkaConnectionError):
-            await produce(servers, "proxied", b"never sent")
+            await produce(servers, "proxied", b"never sent", timeout_ms=1000)
         assert proxies[1].statistics().lost > 0
     assert await read_all(kafka.bootstrap_servers, "proxied", 1) == [b"through"]
 

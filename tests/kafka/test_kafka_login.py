@@ -7,7 +7,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import pytest_asyncio
 from aiokafka import AIOKafkaProducer
 from aiokafka.abc import AbstractTokenProvider
 from aiokafka.errors import KafkaConnectionError, TopicAuthorizationFailedError
@@ -19,7 +18,7 @@ from bus.topics import Topic, ensure_topics
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator
+    from collections.abc import Iterator
 
     from apache_kafka.certificates import Authority
 
@@ -42,17 +41,25 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("strange"), "stranger")
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def secure(prepared: None, authority: Authority) -> AsyncIterator[ApacheKafka]:  # noqa: ARG001
+@pytest.fixture(scope="module")
+def secure(prepared: None, authority: Authority) -> Iterator[ApacheKafka]:  # noqa: ARG001
     kafka = ApacheKafka(
         tls=authority.broker("127.0.0.1"), users={"alice": "right"}, access_lists=True
     )
-    async with kafka:
-        await ensure_topics(
-            Connection(kafka.bootstrap_servers), [Topic("open", 1), Topic("closed", 1)]
-        )
+
+    async def start() -> None:
+        await kafka.start()
+        topics = [Topic("open", 1), Topic("closed", 1)]
+        await ensure_topics(Connection(kafka.bootstrap_servers), topics)
         await kafka.deny("alice", "closed", "write")
-        yield kafka
+
+    # Not coroutines, for the reason that the other fixtures' file gives.
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        runner.run(start())
+        try:
+            yield kafka
+        finally:
+            runner.run(kafka.stop())
 
 
 async def send(servers: str, topic: str, **options: Any) -> None:

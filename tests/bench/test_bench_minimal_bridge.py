@@ -1,0 +1,99 @@
+"""The yardstick does the job that it is measured by: over a real broker and real sockets."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from bench.items import Topics, containers_of, item_ids
+from bench.load import measure
+from bench.processes import Child, flags, free_port, python
+from bus.embedded import EmbeddedBroker
+
+TOPICS = Topics("test")
+UNKNOWN = "00000000-0000-4000-8000-000000000000"
+
+
+@dataclass(frozen=True)
+class Bridge:
+    port: int
+    pid: int
+
+    def url(self, item_id: str) -> str:
+        return f"http://127.0.0.1:{self.port}/items/{item_id}"
+
+
+@pytest.fixture
+async def bridge(tmp_path: Path) -> AsyncIterator[Bridge]:
+    port = free_port()
+    async with EmbeddedBroker() as broker:
+        responder = python(
+            "bench.responder",
+            bootstrap=broker.address,
+            prefix=TOPICS.prefix,
+            servers="one",
+            containers="3",
+            items=20,
+            fetch_max_wait_ms=10,
+        )
+        topics = flags(
+            item_published=TOPICS.item_published,
+            item_reported=TOPICS.item_reported("one"),
+            item_deleted=TOPICS.item_deleted("one"),
+        )
+        minimal = python(
+            "bench.minimal_bridge", bootstrap=broker.address, port=port, fetch_max_wait_ms=10
+        )
+        async with Child("the responder", responder, tmp_path / "responder.log") as child:
+            await child.until_said("ready")
+            async with Child("the bridge", [*minimal, *topics], tmp_path / "bridge.log") as server:
+                await server.until_said("ready")
+                yield Bridge(port, server.pid)
+                assert await server.stop() == 0
+
+
+async def test_the_minimal_bridge_answers_as_the_contract_says(bridge: Bridge) -> None:
+    item_id = item_ids(3, 20)[0]
+    async with aiohttp.ClientSession() as session:
+        async with session.delete(bridge.url(item_id)) as response:
+            body = await response.json()
+        assert response.status == 200
+        assert body.keys() == {"takedownId", "itemId", "outcome", "containers", "elapsedMs"}
+        assert (body["itemId"], body["outcome"]) == (item_id, "deleted")
+        named = [{key: one[key] for key in one if key != "deletedAt"} for one in body["containers"]]
+        assert sorted(named, key=str) == sorted(containers_of(3), key=str)
+
+        async with session.delete(bridge.url(UNKNOWN)) as response:
+            assert response.status == 404
+
+
+async def test_a_round_of_load_counts_good_answers_only(bridge: Bridge) -> None:
+    round_ = measure(
+        port=bridge.port,
+        pid=bridge.pid,
+        containers=3,
+        items=20,
+        concurrency=4,
+        warm_up=0.1,
+        seconds=0.3,
+    )
+    measured = await asyncio.wait_for(round_, 60)
+    assert measured.errors == {}
+    assert measured.answered > 0
+    assert 0 < measured.p50 <= measured.p99
+
+    unpublished = measure(
+        port=bridge.port,
+        pid=bridge.pid,
+        containers=1,  # items that nobody published
+        items=20,
+        concurrency=1,
+        warm_up=0.0,
+        seconds=0.1,
+    )
+    measured = await asyncio.wait_for(unpublished, 60)
+    assert measured.answered == 0
+    assert measured.errors.keys() == {"404"}

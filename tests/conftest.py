@@ -1,0 +1,54 @@
+"""What every test shares.
+
+Unit and actor tests (everything but the folders below) run on a virtual clock: their loop does
+not know real time and refuses real sockets. The others talk to real processes, and are bounded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import async_solipsism
+import pytest
+from blockbuster import blockbuster_ctx
+from pykka import ActorRegistry
+
+HERE = Path(__file__).parent
+REAL_TIME = frozenset({"bench", "contract", "faults", "items_service", "kafka", "project"})
+
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+
+
+def in_real_time(path: Path) -> bool:
+    """Whether the test in this file needs real time and real sockets."""
+    return path.relative_to(HERE).parts[0] in REAL_TIME
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config,  # noqa: ARG001 - the hook's signature
+    item: pytest.Item,
+) -> Mapping[str, LoopFactory]:
+    if in_real_time(item.path):
+        return {"real": asyncio.new_event_loop}
+    return {"virtual": async_solipsism.EventLoop}
+
+
+@pytest.fixture(autouse=True)
+def no_actor_outlives_its_test(request: pytest.FixtureRequest) -> Iterator[None]:
+    yield
+    left = ActorRegistry.get_all()
+    if left:
+        ActorRegistry._actor_refs.clear()
+        pytest.fail(f"{request.node.name} left actors behind: {left}")
+
+
+@pytest.fixture(autouse=True)
+def nothing_blocks_the_loop(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Blocking calls on the loop fail the test; only our own modules are held to it."""
+    if in_real_time(request.node.path):
+        yield
+        return
+    with blockbuster_ctx():
+        yield

@@ -1,0 +1,65 @@
+"""One embedded broker for the whole run, and one service process for each module."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import aiohttp
+import pytest
+from support.platform import Names, Platform, platform
+from support.processes import Process, running
+
+
+@pytest.fixture(scope="session")
+def bootstrap() -> Iterator[str]:
+    with running("broker", broker_port=0, log_format="json") as broker:
+        yield broker.wait_for_event("ready")["kafka"]
+        assert broker.stop() == 0
+
+
+@pytest.fixture(scope="module")
+def names() -> Names:
+    return Names()
+
+
+@pytest.fixture(scope="module")
+def service(bootstrap: str, names: Names) -> Iterator[Process]:
+    """`takedown serve` with a deadline of 3 s, so that a 504 does not take long."""
+    with running(
+        "serve",
+        kafka_bootstrap_servers=bootstrap,
+        kafka_fetch_max_wait=0.01,
+        http_port=0,
+        admin_port=0,
+        timeout=3,
+        log_format="json",
+        **names.settings(),
+    ) as process:
+        process.wait_for_event("ready")
+        yield process
+        assert process.stop() == 0
+
+
+@pytest.fixture
+def door(service: Process) -> str:
+    address: str = service.wait_for_event("ready")["http"]
+    return address
+
+
+@pytest.fixture
+def admin(service: Process) -> str:
+    address: str = service.wait_for_event("ready")["admin"]
+    return address
+
+
+@pytest.fixture
+async def items(service: Process, bootstrap: str, names: Names) -> AsyncIterator[Platform]:  # noqa: ARG001 - it creates the topics
+    async with platform(bootstrap, names) as side:
+        yield side
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=connector) as session:
+        yield session

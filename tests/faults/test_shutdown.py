@@ -1,0 +1,96 @@
+"""What is in flight when the service is told to stop is finished, within its deadline."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+
+import aiohttp
+import psutil
+from support.asking import readiness, take_down, until_ready, wait_for_doors
+from support.platform import Names, confirm, containers, new_item_id, platform
+from support.processes import Process, running
+
+
+async def test_takedowns_in_flight_are_answered_before_the_service_ends_and_new_ones_get_503(
+    http: aiohttp.ClientSession,
+    settings: dict[str, object],
+    broker: Process,  # noqa: ARG001 - the service needs it
+    bootstrap: str,
+    names: Names,
+) -> None:
+    with running("serve", **settings) as service:
+        door, admin = await wait_for_doors(service)
+        await until_ready(http, admin)
+        async with platform(bootstrap, names) as items:
+            confirmed, stuck = new_item_id(), new_item_id()
+            for item_id in (confirmed, stuck):
+                await items.publish_item(item_id, containers(2))
+            answers = [
+                asyncio.create_task(take_down(http, door, item_id))
+                for item_id in (confirmed, stuck)
+            ]
+            requests = await items.wait_for_requests(confirmed, 2)
+            await items.wait_for_requests(stuck, 2)
+
+            service.signal(signal.SIGTERM)
+            await until_ready(http, admin, status=503)
+            _, checks = await readiness(http, admin)
+            assert checks["running"] == {"ok": False, "detail": "shutting down"}
+            status, body, _ = await take_down(http, door, new_item_id())
+            assert (status, body["type"]) == (503, "urn:takedown:problem:shutting-down")
+
+            for request in requests:
+                await confirm(items, request)
+            assert (await answers[0])[0] == 200
+            assert (await answers[1])[0] == 504
+            assert await asyncio.to_thread(service.wait) == 0
+    steps = [e["event"] for e in service.events() if e["event"].startswith("Shutdown ")]
+    total = len(steps)
+    assert [step.split(":")[0] for step in steps] == [
+        f"Shutdown {number}/{total}" for number in range(1, total + 1)
+    ]
+    assert not [e for e in service.events() if e["level"] in {"error", "critical"}]
+
+
+async def test_a_second_signal_does_not_wait_for_what_is_in_flight(
+    http: aiohttp.ClientSession,
+    settings: dict[str, object],
+    broker: Process,  # noqa: ARG001 - the service needs it
+    bootstrap: str,
+    names: Names,
+) -> None:
+    with running("serve", **settings | {"timeout": 60}) as service:
+        door, admin = await wait_for_doors(service)
+        await until_ready(http, admin)
+        async with platform(bootstrap, names) as items:
+            item_id = new_item_id()
+            await items.publish_item(item_id, containers(1))
+            answer = asyncio.create_task(take_down(http, door, item_id))
+            await items.wait_for_requests(item_id, 1)
+            service.signal(signal.SIGINT)
+            await asyncio.to_thread(service.wait_for_event, "Stopping on SIGINT")
+            service.signal(signal.SIGINT)
+            assert await asyncio.to_thread(service.wait, within=15) == 0
+            # It was published, so what became of it is unknown: an honest 500.
+            assert (await answer)[0] == 500
+
+
+async def test_a_service_with_its_own_broker_leaves_no_process_behind_even_when_it_is_killed(
+    settings: dict[str, object],
+) -> None:
+    with running("serve", **settings | {"kafka_bootstrap_servers": ""}) as service:
+        await asyncio.to_thread(service.wait_for_event, "ready")
+        (child,) = psutil.Process(service.pid).children()
+        service.signal(signal.SIGKILL)
+        service.wait()
+        gone, _ = await asyncio.to_thread(psutil.wait_procs, [child], timeout=5)
+        assert gone == [child]
+
+
+async def test_a_service_that_is_stopped_before_it_is_ready_ends_at_once(
+    settings: dict[str, object],
+) -> None:
+    with running("serve", **settings) as service:
+        await asyncio.to_thread(service.wait_for_event, "listening")
+        assert await asyncio.to_thread(service.stop) == 0

@@ -1,0 +1,237 @@
+"""Stand-ins for what an actor works with: they record, and do what a test tells them."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from actors.runtime import LoopActor, LoopActorRef
+from messages import (
+    CatalogueUnavailable,
+    Container,
+    ContainerId,
+    ContainersFound,
+    DeletedContainer,
+    ItemDeleted,
+    ItemId,
+    ItemUnknown,
+    Outcome,
+    PublishFailed,
+    RequestsPublished,
+    Takedown,
+    TakedownId,
+)
+
+T0 = datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
+ITEM = ItemId("11111111-2222-3333-4444-555555555555")
+OTHER_ITEM = ItemId("99999999-2222-3333-4444-555555555555")
+
+Tell = Callable[[Any], object]
+
+_numbers = itertools.count(1)
+
+
+def item_id(number: int) -> ItemId:
+    return ItemId(f"00000000-0000-4000-8000-{number:012d}")
+
+
+def place(name: str, kind: str = "group") -> Container:
+    return Container(ContainerId(name), kind)
+
+
+def places(*names: str) -> tuple[Container, ...]:
+    return tuple(place(name) for name in names)
+
+
+def takedown(
+    item: ItemId = ITEM, *, name: str | None = None, now: float = 0.0, seconds: float = 10.0
+) -> Takedown:
+    return Takedown(
+        takedown_id=TakedownId(name or f"takedown-{next(_numbers)}"),
+        item_id=item,
+        accepted_at=now,
+        deadline=now + seconds,
+        accepted_utc=T0,
+        deadline_utc=T0 + timedelta(seconds=seconds),
+        traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    )
+
+
+def takedown_now(item: ItemId = ITEM, *, seconds: float = 10.0) -> Takedown:
+    """A takedown that was accepted at this moment of the running loop."""
+    return takedown(item, now=asyncio.get_running_loop().time(), seconds=seconds)
+
+
+def deletion(name: str, item: ItemId = ITEM, *, kind: str = "group") -> ItemDeleted:
+    return ItemDeleted(item, ContainerId(name), kind, T0)
+
+
+def gone(name: str, kind: str = "group") -> DeletedContainer:
+    return DeletedContainer(ContainerId(name), kind, T0)
+
+
+async def settle(turns: int = 30) -> None:
+    """Let everything on the loop that is ready have its turn, and what follows from it."""
+    for _ in range(turns):
+        await asyncio.sleep(0)
+
+
+def collected(reference: Callable[[], object | None]) -> bool:
+    gc.collect()
+    return reference() is None
+
+
+class FakeReply:
+    """An asker's reply that keeps every answer; like the real one, it refuses a second."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[Outcome | None] = []
+        self.given_up = False
+
+    def set(self, value: Outcome | None = None) -> None:
+        if self.outcomes:
+            raise asyncio.InvalidStateError(f"{self.outcomes[0]} was answered before {value}")
+        self.outcomes.append(value)
+
+    def done(self) -> bool:
+        return self.given_up or bool(self.outcomes)
+
+    @property
+    def outcome(self) -> Outcome | None:
+        assert len(self.outcomes) == 1, self.outcomes
+        return self.outcomes[0]
+
+
+class Recorder(LoopActor):
+    """An actor that keeps what it is told; what it is asked it answers with itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.received: list[Any] = []
+
+    def on_receive(self, message: Any) -> Any:
+        self.received.append(message)
+        return message
+
+
+def recorder() -> tuple[LoopActorRef[Recorder], list[Any]]:
+    """A running `Recorder` and the list that it fills."""
+    ref = Recorder.start()
+    actor = ref.actor()
+    assert actor is not None
+    return ref, actor.received
+
+
+@dataclass
+class FakeCatalogue:
+    """Knows `items`; told to be `silent` it never answers, told to be `behind` it says so."""
+
+    items: dict[ItemId, tuple[Container, ...]] = field(default_factory=dict)
+    silent: bool = False
+    behind: str | None = None
+    searches: list[tuple[Takedown, Tell]] = field(default_factory=list)
+
+    def locate(self, takedown: Takedown, tell: Tell) -> None:
+        self.searches.append((takedown, tell))
+        if self.silent:
+            return
+        if self.behind is not None:
+            tell(CatalogueUnavailable(takedown.takedown_id, self.behind))
+        elif takedown.item_id in self.items:
+            tell(ContainersFound(takedown.takedown_id, self.items[takedown.item_id]))
+        else:
+            tell(ItemUnknown(takedown.takedown_id))
+
+
+@dataclass
+class FakePublication:
+    """One takedown's requests, in the hands of a test."""
+
+    takedown: Takedown
+    containers: tuple[Container, ...]
+    tell: Tell
+    stops: int = 0
+
+    def stop(self) -> None:
+        self.stops += 1
+
+    def acknowledge(self) -> None:
+        self.tell(RequestsPublished(self.takedown.takedown_id))
+
+    def fail(self, *, published: int = 0, handed_over: bool = True, cause: str = "refused") -> None:
+        """Say that Kafka acknowledged the first `published` requests and no other."""
+        self.tell(
+            PublishFailed(
+                self.takedown.takedown_id,
+                cause,
+                handed_over,
+                self.containers[:published],
+                self.containers[published:],
+            )
+        )
+
+
+OnPublish = Callable[[FakePublication], object]
+
+
+@dataclass
+class FakePublisher:
+    """Keeps each publication; `on_publish` does with it what Kafka would."""
+
+    on_publish: OnPublish | None = None
+    publications: list[FakePublication] = field(default_factory=list)
+
+    def publish(
+        self, takedown: Takedown, containers: tuple[Container, ...], tell: Tell
+    ) -> FakePublication:
+        publication = FakePublication(takedown, containers, tell)
+        self.publications.append(publication)
+        if self.on_publish is not None:
+            self.on_publish(publication)
+        return publication
+
+    @property
+    def last(self) -> FakePublication:
+        return self.publications[-1]
+
+
+class FakeLog:
+    """A topic whose end is reached when the test says so."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self._ends: list[asyncio.Future[None]] = []
+
+    async def catch_up(self) -> None:
+        self.calls += 1
+        end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._ends.append(end)
+        await end
+
+    def reach_end(self) -> None:
+        for end in self._ends:
+            if not end.done():
+                end.set_result(None)
+
+    def fail(self, error: Exception) -> None:
+        for end in self._ends:
+            if not end.done():
+                end.set_exception(error)
+
+    @property
+    def given_up(self) -> bool:
+        """Whether everyone who waited has stopped waiting without an end."""
+        return bool(self._ends) and all(end.cancelled() for end in self._ends)
+
+
+@dataclass
+class FakeRecord:
+    """As much of aiokafka's ConsumerRecord as the catalogue reads."""
+
+    key: bytes | None
+    value: bytes | None

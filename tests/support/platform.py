@@ -1,0 +1,198 @@
+"""The Items service's side of Kafka, in the hands of a test."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
+from bus.quirks import stop_consumer, stop_producer
+
+NOW = "2026-01-02T03:04:05.678Z"
+
+
+def new_item_id() -> str:
+    return str(uuid.uuid4())
+
+
+def container(name: str, kind: str = "group") -> dict[str, str]:
+    return {"containerId": name, "containerType": kind}
+
+
+def containers(count: int) -> list[dict[str, str]]:
+    return [container(f"c{number}") for number in range(count)]
+
+
+@dataclass
+class Names:
+    """Topic names of one test's own, as settings of the service."""
+
+    suffix: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
+
+    @property
+    def reported(self) -> str:
+        return f"item_reported.{self.suffix}"
+
+    @property
+    def deleted(self) -> str:
+        return f"item_deleted.{self.suffix}"
+
+    @property
+    def published(self) -> str:
+        return f"item_published.{self.suffix}"
+
+    def settings(self) -> dict[str, str]:
+        return {
+            "topic_item_reported": self.reported,
+            "topic_item_deleted": self.deleted,
+            "topic_item_published": self.published,
+        }
+
+
+OnRequest = Callable[["Platform", dict[str, Any]], Any]
+
+
+class Platform:
+    """Publishes items and deletions, and reads delete requests.
+
+    Args:
+        bootstrap: the broker.
+        names: the topics.
+        fetch_max_wait_ms: short for the embedded broker.
+    """
+
+    def __init__(self, bootstrap: str, names: Names, *, fetch_max_wait_ms: int = 10) -> None:
+        self.names = names
+        self.requests: list[dict[str, Any]] = []
+        self.records: list[Any] = []
+        self.on_request: OnRequest | None = None
+        self._arrived = asyncio.Condition()
+        self._producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all")
+        self._consumer = AIOKafkaConsumer(
+            bootstrap_servers=bootstrap,
+            auto_offset_reset="earliest",
+            fetch_max_wait_ms=fetch_max_wait_ms,
+        )
+        self._reading: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        await self._producer.start()
+        await self._consumer.start()
+        partitions = await self._producer.partitions_for(self.names.reported)
+        assigned = [TopicPartition(self.names.reported, p) for p in partitions]
+        self._consumer.assign(assigned)
+        await self._consumer.seek_to_beginning(*assigned)
+        self._reading = asyncio.create_task(self._read())
+
+    async def stop(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.wait([self._reading])
+        await stop_consumer(self._consumer, within=3)
+        await stop_producer(self._producer, within=3)
+
+    async def _read(self) -> None:
+        async for record in self._consumer:
+            self.records.append(record)
+            request = json.loads(record.value)
+            async with self._arrived:
+                self.requests.append(request)
+                self._arrived.notify_all()
+            if self.on_request is not None:
+                await self.on_request(self, request)
+
+    # ----------------------------------------------------------------------- writing
+
+    async def send(
+        self, topic: str, value: Any, *, key: str | bytes | None = None, **options: Any
+    ) -> Any:
+        """Write a value (bytes and None as they are, else as JSON), acknowledged."""
+        if value is not None and not isinstance(value, bytes):
+            value = json.dumps(value).encode()
+        if isinstance(key, str):
+            key = key.encode()
+        return await self._producer.send_and_wait(topic, value, key=key, **options)
+
+    async def publish_item(self, item_id: str, places: Sequence[dict[str, str]]) -> None:
+        value = {"itemId": item_id, "containers": list(places), "publishedAt": NOW}
+        await self.send(self.names.published, value, key=item_id)
+
+    async def remove_item(self, item_id: str) -> None:
+        await self.send(self.names.published, None, key=item_id)
+
+    async def delete(
+        self, item_id: str, place: dict[str, str], *, deleted_at: str = NOW, **more: Any
+    ) -> None:
+        value = {"itemId": item_id, **place, "deletedAt": deleted_at, **more}
+        await self.send(self.names.deleted, value, key=item_id)
+
+    # ----------------------------------------------------------------------- reading
+
+    def requests_for(self, item_id: str) -> list[dict[str, Any]]:
+        return [request for request in self.requests if request["itemId"] == item_id]
+
+    async def wait_for_requests(
+        self, item_id: str, count: int, *, within: float = 10.0
+    ) -> list[dict[str, Any]]:
+        async with asyncio.timeout(within), self._arrived:
+            await self._arrived.wait_for(lambda: len(self.requests_for(item_id)) >= count)
+        return self.requests_for(item_id)
+
+    async def all_requests(self, bootstrap: str) -> list[dict[str, Any]]:
+        """Every delete request in the topic, read again from its beginning to its end."""
+        return [
+            json.loads(record.value) for record in await read_topic(bootstrap, self.names.reported)
+        ]
+
+
+async def confirm(platform: Platform, request: dict[str, Any]) -> None:
+    """What a good Items service does with a request: delete, and say so."""
+    await platform.delete(
+        request["itemId"], container(request["containerId"], request["containerType"])
+    )
+
+
+@asynccontextmanager
+async def platform(
+    bootstrap: str, names: Names, *, on_request: OnRequest | None = None, **options: Any
+) -> AsyncIterator[Platform]:
+    side = Platform(bootstrap, names, **options)
+    side.on_request = on_request
+    try:
+        await side.start()
+        yield side
+    finally:
+        await side.stop()
+
+
+async def read_topic(bootstrap: str, topic: str, *, fetch_max_wait_ms: int = 10) -> list[Any]:
+    """Every record of a topic, from its beginning to its end as it is now."""
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap,
+        auto_offset_reset="earliest",
+        fetch_max_wait_ms=fetch_max_wait_ms,
+    )
+    records: list[Any] = []
+    await consumer.start()
+    try:
+        await consumer._client._wait_on_metadata(topic)
+        assigned = [TopicPartition(topic, p) for p in consumer.partitions_for_topic(topic)]
+        consumer.assign(assigned)
+        await consumer.seek_to_beginning(*assigned)
+        async with asyncio.timeout(20):
+            while True:
+                for batch in (await consumer.getmany(timeout_ms=50)).values():
+                    records += batch
+                # The high water mark comes with each fetch and is exact on every broker.
+                marks = [consumer.highwater(tp) for tp in assigned]
+                positions = [await consumer.position(tp) for tp in assigned]
+                if all(m is not None and p >= m for m, p in zip(marks, positions, strict=True)):
+                    return records
+    finally:
+        await stop_consumer(consumer, within=3)

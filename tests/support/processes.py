@@ -1,0 +1,119 @@
+"""Starts `takedown` as its users do, as a process, and stops it."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+
+
+class Process:
+    """One `takedown` command as a child process.
+
+    Args:
+        arguments: the command and its flags.
+        settings: environment variables, without their TAKEDOWN_ prefix and in lower case.
+    """
+
+    def __init__(self, *arguments: str, **settings: object) -> None:
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("TAKEDOWN_")}
+        environment |= {f"TAKEDOWN_{k.upper()}": str(v) for k, v in settings.items()}
+        self.lines: list[str] = []
+        self._buffer = b""
+        self._process = subprocess.Popen(
+            [sys.executable, str(ROOT / "service.py"), *arguments],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+        )
+        assert self._process.stdout is not None
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._process.stdout, selectors.EVENT_READ)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.poll()
+
+    def events(self) -> list[dict[str, Any]]:
+        """The log events read so far."""
+        return [json.loads(line) for line in self.lines if line.startswith("{")]
+
+    def read(self, seconds: float = 0.0) -> bool:
+        """Read what has been written, waiting at most so long for something; False at the end."""
+        assert self._process.stdout is not None
+        if not self._selector.select(seconds):
+            return True
+        data = os.read(self._process.stdout.fileno(), 65536)
+        self._buffer += data
+        *lines, self._buffer = self._buffer.split(b"\n")
+        self.lines += [line.decode() for line in lines]
+        return bool(data)
+
+    def wait_for_event(self, name: str, *, within: float = 20.0) -> dict[str, Any]:
+        """The first log event of this name; it may have been read before."""
+        end = time.monotonic() + within
+        while True:
+            for event in self.events():
+                if event.get("event") == name:
+                    return event
+            left = end - time.monotonic()
+            if left <= 0 or not self.read(left):
+                raise AssertionError(f"no event {name!r}; the process said:\n" + self.text())
+
+    def wait(self, *, within: float = 20.0) -> int:
+        """Wait until it ends; returns its exit status."""
+        end = time.monotonic() + within
+        while self.read(max(0.0, end - time.monotonic())):
+            if time.monotonic() > end:
+                raise AssertionError("it did not end; it said:\n" + self.text())
+        return self._process.wait(max(0.1, end - time.monotonic()))
+
+    def signal(self, signum: signal.Signals) -> None:
+        self._process.send_signal(signum)
+
+    def stop(self, *, within: float = 30.0) -> int:
+        """Ask it to stop, and wait until it has; returns its exit status."""
+        if self._process.poll() is None:
+            self.signal(signal.SIGTERM)
+        return self.wait(within=within)
+
+    def close(self) -> None:
+        """Make sure that it is gone."""
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+        self._selector.close()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+
+    def text(self) -> str:
+        return "\n".join(self.lines)
+
+
+@contextmanager
+def running(*arguments: str, **settings: object) -> Iterator[Process]:
+    """A `takedown` process that is gone after the block."""
+    process = Process(*arguments, **settings)
+    try:
+        yield process
+    except BaseException:
+        process.read(0.1)
+        sys.stderr.write(f"--- takedown {' '.join(arguments)} said:\n{process.text()}\n")
+        raise
+    finally:
+        process.close()
