@@ -8,7 +8,8 @@ import signal
 import sys
 
 from apache_kafka import jars
-from apache_kafka.apache import ApacheKafka, prepare
+from apache_kafka.apache import ApacheKafka
+from apache_kafka.prepare import prepare
 from errors import BrokerStartError
 
 

@@ -13,7 +13,6 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from aiokafka import AIOKafkaProducer
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError, for_code
 from aiokafka.protocol.admin import CreateAclsRequest
@@ -23,8 +22,6 @@ from apache_kafka.listeners import Doors, Listener, authorizer_properties, tls_p
 from apache_kafka.node import Node
 from apache_kafka.ports import HOST, accepts_connections, free_ports
 from apache_kafka.proxy import FaultProxy
-from bus.connection import Connection
-from bus.topics import Topic, ensure_topics
 from errors import BrokerStartError
 
 if TYPE_CHECKING:
@@ -374,43 +371,6 @@ class ApacheKafka:
         traceback: TracebackType | None,
     ) -> None:
         await self.stop()
-
-
-async def prepare() -> None:
-    """Download the jars, and record which classes a broker loads, so that others start faster.
-
-    Raises:
-        BrokerStartError: Java or Maven is missing, or the broker did not start.
-    """
-    await asyncio.to_thread(jars.download)
-    archive = jars.class_archive()
-    if archive.exists():
-        return
-    new = archive.with_suffix(f".{os.getpid()}.unfinished")
-    folder = jars.HOME / f"prepare-{os.getpid()}"
-    kafka = ApacheKafka(
-        folder=folder,
-        java_options=[f"-XX:ArchiveClassesAtExit={new}", "-Xlog:cds=off", "-Xlog:cds+dynamic=off"],
-        stop_timeout=60.0,
-    )
-    try:
-        async with kafka:
-            await _use(kafka.bootstrap_servers)
-        if new.exists():
-            new.rename(archive)
-    finally:
-        new.unlink(missing_ok=True)
-        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-
-
-async def _use(bootstrap_servers: str) -> None:
-    """Have a broker load what tests will use."""
-    await ensure_topics(Connection(bootstrap_servers), [Topic("prepare", 1)])
-    producer = AIOKafkaProducer(
-        bootstrap_servers=bootstrap_servers, transactional_id="prepare", acks="all"
-    )
-    async with producer, producer.transaction():
-        await producer.send_and_wait("prepare", b"value", key=b"key")
 
 
 def _tidy_up() -> None:

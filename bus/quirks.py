@@ -15,10 +15,10 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaConnectionError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Coroutine
 
     from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
     from aiokafka.client import AIOKafkaClient
@@ -40,31 +40,34 @@ def sender_of(producer: AIOKafkaProducer) -> asyncio.Task[None]:
 
 
 async def stop_consumer(consumer: AIOKafkaConsumer, *, within: float) -> None:
-    """Stop a consumer; raises nothing but our own cancellation."""
-    await _bounded(consumer.stop(), within)
-    await _bounded(client_of(consumer).close(), _CLOSE)
+    """Stop a consumer, whatever state it and the broker are in; never raises."""
+    if not await _in_time(consumer.stop(), within):
+        await _in_time(client_of(consumer).close(), _CLOSE)
 
 
 async def stop_producer(producer: AIOKafkaProducer, *, within: float) -> None:
-    """Send what can be sent within the bound, fail the rest, and stop."""
-    await _bounded(producer.stop(), within, on_timeout=lambda: _fail_what_is_left(producer))
-    await _bounded(producer.client.close(), _CLOSE)
+    """Send what can be sent within the bound, fail the rest, and stop; never raises."""
+    if await _in_time(producer.stop(), within):
+        return
+    # Fail what waits, cut the connections, which fails what is under way, and only then end the
+    # sender, which waits for what is under way.
+    gone = KafkaConnectionError("the producer was stopped before Kafka answered")
+    producer._message_accumulator.fail_all(gone)  # noqa: SLF001 - stop() waits for its batches
+    await _in_time(producer.client.close(), _CLOSE)
+    await _in_time(producer._sender.close(), _CLOSE)  # noqa: SLF001 - nothing public ends it
 
 
-async def _fail_what_is_left(producer: AIOKafkaProducer) -> None:
-    # Closing the connections fails the requests in flight, for which the sender waits.
-    await _bounded(producer.client.close(), _CLOSE)
-    accumulator = producer._message_accumulator  # noqa: SLF001 - stop() waits for its batches
-    accumulator.fail_all(KafkaError("the producer was stopped"))
-
-
-async def _bounded(work: Awaitable[Any], within: float, *, on_timeout: Any = None) -> None:
-    task = asyncio.ensure_future(work)
-    done, _ = await asyncio.wait([task], timeout=within)
-    if not done:
-        if on_timeout is not None:
-            await on_timeout()
+async def _in_time(ending: Coroutine[Any, Any, Any], within: float) -> bool:
+    """Whether it ended by itself, without an error, within so many seconds."""
+    task = asyncio.ensure_future(ending)
+    await asyncio.wait([task], timeout=within)
+    if not task.done():
         task.cancel()
         await asyncio.wait([task], timeout=_CLOSE)
-    if task.done() and not task.cancelled() and task.exception() is not None:
-        logger.debug("A Kafka client did not stop cleanly: %r", task.exception())
+        return False
+    if task.cancelled():
+        return False  # not by us: see above
+    if error := task.exception():
+        logger.debug("A Kafka client did not stop cleanly: %r", error)
+        return False
+    return True

@@ -16,9 +16,10 @@ from aiokafka import TopicPartition
 from aiokafka.errors import OffsetOutOfRangeError
 
 from bus.codec import decode_item_reported
+from bus.quirks import stop_consumer, stop_producer
 from bus.topics import ensure_topics
 from errors import UnreadableRecord
-from items_service.clients import make_consumer, make_producer, stop_consumer, stop_producer
+from items_service.clients import STOP_TIMEOUT, make_consumer, make_producer
 from items_service.errors import SessionLost
 from items_service.positions import has_forgotten
 from items_service.relay import Relay
@@ -108,7 +109,10 @@ class Session:
 
     async def close(self) -> None:
         """Let go of Kafka. It takes a few seconds at most, whatever Kafka does."""
-        await asyncio.gather(stop_consumer(self._consumer), stop_producer(self._producer))
+        await asyncio.gather(
+            stop_consumer(self._consumer, within=STOP_TIMEOUT),
+            stop_producer(self._producer, within=STOP_TIMEOUT),
+        )
 
     async def _consume(self) -> None:
         ground = self._ground

@@ -99,7 +99,7 @@ def _problem(error: web.HTTPException) -> web.Response:
     takedown_id = new_takedown_id()
     phrase = HTTPStatus(error.status).phrase
     code = phrase.lower().replace(" ", "-")
-    headers = {"Takedown-Id": takedown_id}
+    headers: dict[str, str] = {"Takedown-Id": takedown_id}
     if "Allow" in error.headers:
         headers["Allow"] = error.headers["Allow"]
     return problem_response(

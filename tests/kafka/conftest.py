@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from apache_kafka.apache import ApacheKafka, prepare
+from apache_kafka.apache import ApacheKafka
 from apache_kafka.jars import java_and_maven_missing
+from apache_kafka.prepare import prepare
 
 
 def drive(coroutine: Coroutine[Any, Any, None]) -> None:

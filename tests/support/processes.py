@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import selectors
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +19,8 @@ ROOT = Path(__file__).parents[2]
 
 class Process:
     """One `takedown` command as a child process.
+
+    A thread takes in what it writes: a full pipe would make it wait for the test.
 
     Args:
         arguments: the command and its flags.
@@ -38,8 +40,11 @@ class Process:
             stdin=subprocess.DEVNULL,
         )
         assert self._process.stdout is not None
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(self._process.stdout, selectors.EVENT_READ)
+        self._news = threading.Condition()
+        self._unread = 0
+        self._ended = False
+        self._reader = threading.Thread(target=self._take_in, args=[self._process.stdout.fileno()])
+        self._reader.start()
 
     @property
     def pid(self) -> int:
@@ -51,18 +56,25 @@ class Process:
 
     def events(self) -> list[dict[str, Any]]:
         """The log events read so far."""
-        return [json.loads(line) for line in self.lines if line.startswith("{")]
+        return [json.loads(line) for line in tuple(self.lines) if line.startswith("{")]
+
+    def _take_in(self, fileno: int) -> None:
+        while data := os.read(fileno, 65536):
+            *lines, self._buffer = (self._buffer + data).split(b"\n")
+            with self._news:
+                self.lines += [line.decode() for line in lines]
+                self._unread += 1
+                self._news.notify_all()
+        with self._news:
+            self._ended = True
+            self._news.notify_all()
 
     def read(self, seconds: float = 0.0) -> bool:
-        """Read what has been written, waiting at most so long for something; False at the end."""
-        assert self._process.stdout is not None
-        if not self._selector.select(seconds):
-            return True
-        data = os.read(self._process.stdout.fileno(), 65536)
-        self._buffer += data
-        *lines, self._buffer = self._buffer.split(b"\n")
-        self.lines += [line.decode() for line in lines]
-        return bool(data)
+        """Wait at most so long for something new in `lines`; False at the end."""
+        with self._news:
+            self._news.wait_for(lambda: self._unread or self._ended, seconds)
+            new, self._unread = self._unread, 0
+            return bool(new) or not self._ended
 
     def wait_for_event(self, name: str, *, within: float = 20.0) -> dict[str, Any]:
         """The first log event of this name; it may have been read before."""
@@ -97,7 +109,7 @@ class Process:
         if self._process.poll() is None:
             self._process.kill()
             self._process.wait()
-        self._selector.close()
+        self._reader.join()
         if self._process.stdout is not None:
             self._process.stdout.close()
 

@@ -1,0 +1,106 @@
+"""What the service says of itself: its metrics and its log."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import aiohttp
+from prometheus_client.parser import text_string_to_metric_families
+
+from support.processes import Process
+
+Labels = frozenset[tuple[str, str]]
+
+
+class Samples:
+    """One scrape of `/metrics`."""
+
+    def __init__(self, text: str) -> None:
+        self.samples: dict[tuple[str, Labels], float] = {
+            (sample.name, frozenset(sample.labels.items())): sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+        }
+
+    def value(self, name: str, **labels: str) -> float:
+        """One sample; 0 if there is none, as for a label that was never counted."""
+        return self.samples.get((name, frozenset(labels.items())), 0.0)
+
+
+HELD = (
+    "takedown_in_flight",
+    "takedown_bus_subscriptions",
+    "takedown_timers",
+    "takedown_publish_in_flight",
+    "takedown_tasks",
+    "takedown_http_connections",
+)
+"""What a takedown holds while it is in flight, and must give back (invariant I5)."""
+
+
+async def scrape(admin: str) -> Samples:
+    """Ask, on a connection that is gone afterwards."""
+    async with aiohttp.request("GET", f"{admin}/metrics") as answer:
+        assert answer.status == 200
+        return Samples(await answer.text())
+
+
+async def held(admin: str) -> dict[str, float]:
+    """How much of everything is held now."""
+    samples = await scrape(admin)
+    for name in HELD:
+        assert (name, frozenset()) in samples.samples, f"{name} is not shown"
+    return {name: samples.value(name) for name in HELD}
+
+
+async def until(
+    condition: Callable[[Samples], bool], admin: str, *, within: float = 10.0
+) -> Samples:
+    """Scrape until it is so."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + within
+    while True:
+        samples = await scrape(admin)
+        if condition(samples):
+            return samples
+        assert loop.time() < end, "it did not come to that in time"
+        await asyncio.sleep(0.02)
+
+
+async def quiet(admin: str, *, within: float = 10.0) -> dict[str, float]:
+    """Wait until no takedown is in flight and no caller connected; what is held then."""
+
+    def is_quiet(samples: Samples) -> bool:
+        return all(samples.value(name) == 0 for name in HELD if name != "takedown_tasks")
+
+    await until(is_quiet, admin, within=within)
+    return await held(admin)
+
+
+async def given_back(admin: str, before: dict[str, float], *, within: float = 10.0) -> None:
+    """Wait until no more is held than before; fails if it stays more."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + within
+    while True:
+        now = await held(admin)
+        kept = {name: (before[name], now[name]) for name in HELD if now[name] > before[name]}
+        if not kept:
+            return
+        assert loop.time() < end, f"not given back (before, now): {kept}"
+        await asyncio.sleep(0.05)
+
+
+async def logged(
+    service: Process, matches: Callable[[dict[str, Any]], bool], *, within: float = 10.0
+) -> dict[str, Any]:
+    """The first log event for which this is true, now or soon."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + within
+    while True:
+        for event in service.events():
+            if matches(event):
+                return event
+        assert loop.time() < end, "it was not logged; the log:\n" + service.text()[-5000:]
+        await asyncio.sleep(0.02)
