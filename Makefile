@@ -6,14 +6,14 @@ PYTHON ?= $(firstword $(foreach p,python3.13 python3.12 python3.11 python3,$(she
 BIN := .venv/bin
 STAMP := .venv/.set-up
 
-.PHONY: help setup run test check bench lock diagrams clean
+.PHONY: help setup run test test-kafka kafka check bench lock diagrams clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /	/' | expand -t 12
 
 setup: $(STAMP) ## set everything up in .venv
 
-$(STAMP): requirements/dev.txt pyproject.toml
+$(STAMP): requirements/dev.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed and was not found" >&2; exit 1; }
 	$(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
@@ -25,6 +25,12 @@ run: $(STAMP) ## the demo: broker, Items service and takedown in one go
 
 test: $(STAMP) ## the whole test suite
 	$(BIN)/python -m pytest
+
+test-kafka: $(STAMP) ## the part of it that runs on a real Apache Kafka, which must not be missing
+	REQUIRE_APACHE_KAFKA=1 $(BIN)/python -m pytest -m apache
+
+kafka: $(STAMP) ## a real Apache Kafka broker, in the foreground (needs Java and Maven)
+	$(BIN)/python -m apache_kafka
 
 check: $(STAMP) ## lint, format, types, import layers
 	$(BIN)/ruff check .
@@ -42,4 +48,4 @@ lock: $(STAMP) ## pin the requirements by hash again
 	$(BIN)/python tools/lock.py
 
 clean: ## remove what setup and the tests made
-	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .kafka build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

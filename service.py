@@ -162,9 +162,10 @@ class Service:
         )
         # Kept for its statistics; everything else goes by its ref.
         self.coordinator = coordinator.actor()
+        # The actors are stopped before the door is closed: that answers what is still in flight.
+        started("close the callers' door", self.callers_door.close, within=5)
         started("stop the actors", self._stop_actors, within=5)
         await self.callers_door.open()
-        started("close the callers' door", self.callers_door.close, within=5)
         logger.info(
             "listening",
             extra={"http": self.callers_door.address, "admin": self.admin_door.address},

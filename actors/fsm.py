@@ -212,6 +212,8 @@ def _validate(machine: Machine[S, Any]) -> None:
 
     _require_known_states(machine, bad)
     closed = frozenset(machine.effects)
+    if foreign := [type(e).__name__ for e in machine.initial.effects if type(e) not in closed]:
+        raise bad(f"the initial step asks for unknown {', '.join(foreign)}")
     leaving: dict[S, set[S]] = {state: set() for state in machine.data}
     for (state, event), row in machine.table.items():
         if state in machine.final:

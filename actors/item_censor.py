@@ -12,6 +12,7 @@ from actors.censor_machine import (
     FindContainers,
     PublishRequests,
     Release,
+    State,
     StopPublishing,
     SubscribeToDeletions,
     UnsubscribeAll,
@@ -97,7 +98,7 @@ class ItemCensor(MachineActor[Data]):
 
     def on_receive(self, message: Any) -> None:
         """Remember whom to answer; the machine does not need to know."""
-        if type(message) is Begin and self._reply is None:
+        if type(message) is Begin and self.state is State.IDLE:
             self._reply = message.reply
         super().on_receive(message)
 

@@ -69,13 +69,16 @@ class MachineActor(LoopActor, Generic[D]):
     def on_start(self) -> None:
         """Join the feed and carry out the initial effects."""
         self._feed.join(self)
-        self._start_state_timer()
-        self._perform_all(self.machine.initial.effects)
+        try:
+            self._start_state_timer()
+            self._perform_all(self.machine.initial.effects)
+        except BaseException:
+            self._end()  # an actor that did not start gets no other hook
+            raise
 
     def on_stop(self) -> None:
         """Put the world in order and leave the feed."""
-        self._terminate()
-        self._feed.leave(self)
+        self._end()
 
     def on_failure(
         self,
@@ -84,23 +87,33 @@ class MachineActor(LoopActor, Generic[D]):
         traceback: TracebackType | None,
     ) -> None:
         """Put the world in order and leave the feed."""
-        self._terminate()
-        self._feed.leave(self)
+        self._end()
 
     def on_restart(self, error: BaseException) -> None:
         """Put the world in order and begin anew, in the initial state."""
-        self._terminate()
+        self._end()
         self._set_initial()
-        self._feed.leave(self)
         self.on_start()
+
+    def _end(self) -> None:
+        try:
+            self._terminate()
+        finally:
+            self._feed.leave(self)
 
     def _terminate(self) -> None:
         self.timers.cancel_all()
         self._queued.clear()
         self._in_transition = False
         if self.machine.on_termination is not None:
+            failed: Exception | None = None
             for effect in self.machine.on_termination(self.state, self.data):
-                self._perform(effect)
+                try:
+                    self._perform(effect)
+                except Exception as error:  # noqa: BLE001 - the others still have to be tried
+                    failed = failed or error
+            if failed is not None:
+                raise failed
 
     # ----------------------------------------------------------------------- events
 
@@ -147,7 +160,7 @@ class MachineActor(LoopActor, Generic[D]):
             )
         self._perform_all(step.effects)
         if self.state in self.machine.final:
-            self.stop()
+            self._stop()  # at once: it takes no event any more, so what waits is dead letters
 
     def _start_state_timer(self) -> None:
         seconds = self.machine.timeouts.get(self.state)

@@ -401,7 +401,8 @@ class LoopActor(pykka.Actor):
 
     def _fail(self, error: BaseException, message: Any) -> None:
         # One that has stopped failed in on_stop, and is not brought back to life for that.
-        final = self.actor_stopped.is_set() or isinstance(error, SystemExit | KeyboardInterrupt)
+        stopped = self.actor_stopped.is_set()
+        final = stopped or isinstance(error, SystemExit | KeyboardInterrupt)
         supervisor = self._supervisor
         if supervisor is not None and not final and supervisor.may_restart(self.actor_urn):
             logger.error(
@@ -415,7 +416,7 @@ class LoopActor(pykka.Actor):
                 self.restarts += 1
                 supervisor.child_failed(self._actor_ref, error, alive=True)
             return
-        self._die(error, tell_hook=True)
+        self._die(error, tell_hook=not stopped)
 
     def _die(self, error: BaseException, *, tell_hook: bool) -> None:
         self._handle_failure(type(error), error, error.__traceback__)

@@ -28,6 +28,7 @@ from bench.load import LAST_ANSWERS, Measured
 from bench.processes import BenchError, Child, flags, free_port, output_of, python
 from bench.report import MINIMAL, SERVICE, Row, machine, main_line, table
 from bus.embedded import FETCH_MAX_WAIT, EmbeddedBroker
+from errors import BrokerStartError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -365,7 +366,7 @@ def main() -> int:
         parser.error("--profile takes one size of --containers")
     try:
         asyncio.run(until_stopped(options, plan))
-    except BenchError as error:
+    except (BenchError, BrokerStartError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     except (asyncio.CancelledError, KeyboardInterrupt):

@@ -91,12 +91,12 @@ class Child:
             with contextlib.suppress(ProcessLookupError):
                 self._process.terminate()
             try:
-                async with asyncio.timeout(within):
-                    await self._process.wait()
-            except (TimeoutError, asyncio.CancelledError):
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(within):
+                        await self._process.wait()
+            finally:
                 with contextlib.suppress(ProcessLookupError):
-                    self._process.kill()
-                raise
+                    self._process.kill()  # does nothing to one that has ended
         return await self._process.wait()
 
     def check(self) -> None:

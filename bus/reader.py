@@ -11,9 +11,9 @@ wait for one. The price is that we do ourselves what a group would do for us:
 - Our positions outlive the client. Whatever goes wrong ends the *session* (a pair of aiokafka
   consumers); the next one carries the positions on. A second `assign` in aiokafka forgets all
   positions, so each is followed by setting every one again, without an await in between.
-- A watcher looks once a second how far the log reaches. It is the proof that the path to the
-  leaders works (a fetcher that is stuck stays silent), and it finds new partitions, which are
-  read from their start.
+- A watcher looks once a second how far the log reaches, and whether every partition's fetches
+  are answered (a fetcher that is stuck stays silent). It is the proof that the path works, and
+  it finds new partitions, which are read from their start.
 - Whether a position that we carry still exists is judged by what a fetch says of it, never by a
   question about the log's end: Apache Kafka refuses a fetch that is out of range, the embedded
   broker gives a high water mark below it, and for a batch of several records the latter says
@@ -92,7 +92,11 @@ class ReaderStatistics:
     last_error: str
 
 
-class _TopicChanged(Exception):
+class _Stuck(Exception):
+    """The fetcher gets no answers while the broker answers questions."""
+
+
+class _TopicChanged(_Lost):
     """The log is not the one whose positions we have."""
 
 
@@ -205,7 +209,14 @@ class TopicReader:
             sessions = self._sessions
             try:
                 await self._session()
-            except* (KafkaError, KafkaUnavailable, _TopicChanged, OSError, TimeoutError) as group:
+            except* (
+                KafkaError,
+                KafkaUnavailable,
+                _TopicChanged,
+                _Stuck,
+                OSError,
+                TimeoutError,
+            ) as group:
                 self._note(_first(group))
             except* Exception as group:
                 self._note(_first(group))
@@ -405,10 +416,15 @@ class TopicReader:
         )
 
     async def _watch(self, asking: AIOKafkaConsumer, fetching: AIOKafkaConsumer) -> None:
+        patience = max(self._watch_timeout, 2 * self._connection.fetch_max_wait + 1)
+        pulse = _Pulse(asyncio.get_running_loop().time, patience=patience)
         while True:
             await asyncio.sleep(self._watch_interval)
             self._behind = self._distance(await self._look(asking, fetching))
             self._require_known(fetching)
+            silent = pulse.silent({tp: fetching.last_poll_timestamp(tp) for tp in self._positions})
+            if silent:
+                raise _Stuck(f"no fetch of {self._topic}[{_numbers(silent)}] is answered any more")
 
     async def _look(
         self, asking: AIOKafkaConsumer, fetching: AIOKafkaConsumer
@@ -453,6 +469,29 @@ class TopicReader:
 
     def _distance(self, ends: dict[TopicPartition, int]) -> int:
         return sum(max(0, end - self._positions.get(tp, 0)) for tp, end in ends.items())
+
+
+class _Pulse:
+    """Sees which partitions' fetches are not answered, whether there are records or not.
+
+    aiokafka stamps a partition with each answer to a fetch, also an empty one, and a broker holds
+    a fetch back for `fetch_max_wait` at most. So a stamp that does not change for long means that
+    this partition is not read: its fetcher hangs or has died, which aiokafka does not say. The
+    stamps are only compared, since they are of the wall clock.
+    """
+
+    def __init__(self, now: Callable[[], float], *, patience: float) -> None:
+        self._now = now
+        self._patience = patience
+        self._seen: dict[TopicPartition, tuple[object, float]] = {}
+
+    def silent(self, stamps: dict[TopicPartition, object]) -> set[TopicPartition]:
+        """The partitions whose stamp has not changed for longer than our patience."""
+        now = self._now()
+        for tp, stamp in stamps.items():
+            if tp not in self._seen or self._seen[tp][0] != stamp:
+                self._seen[tp] = (stamp, now)
+        return {tp for tp in stamps if now - self._seen[tp][1] > self._patience}
 
 
 class _Target:

@@ -18,7 +18,7 @@ from aiohttp import web
 
 from bus.codec import parse_item_id
 from errors import CallerError
-from messages import Failed, Outcome, TakeDown, Takedown, TakedownId
+from messages import Failed, Outcome, TakeDown, Takedown, TakedownId, Unavailable
 from web.door import new_takedown_id
 from web.headers import parse_wait, take_traceparent
 from web.problems import outcome_response, problem_response
@@ -185,8 +185,12 @@ class CallersDoor:
         left = takedown.deadline - asyncio.get_running_loop().time()
         try:
             return await self._ask(TakeDown(takedown), timeout=left + _GRACE)
-        except (pykka.Timeout, pykka.ActorDeadError) as error:
-            # Neither can happen while the actors are right; the caller gets an answer anyway.
+        except pykka.ActorDeadError as error:
+            if error.__cause__ is None:  # it had stopped before it came to this takedown
+                return Unavailable("shutting-down", "This instance is shutting down")
+            return Failed()
+        except pykka.Timeout as error:
+            # It cannot happen while the actors are right; the caller gets an answer anyway.
             logger.error(
                 "The coordinator did not answer: %r",
                 error,

@@ -159,6 +159,13 @@ async def test_a_child_is_stopped_on_the_way_out_of_an_error(tmp_path: Path) -> 
         child.check()
 
 
+async def test_a_child_that_will_not_stop_is_killed(tmp_path: Path) -> None:
+    stubborn = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {HANGS}"
+    async with Child("the child", [sys.executable, "-c", stubborn], tmp_path / "log") as child:
+        await child.until_said("ready")
+        assert await child.stop(within=0.05) == -9
+
+
 async def test_what_a_program_complains_about_is_an_error() -> None:
     complains = "import sys; print('oh', file=sys.stderr)"
     with pytest.raises(BenchError, match="oh"):

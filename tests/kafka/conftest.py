@@ -28,7 +28,7 @@ def prepared() -> None:
     missing = java_and_maven_missing()
     if missing is None:
         drive(prepare())
-    elif os.environ.get("TAKEDOWN_REQUIRE_APACHE") == "1":
+    elif os.environ.get("REQUIRE_APACHE_KAFKA") == "1":
         pytest.fail(missing)
     else:
         pytest.skip(missing)

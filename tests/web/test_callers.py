@@ -1,0 +1,401 @@
+"""The callers' door before a coordinator of the test's making; the clock and the net are virtual.
+
+So times are exact here: what is answered at 10 s is answered at 10 s and not a little later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+
+import pykka
+import pytest
+from support.wire import connected, exchange, request
+
+from messages import (
+    Container,
+    ContainerId,
+    Deleted,
+    Failed,
+    NotFound,
+    Outcome,
+    TakeDown,
+    Takedown,
+    TimedOut,
+    Unavailable,
+)
+from web.callers import CallersDoor
+from web.door import Door
+
+ITEM = "6f1a1f5e-8c8a-4a43-9d5b-0d4a6f0c7b22"
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+NOON = datetime(2026, 1, 2, 12, 0, 0, 250_000, tzinfo=UTC)
+TIMEOUT = 10.0
+
+
+class Callers:
+    """A callers' door, and what it asks, and what it tells its observer."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Takedown, float]] = []
+        self.observed: list[tuple[int, str, float]] = []
+        self.reply: Callable[[Takedown], Awaitable[Outcome]] = self.not_found
+        self.door = Door(
+            CallersDoor(
+                ask=self.ask, timeout=TIMEOUT, observe=self.observe, utc_now=lambda: NOON
+            ).application(),
+            host="127.0.0.1",
+            port=0,
+            setting="TAKEDOWN_HTTP_PORT",
+            max_connections=20,
+        )
+
+    @property
+    def address(self) -> str:
+        return self.door.address
+
+    @property
+    def takedown(self) -> Takedown:
+        """The one takedown that was asked for."""
+        ((takedown, _),) = self.asked
+        return takedown
+
+    async def ask(self, message: TakeDown, *, timeout: float) -> Outcome:
+        self.asked.append((message.takedown, timeout))
+        return await self.reply(message.takedown)
+
+    def observe(self, *, status: int, outcome: str, seconds: float) -> None:
+        self.observed.append((status, outcome, seconds))
+
+    async def not_found(self, _takedown: Takedown) -> Outcome:
+        return NotFound()
+
+
+@pytest.fixture
+async def callers() -> AsyncIterator[Callers]:
+    callers = Callers()
+    await callers.door.open()
+    yield callers
+    await callers.door.close()
+
+
+def delete(*headers: str, item: str = ITEM, body: str = "", close: bool = True) -> bytes:
+    return request("DELETE", f"/items/{item}", *headers, body=body, close=close)
+
+
+# ----------------------------------------------------------------------- what is asked
+
+
+async def test_a_request_becomes_a_takedown_with_an_absolute_deadline(callers: Callers) -> None:
+    loop = asyncio.get_running_loop()
+    await asyncio.sleep(100)
+    accepted = loop.time()
+
+    answer = await exchange(callers.address, delete(f"traceparent: {TRACE}"))
+
+    takedown = callers.takedown
+    assert takedown.takedown_id == answer.headers["takedown-id"]
+    assert takedown.item_id == ITEM
+    assert takedown.accepted_at == accepted
+    assert takedown.deadline == accepted + TIMEOUT
+    assert takedown.accepted_utc == NOON
+    assert takedown.deadline_utc == NOON + timedelta(seconds=TIMEOUT)
+    assert takedown.traceparent == TRACE
+
+
+async def test_the_answer_is_waited_for_until_just_after_the_deadline(callers: Callers) -> None:
+    await exchange(callers.address, delete("Prefer: wait=4"))
+
+    ((takedown, timeout),) = callers.asked
+    assert takedown.deadline == takedown.accepted_at + 4
+    assert 4 < timeout <= 4.25
+
+
+@pytest.mark.parametrize(
+    ("prefer", "seconds", "applied"),
+    [
+        ("wait=4", 4, "wait=4"),
+        ('WAIT="04"', 4, "wait=4"),
+        ("wait=10", 10, None),
+        ("wait=11", 10, None),
+        ("wait=99999999999999999999", 10, None),
+        ("respond-async", 10, None),
+    ],
+)
+async def test_a_preference_shortens_the_deadline_and_never_lengthens_it(
+    callers: Callers, prefer: str, seconds: float, applied: str | None
+) -> None:
+    answer = await exchange(callers.address, delete(f"Prefer: {prefer}"))
+
+    assert callers.takedown.deadline == callers.takedown.accepted_at + seconds
+    assert answer.headers.get("preference-applied") == applied
+
+
+async def test_each_request_has_an_id_and_a_trace_of_its_own(callers: Callers) -> None:
+    answers = [await exchange(callers.address, delete()) for _ in range(3)]
+
+    assert len({answer.headers["takedown-id"] for answer in answers}) == 3
+    assert len({takedown.traceparent for takedown, _ in callers.asked}) == 3
+
+
+async def test_an_id_in_upper_case_is_asked_for_in_its_canonical_form(callers: Callers) -> None:
+    answer = await exchange(callers.address, delete(item=ITEM.upper()))
+
+    assert callers.takedown.item_id == ITEM
+    assert answer.json()["itemId"] == ITEM
+
+
+# --------------------------------------------------------------------- what is answered
+
+
+async def test_the_outcome_is_answered_when_it_comes(callers: Callers) -> None:
+    async def after_a_while(_takedown: Takedown) -> Outcome:
+        await asyncio.sleep(3.25)
+        return Deleted(())
+
+    callers.reply = after_a_while
+    began = asyncio.get_running_loop().time()
+
+    answer = await exchange(callers.address, delete())
+
+    assert asyncio.get_running_loop().time() == began + 3.25
+    assert answer.status == 200
+    assert answer.json()["elapsedMs"] == 3250
+    assert callers.observed == [(200, "Deleted", 3.25)]
+
+
+async def test_every_answer_says_who_it_is_from_and_that_it_is_not_to_be_kept(
+    callers: Callers,
+) -> None:
+    answer = await exchange(callers.address, delete())
+
+    assert answer.headers["server"] == "takedown"
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status"),
+    [
+        (NotFound(), 404),
+        (Unavailable("overloaded", "x", retry_after=3), 503),
+        (TimedOut((), (Container(ContainerId("a"), "group"),)), 504),
+        (Failed(), 500),
+    ],
+    ids=lambda value: str(value) if isinstance(value, int) else type(value).__name__,
+)
+async def test_each_outcome_is_observed_under_its_name(
+    callers: Callers, outcome: Outcome, status: int
+) -> None:
+    async def reply(_takedown: Takedown) -> Outcome:
+        return outcome
+
+    callers.reply = reply
+
+    answer = await exchange(callers.address, delete())
+
+    assert answer.status == status
+    assert answer.json()["takedownId"] == answer.headers["takedown-id"]
+    assert callers.observed == [(status, type(outcome).__name__, 0.0)]
+
+
+def dead(cause: Exception | None) -> Exception:
+    error = pykka.ActorDeadError("dead")
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (pykka.Timeout(), 500),  # nobody knows what was done
+        (dead(RuntimeError("it crashed")), 500),  # nobody knows either
+        (dead(None), 503),  # it had stopped before it came to it: nothing was done
+    ],
+)
+async def test_a_coordinator_that_does_not_answer_is_not_waited_for(
+    callers: Callers, error: Exception, status: int
+) -> None:
+    async def fail(_takedown: Takedown) -> Outcome:
+        raise error
+
+    callers.reply = fail
+
+    answer = await exchange(callers.address, delete())
+
+    assert answer.status == status
+    assert answer.json()["itemId"] == ITEM
+    assert ("retry-after" in answer.headers) == (status == 503)
+
+
+async def test_a_defect_in_the_door_is_a_500_and_the_door_stays_open(
+    callers: Callers, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(_takedown: Takedown) -> Outcome:
+        raise ZeroDivisionError
+
+    callers.reply = fail
+    async with connected(callers.address) as connection:
+        await connection.send(delete(close=False))
+        failed = await connection.answer()
+        callers.reply = callers.not_found
+        await connection.send(delete(close=False))
+        answered = await connection.answer()
+
+    assert failed is not None
+    assert failed.status == 500
+    assert failed.json()["takedownId"] == failed.headers["takedown-id"]
+    assert "ZeroDivisionError" not in failed.body.decode()
+    assert "ZeroDivisionError" in caplog.text
+    assert answered is not None
+    assert answered.status == 404
+    assert callers.observed[0][:2] == (500, "defect")
+
+
+# ----------------------------------------------------------------- what is not asked
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "code"),
+    [
+        (delete(item="nonsense"), 400, "invalid-item-id"),
+        (delete(item=""), 400, "invalid-item-id"),
+        (delete(item=f"{ITEM}/"), 400, "invalid-item-id"),
+        (delete(item=f"{ITEM}/x"), 400, "invalid-item-id"),
+        (delete("Prefer: wait=soon"), 400, "invalid-prefer"),
+        (delete("Content-Length: 65537"), 413, "body-too-large"),
+        (delete("Expect: the-impossible"), 417, "expectation-failed"),
+        (request("GET", f"/items/{ITEM}"), 405, "method-not-allowed"),
+        (request("DELETE", "/items"), 400, "unknown-path"),
+        (request("GET", "/"), 400, "unknown-path"),
+        (request("GET", "/", "Expect: the-impossible"), 417, "expectation-failed"),
+        (b"nonsense\r\n\r\n", 400, "malformed-request"),
+    ],
+)
+async def test_what_cannot_be_understood_is_never_asked(
+    callers: Callers, data: bytes, status: int, code: str
+) -> None:
+    answer = await exchange(callers.address, data)
+
+    body = answer.json()
+    takedown_id = answer.headers["takedown-id"]
+    assert answer.status == body["status"] == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert body["type"] == f"urn:takedown:problem:{code}"
+    assert body["instance"] == f"urn:uuid:{takedown_id}"
+    assert body["takedownId"] == takedown_id
+    assert body["title"]
+    assert body["detail"]
+    assert callers.asked == []
+
+
+async def test_an_error_names_the_item_where_it_could_be_read(callers: Callers) -> None:
+    answer = await exchange(callers.address, delete("Prefer: wait=0", item=ITEM.upper()))
+
+    assert answer.json()["itemId"] == ITEM
+
+
+async def test_what_is_refused_is_observed_and_logged(
+    callers: Callers, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "takedown.http")
+
+    answer = await exchange(callers.address, delete(item="nonsense"))
+
+    (record,) = (record for record in caplog.records if record.message == "Refused a request")
+    assert record.__dict__["takedownId"] == answer.headers["takedown-id"]
+    assert record.__dict__["status"] == 400
+    assert record.__dict__["path"] == "/items/nonsense"
+    assert callers.observed == [(400, "invalid-item-id", 0.0)]
+
+
+# ----------------------------------------------------------------------- connections
+
+
+async def test_a_caller_that_hangs_up_does_not_stop_what_was_asked(callers: Callers) -> None:
+    ended: list[str] = []
+    began = asyncio.Event()
+
+    async def slowly(takedown: Takedown) -> Outcome:
+        began.set()
+        await asyncio.sleep(5)
+        ended.append(takedown.takedown_id)
+        return Deleted(())
+
+    callers.reply = slowly
+    async with connected(callers.address) as connection:
+        await connection.send(delete())
+        await began.wait()
+        connection.abort()
+    await asyncio.sleep(6)
+
+    assert ended == [callers.takedown.takedown_id]
+    assert callers.observed == [(200, "Deleted", 5.0)]
+    assert callers.door.connections == 0
+
+
+async def test_pipelined_requests_are_answered_in_their_order(callers: Callers) -> None:
+    other = ITEM.replace("6f1a", "7f1a")
+    async with connected(callers.address) as connection:
+        await connection.send(delete(close=False) + delete(item=other, close=False))
+        first, second = await connection.answer(), await connection.answer()
+
+    assert first is not None
+    assert second is not None
+    assert [first.json()["itemId"], second.json()["itemId"]] == [ITEM, other]
+
+
+async def test_a_body_that_nobody_reads_is_not_taken_for_a_request(callers: Callers) -> None:
+    smuggled = delete(item=ITEM.replace("6f1a", "7f1a")).decode()
+    async with connected(callers.address) as connection:
+        length = f"Content-Length: {len(smuggled)}"
+        await connection.send(delete(length, body=smuggled, close=False))
+        answer = await connection.answer()
+
+        assert answer is not None
+        assert answer.status == 404
+        assert answer.headers["connection"] == "close"
+        assert await connection.closed()
+    assert callers.takedown.item_id == ITEM
+
+
+async def test_a_body_that_never_comes_is_not_waited_for(callers: Callers) -> None:
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    async with connected(callers.address) as connection:
+        await connection.send(delete("Content-Length: 10", close=False))
+        answer = await connection.answer()
+
+        assert answer is not None
+        assert answer.status == 404
+        assert loop.time() == began
+        assert await connection.closed()
+    assert loop.time() <= began + 1.5
+
+
+async def test_a_connection_without_a_request_is_closed_in_the_end(callers: Callers) -> None:
+    async with connected(callers.address) as silent, connected(callers.address) as slow:
+        await slow.send(b"DELETE /items/")
+        await asyncio.sleep(1)
+        assert callers.door.connections == 2
+
+        assert await silent.closed(within=61)
+        assert await slow.closed(within=61)
+    assert callers.asked == []
+
+
+async def test_an_upgrade_that_is_not_ours_leaves_the_connection_in_order(
+    callers: Callers,
+) -> None:
+    # Java's HTTP client offers HTTP/2 in this way with its first request, unasked.
+    async with connected(callers.address) as connection:
+        for upgrade in ("h2c", "websocket", "h2c"):
+            await connection.send(
+                delete("Connection: Upgrade, HTTP2-Settings", f"Upgrade: {upgrade}", close=False)
+            )
+            answer = await connection.answer()
+            assert answer is not None
+            assert answer.status == 404
+    assert len(callers.asked) == 3

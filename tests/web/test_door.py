@@ -1,0 +1,133 @@
+"""A door: what it listens on, how many it lets in, and how it closes."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from aiohttp import web
+from support.wire import Connection, connected, exchange, request
+
+from web.door import Door
+
+
+def door_to(app: web.Application, *, port: int = 0, max_connections: int = 3) -> Door:
+    return Door(
+        app,
+        host="127.0.0.1",
+        port=port,
+        setting="TAKEDOWN_HTTP_PORT",
+        max_connections=max_connections,
+    )
+
+
+def application(seconds: float = 0.0) -> web.Application:
+    async def handle(_request: web.Request) -> web.Response:
+        await asyncio.sleep(seconds)
+        return web.json_response({"ok": True})
+
+    app = web.Application()
+    app.router.add_get("/", handle)
+    return app
+
+
+async def test_a_free_port_is_taken_and_told() -> None:
+    one, other = door_to(application()), door_to(application())
+    await one.open()
+    await other.open()
+
+    assert one.address != other.address
+    assert not one.address.endswith(":0")
+    assert (await exchange(one.address, request("GET", "/"))).status == 200
+    await one.close()
+    await other.close()
+
+
+async def test_more_connections_than_allowed_are_hung_up_at_once() -> None:
+    door = door_to(application(), max_connections=2)
+    await door.open()
+    async with connected(door.address) as one, connected(door.address) as two:
+        for connection in (one, two):
+            await connection.send(request("GET", "/", close=False))
+            assert await connection.answer() is not None
+        async with connected(door.address) as three:
+            await three.send(request("GET", "/"))
+            assert await three.answer() is None
+        assert door.connections == 2
+
+        # Those inside do not notice, and a place that is given up can be had.
+        await one.send(request("GET", "/"))
+        assert await one.answer() is not None
+        assert await one.closed()
+        assert (await exchange(door.address, request("GET", "/"))).status == 200
+    await door.close()
+
+
+async def test_a_request_that_runs_is_answered_before_the_door_is_closed() -> None:
+    door = door_to(application(seconds=1.0))
+    await door.open()
+    async with connected(door.address) as connection:
+        await connection.send(request("GET", "/", close=False))
+        await asyncio.sleep(0.5)
+        closing = asyncio.ensure_future(door.close())
+        answer = await connection.answer()
+        assert answer is not None
+        assert answer.status == 200
+        await closing
+    with pytest.raises(ConnectionRefusedError):
+        await exchange(door.address, request("GET", "/"))
+
+
+async def test_a_request_that_takes_too_long_does_not_keep_the_door_open() -> None:
+    door = door_to(application(seconds=3600))
+    await door.open()
+    async with connected(door.address) as connection:
+        await connection.send(request("GET", "/"))
+        await asyncio.sleep(0.5)
+        began = asyncio.get_running_loop().time()
+
+        await door.close()
+
+        assert asyncio.get_running_loop().time() - began < 5
+        assert await connection.closed()
+
+
+async def test_closing_a_door_that_was_never_opened_does_nothing() -> None:
+    await door_to(application()).close()
+
+
+async def test_an_error_of_a_handler_is_a_problem_that_gives_nothing_away(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def handle(_request: web.Request) -> web.Response:
+        raise RuntimeError("a secret")
+
+    app = web.Application()
+    app.router.add_get("/", handle)
+    door = door_to(app)
+    await door.open()
+
+    answer = await exchange(door.address, request("GET", "/"))
+
+    assert answer.status == 500
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["type"] == "urn:takedown:problem:internal-error"
+    assert b"secret" not in answer.body
+    assert "a secret" in caplog.text
+    await door.close()
+
+
+async def test_idle_connections_do_not_keep_the_door_open() -> None:
+    door = door_to(application())
+    await door.open()
+    idle: list[Connection] = []
+    async with connected(door.address) as one, connected(door.address) as two:
+        idle += [one, two]
+        await two.send(b"GET / HT")
+        await asyncio.sleep(1)
+        began = asyncio.get_running_loop().time()
+
+        await door.close()
+
+        assert asyncio.get_running_loop().time() - began < 1
+        assert [await connection.closed() for connection in idle] == [True, True]

@@ -1,0 +1,145 @@
+"""The operators' door, on a virtual clock and a virtual network."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from support.observed import Samples
+from support.wire import exchange, request
+
+from health import Health, Readiness
+from web.door import Door
+from web.metrics import Metrics, gauge
+from web.operators import OperatorsDoor
+
+
+class Operators:
+    def __init__(self) -> None:
+        self.broken: str | None = None
+        self.asked = 0
+        self.readiness = Readiness()
+        self.readiness.add("kafka consumer", lambda: self.broken)
+        self.readiness.add("catalogue", lambda: None)
+        metrics = Metrics(lambda: [gauge("takedown_sample", "A sample.", 42)])
+        self.door = Door(
+            OperatorsDoor(health=self.health, metrics=metrics).application(),
+            host="127.0.0.1",
+            port=0,
+            setting="TAKEDOWN_ADMIN_PORT",
+            max_connections=10,
+        )
+
+    def health(self) -> Health:
+        self.asked += 1
+        return self.readiness.health()
+
+
+@pytest.fixture
+async def operators() -> AsyncIterator[Operators]:
+    operators = Operators()
+    await operators.door.open()
+    yield operators
+    await operators.door.close()
+
+
+async def test_livez_is_alive_and_asks_nobody(operators: Operators) -> None:
+    operators.broken = "everything is"
+
+    answer = await exchange(operators.door.address, request("GET", "/livez"))
+
+    assert answer.status == 200
+    assert answer.json() == {"status": "alive"}
+    assert answer.headers["cache-control"] == "no-store"
+    assert operators.asked == 0
+
+
+async def test_readyz_is_a_200_that_lists_each_check(operators: Operators) -> None:
+    answer = await exchange(operators.door.address, request("GET", "/readyz"))
+
+    assert answer.status == 200
+    assert answer.json() == {
+        "status": "ready",
+        "checks": {
+            "kafka consumer": {"ok": True, "detail": "ok"},
+            "catalogue": {"ok": True, "detail": "ok"},
+            "running": {"ok": True, "detail": "ok"},
+        },
+    }
+
+
+async def test_readyz_is_a_503_that_says_which_check_fails_and_why(operators: Operators) -> None:
+    operators.broken = "no positions"
+
+    answer = await exchange(operators.door.address, request("GET", "/readyz"))
+
+    assert answer.status == 503
+    assert answer.json()["status"] == "not ready"
+    assert answer.json()["checks"]["kafka consumer"] == {"ok": False, "detail": "no positions"}
+    assert answer.json()["checks"]["catalogue"] == {"ok": True, "detail": "ok"}
+
+
+async def test_readyz_is_a_503_while_draining(operators: Operators) -> None:
+    operators.readiness.drain()
+
+    answer = await exchange(operators.door.address, request("GET", "/readyz"))
+
+    assert answer.status == 503
+    assert answer.json()["checks"]["running"] == {"ok": False, "detail": "shutting down"}
+
+
+@pytest.mark.parametrize(
+    ("accept", "content_type"),
+    [
+        ("Accept: text/plain", "text/plain"),
+        ("Accept: application/openmetrics-text; version=1.0.0", "application/openmetrics-text"),
+    ],
+)
+async def test_metrics_speak_the_format_that_is_asked_for(
+    operators: Operators, accept: str, content_type: str
+) -> None:
+    answer = await exchange(operators.door.address, request("GET", "/metrics", accept))
+
+    assert answer.status == 200
+    assert answer.headers["content-type"].startswith(content_type)
+    assert Samples(answer.body.decode()).value("takedown_sample") == 42
+
+
+@pytest.mark.parametrize("path", ["/", "/live", "/livez/", "/items/x", "//livez", "/metrics/x"])
+async def test_another_path_is_a_404(operators: Operators, path: str) -> None:
+    answer = await exchange(operators.door.address, request("GET", path))
+
+    assert answer.status == 404
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["type"] == "urn:takedown:problem:not-found"
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
+async def test_another_method_is_a_405(operators: Operators, method: str, path: str) -> None:
+    answer = await exchange(operators.door.address, request(method, path))
+
+    assert answer.status == 405
+    assert set(answer.headers["allow"].split(",")) == {"GET", "HEAD"}
+    assert answer.json()["status"] == 405
+
+
+async def test_what_is_not_http_is_a_400(operators: Operators) -> None:
+    answer = await exchange(operators.door.address, b"\x16\x03\x01 hello\r\n\r\n")
+
+    assert answer.status == 400
+    assert answer.json()["type"] == "urn:takedown:problem:malformed-request"
+
+
+async def test_the_door_takes_no_time(operators: Operators) -> None:
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+
+    answers: list[Any] = await asyncio.gather(
+        *(exchange(operators.door.address, request("GET", "/readyz")) for _ in range(10))
+    )
+
+    assert [answer.status for answer in answers] == [200] * 10
+    assert loop.time() == began
