@@ -92,7 +92,11 @@ class ReaderStatistics:
     last_error: str
 
 
-class _Stuck(Exception):
+class _Lost(Exception):
+    """The session cannot go on."""
+
+
+class _Stuck(_Lost):
     """The fetcher gets no answers while the broker answers questions."""
 
 
@@ -209,14 +213,7 @@ class TopicReader:
             sessions = self._sessions
             try:
                 await self._session()
-            except* (
-                KafkaError,
-                KafkaUnavailable,
-                _TopicChanged,
-                _Stuck,
-                OSError,
-                TimeoutError,
-            ) as group:
+            except* (KafkaError, KafkaUnavailable, _Lost, OSError, TimeoutError) as group:
                 self._note(_first(group))
             except* Exception as group:
                 self._note(_first(group))
