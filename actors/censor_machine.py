@@ -187,7 +187,10 @@ def _found(data: ItemToBeLocated, event: ContainersFound) -> _Step:
     if not event.containers:
         return _finish(takedown, NotFound())
     # A list that names a container twice means one container: first come, first kept.
-    containers = tuple({c.container_id: c for c in reversed(event.containers)}.values())[::-1]
+    first: dict[ContainerId, Container] = {}
+    for container in event.containers:
+        first.setdefault(container.container_id, container)
+    containers = tuple(first.values())
     return Step(
         State.ACTIVE,
         ItemsToBeDeleted(

@@ -70,10 +70,11 @@ async def test_a_failed_machine_leaves_the_feed() -> None:
     feed = TransitionFeed()
     seen: list[FeedItem] = []
     ref, _ = door(feed)
+    await settle()
     feed.subscribe(seen.append)
     ref.tell(Knock())
     await settle()
-    assert [type(item) for item in seen] == [Left]
+    assert [type(item) for item in seen] == [Entered, Left]
     assert len(feed) == 0
 
 

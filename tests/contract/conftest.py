@@ -23,17 +23,23 @@ def names() -> Names:
 
 
 @pytest.fixture(scope="module")
-def service(bootstrap: str, names: Names) -> Iterator[Process]:
-    """`takedown serve` with a deadline of 3 s, so that a 504 does not take long."""
+def settings() -> dict[str, object]:
+    """Settings of the module's service: a deadline of 3 s, so that a 504 does not take long."""
+    return {"timeout": 3}
+
+
+@pytest.fixture(scope="module")
+def service(bootstrap: str, names: Names, settings: dict[str, object]) -> Iterator[Process]:
+    """`takedown serve`."""
     with running(
         "serve",
         kafka_bootstrap_servers=bootstrap,
         kafka_fetch_max_wait=0.01,
         http_port=0,
         admin_port=0,
-        timeout=3,
         log_format="json",
         **names.settings(),
+        **settings,
     ) as process:
         process.wait_for_event("ready")
         yield process

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -119,6 +119,25 @@ class Platform:
             key = key.encode()
         return await self._producer.send_and_wait(topic, value, key=key, **options)
 
+    async def post(self, topic: str, value: dict[str, Any], *, key: str) -> asyncio.Future[Any]:
+        """Write a value without waiting for the acknowledgement, which is what is returned."""
+        written: asyncio.Future[Any] = await self._producer.send(
+            topic, json.dumps(value).encode(), key=key.encode()
+        )
+        return written
+
+    async def publish_items(self, lists: Mapping[str, Sequence[dict[str, str]]]) -> None:
+        """Publish many items, and wait for all acknowledgements together."""
+        written = [
+            await self.post(
+                self.names.published,
+                {"itemId": item_id, "containers": list(places), "publishedAt": NOW},
+                key=item_id,
+            )
+            for item_id, places in lists.items()
+        ]
+        await asyncio.gather(*written)
+
     async def publish_item(self, item_id: str, places: Sequence[dict[str, str]]) -> None:
         value = {"itemId": item_id, "containers": list(places), "publishedAt": NOW}
         await self.send(self.names.published, value, key=item_id)
@@ -156,6 +175,35 @@ async def confirm(platform: Platform, request: dict[str, Any]) -> None:
     await platform.delete(
         request["itemId"], container(request["containerId"], request["containerType"])
     )
+
+
+async def confirm_soon(platform: Platform, request: dict[str, Any]) -> None:
+    """The same without waiting for Kafka, for many at once."""
+    await platform.post(
+        platform.names.deleted,
+        {
+            "itemId": request["itemId"],
+            "containerId": request["containerId"],
+            "containerType": request["containerType"],
+            "deletedAt": NOW,
+        },
+        key=request["itemId"],
+    )
+
+
+def java_partition(key: bytes, partitions: int) -> int:
+    """The partition that Java's default partitioner chooses (murmur2 of the key)."""
+    word = 0xFFFFFFFF
+    hashed = 0x9747B28C ^ len(key)
+    whole = len(key) // 4 * 4
+    for at in range(0, whole, 4):
+        mixed = int.from_bytes(key[at : at + 4], "little") * 0x5BD1E995 & word
+        mixed = (mixed ^ mixed >> 24) * 0x5BD1E995 & word
+        hashed = hashed * 0x5BD1E995 & word ^ mixed
+    if key[whole:]:
+        hashed = (hashed ^ int.from_bytes(key[whole:], "little")) * 0x5BD1E995 & word
+    hashed = (hashed ^ hashed >> 13) * 0x5BD1E995 & word
+    return (hashed ^ hashed >> 15 & word) % 2**31 % partitions
 
 
 @asynccontextmanager
