@@ -278,6 +278,9 @@ def run(arguments: list[str] | None = None) -> None:
     """Run `takedown` with these arguments, or the process's own; always exits."""
     try:
         result: Any = _takedown.main(args=arguments, prog_name="takedown", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        sys.exit(_MISUSED)
     except click.ClickException as error:
         click.echo(f"takedown: {error.format_message()}", err=True)
         sys.exit(_MISUSED)

@@ -52,10 +52,9 @@ def configure(*, level: str, json: bool) -> None:
     handler.setFormatter(formatter)
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level.upper())
-    quiet = logging.DEBUG if level == "debug" else logging.CRITICAL
+    # The level is for our own lines; of the libraries only what may matter to an operator.
+    root.setLevel(max(logging.WARNING, logging.getLevelName(level.upper())))
+    logging.getLogger("takedown").setLevel(level.upper())
     # What aiokafka meets reaches us as an exception or as silence, and is logged once by us; it
     # says the same ten times a second while a broker is away.
-    logging.getLogger("aiokafka").setLevel(max(quiet, logging.INFO))
-    logging.getLogger("pykka").setLevel(logging.WARNING)
-    logging.getLogger("asyncio").setLevel(logging.WARNING)
+    logging.getLogger("aiokafka").setLevel(logging.INFO if level == "debug" else logging.CRITICAL)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -29,6 +29,7 @@ class Metrics:
     """
 
     def __init__(self, read: Read) -> None:
+        disable_created_metrics()  # a second series for each counter, which nobody asks for
         self.registry = CollectorRegistry()
         self._answers = Counter(
             "takedown_http_answers",
