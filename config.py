@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
@@ -33,12 +33,14 @@ class Setting:
         parse: from text to value; raises ValueError that completes "must be ...".
         default: as text.
         help: one line.
+        secret: it is never shown, and taken as it is, spaces and all.
     """
 
     name: str
     parse: Callable[[str], Any]
     default: str
     help: str
+    secret: bool = False
 
     @property
     def variable(self) -> str:
@@ -91,7 +93,7 @@ def _seconds(low: float, high: float) -> Callable[[str], float]:
 def _choice(*choices: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if text not in choices:
-            raise ValueError("one of " + ", ".join(choices))
+            raise ValueError("one of " + ", ".join(filter(None, choices)))
         return text
 
     return parse
@@ -123,6 +125,9 @@ def _replication(text: str) -> int:
 
 
 _PORT = _integer(0, 65535)
+_PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
+_OAUTH = "OAUTHBEARER"
+_MECHANISMS = ("SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN", _OAUTH)
 
 SETTINGS: Mapping[str, Setting] = {
     setting.name: setting
@@ -144,6 +149,31 @@ SETTINGS: Mapping[str, Setting] = {
             _seconds(0.5, 300),
             "10",
             "seconds until a request to a broker is given up",
+        ),
+        Setting(
+            "kafka_security_protocol",
+            _choice(*_PROTOCOLS),
+            "PLAINTEXT",
+            ", ".join(_PROTOCOLS),
+        ),
+        Setting("kafka_ssl_ca", _text, "", "PEM file of who signs brokers; empty: the system's"),
+        Setting("kafka_ssl_certificate", _text, "", "PEM file of our own certificate"),
+        Setting("kafka_ssl_key", _text, "", "PEM file of its key; empty: in the certificate's"),
+        Setting("kafka_ssl_key_password", _text, "", "password of that key", secret=True),
+        Setting("kafka_sasl_mechanism", _choice("", *_MECHANISMS), "", ", ".join(_MECHANISMS)),
+        Setting("kafka_sasl_username", _text, "", "for every mechanism but OAUTHBEARER"),
+        Setting(
+            "kafka_sasl_password",
+            _text,
+            "",
+            "the same; better in the environment than in a flag, which others can see",
+            secret=True,
+        ),
+        Setting(
+            "kafka_oauth_token_file",
+            _text,
+            "",
+            "for OAUTHBEARER: file with the token, read anew for each connection",
         ),
         Setting("http_host", _required, "127.0.0.1", "address of the callers' door"),
         Setting("http_port", _PORT, "8080", "port of the callers' door; 0 takes a free one"),
@@ -202,6 +232,15 @@ class Settings:
     kafka_bootstrap_servers: str
     kafka_fetch_max_wait: float
     kafka_request_timeout: float
+    kafka_security_protocol: str
+    kafka_ssl_ca: str
+    kafka_ssl_certificate: str
+    kafka_ssl_key: str
+    kafka_ssl_key_password: str = field(repr=False)
+    kafka_sasl_mechanism: str
+    kafka_sasl_username: str
+    kafka_sasl_password: str = field(repr=False)
+    kafka_oauth_token_file: str
     http_host: str
     http_port: int
     http_max_connections: int
@@ -236,6 +275,56 @@ class Settings:
             raise SettingsError(
                 f"TAKEDOWN_ADMIN_PORT must differ from TAKEDOWN_HTTP_PORT, {self.http_port}"
             )
+        self._check_tls()
+        self._check_sasl()
+
+    def _check_tls(self) -> None:
+        if not self.kafka_security_protocol.endswith("SSL"):
+            self._refuse(
+                (
+                    "kafka_ssl_ca",
+                    "kafka_ssl_certificate",
+                    "kafka_ssl_key",
+                    "kafka_ssl_key_password",
+                ),
+                f"has no meaning: {_variable('kafka_security_protocol')} is "
+                f"{self.kafka_security_protocol}, without TLS",
+            )
+        elif not self.kafka_ssl_certificate:
+            self._refuse(
+                ("kafka_ssl_key", "kafka_ssl_key_password"),
+                f"has no meaning without {_variable('kafka_ssl_certificate')}",
+            )
+
+    def _check_sasl(self) -> None:
+        mechanism = self.kafka_sasl_mechanism
+        by_name = ("kafka_sasl_username", "kafka_sasl_password")
+        by_token = ("kafka_oauth_token_file",)
+        if not self.kafka_security_protocol.startswith("SASL"):
+            self._refuse(
+                ("kafka_sasl_mechanism", *by_name, *by_token),
+                f"has no meaning: {_variable('kafka_security_protocol')} is "
+                f"{self.kafka_security_protocol}, without a login",
+            )
+            return
+        self._require(("kafka_sasl_mechanism",), self.kafka_security_protocol)
+        required, refused = (by_token, by_name) if mechanism == _OAUTH else (by_name, by_token)
+        self._require(required, mechanism)
+        self._refuse(refused, f"has no meaning for {mechanism}")
+
+    def _require(self, names: tuple[str, ...], by: str) -> None:
+        for name in names:
+            if not getattr(self, name):
+                raise SettingsError(f"{_variable(name)} must be set for {by}")
+
+    def _refuse(self, names: tuple[str, ...], why: str) -> None:
+        for name in names:
+            if getattr(self, name):
+                raise SettingsError(f"{_variable(name)} {why}")
+
+
+def _variable(name: str) -> str:
+    return SETTINGS[name].variable
 
 
 def load(environment: Mapping[str, str], flags: Mapping[str, str | None]) -> Settings:
@@ -247,8 +336,10 @@ def load(environment: Mapping[str, str], flags: Mapping[str, str | None]) -> Set
     known = {setting.variable for setting in SETTINGS.values()}
     for variable in sorted(environment):
         if variable.startswith(PREFIX) and variable not in known:
-            close = get_close_matches(variable, sorted(known), n=1)
-            hint = f"; is {close[0]} meant?" if close else ""
+            # Without the prefix, which would make anything look alike.
+            names = sorted(each.removeprefix(PREFIX) for each in known)
+            close = get_close_matches(variable.removeprefix(PREFIX), names, n=1)
+            hint = f"; is {PREFIX}{close[0]} meant?" if close else ""
             raise SettingsError(f"{variable} is not a setting{hint}")
     values = {}
     for name, setting in SETTINGS.items():
@@ -256,10 +347,10 @@ def load(environment: Mapping[str, str], flags: Mapping[str, str | None]) -> Set
         text = flag if flag is not None else environment.get(setting.variable, setting.default)
         shown = setting.flag if flag is not None else setting.variable
         try:
-            values[name] = setting.parse(text.strip())
+            values[name] = setting.parse(text if setting.secret else text.strip())
         except ValueError as error:
             raise SettingsError(f"{shown} must be {error}; it is {text!r}") from None
     return Settings(**values)
 
 
-assert [field.name for field in fields(Settings)] == list(SETTINGS)
+assert [each.name for each in fields(Settings)] == list(SETTINGS)

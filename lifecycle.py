@@ -35,6 +35,11 @@ class Lifecycle:
             try:
                 async with asyncio.timeout(within):
                     await stop()
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    raise  # we are meant, and not something that the step waited for
+                logger.error("Shutdown: %s was cancelled", name)
             except TimeoutError:
                 logger.error("Shutdown: %s took longer than %g s", name, within)
             except Exception:

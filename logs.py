@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from json import dumps
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -20,7 +21,19 @@ _encoder = msgspec.json.Encoder(enc_hook=repr)
 
 
 def _dumps(event: Any, **_options: Any) -> str:
-    return _encoder.encode(event).decode()
+    try:
+        return _encoder.encode(event).decode()
+    except Exception:  # noqa: BLE001 - whatever a fact is made of, it must not cost the line
+        return dumps({str(name): _plain(fact) for name, fact in event.items()})
+
+
+def _plain(fact: Any) -> str | int | None:
+    if fact is None or isinstance(fact, str | int):
+        return fact
+    try:
+        return repr(fact)
+    except Exception:  # noqa: BLE001 - it cannot even be shown
+        return f"<{type(fact).__name__}>"
 
 
 def configure(*, level: str, json: bool) -> None:
@@ -55,6 +68,10 @@ def configure(*, level: str, json: bool) -> None:
     # The level is for our own lines; of the libraries only what may matter to an operator.
     root.setLevel(max(logging.WARNING, logging.getLevelName(level.upper())))
     logging.getLogger("takedown").setLevel(level.upper())
-    # What aiokafka meets reaches us as an exception or as silence, and is logged once by us; it
-    # says the same ten times a second while a broker is away.
-    logging.getLogger("aiokafka").setLevel(logging.INFO if level == "debug" else logging.CRITICAL)
+    # What aiokafka meets reaches us as an exception, as silence, or in words that `bus.quirks`
+    # listens to, and is logged once by us; it says the same ten times a second while a broker is
+    # away.
+    library = logging.getLogger("aiokafka")
+    library.setLevel(logging.INFO if level == "debug" else logging.WARNING)
+    library.propagate = level == "debug"
+    library.addHandler(logging.NullHandler())  # else Python's last resort would print it

@@ -242,8 +242,17 @@ class CensorFinished(Struct, frozen=True):
 
 
 class CensorFailed(Struct, frozen=True):
-    """Supervision to coordinator: a censor raised; `alive` says whether it was restarted."""
+    """To the coordinator: a censor raised.
+
+    Attributes:
+        censor_urn: which one.
+        error: what it raised, for people.
+        alive: it was restarted, and goes on with its mailbox.
+        takedown_id: what a restarted one carried when it failed, if anything. A takedown that
+            was still in its mailbox is not lost. A dead one has lost whatever it was given.
+    """
 
     censor_urn: str
     error: str
     alive: bool
+    takedown_id: TakedownId | None = None

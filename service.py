@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from actors.feed import TransitionFeed
@@ -20,10 +21,12 @@ from bus.embedded import FETCH_MAX_WAIT, EmbeddedBroker
 from bus.event_bus import EventBus
 from bus.publisher import KafkaPublisher
 from bus.reader import Start, TopicReader
+from bus.security import Security, TokenFile, UnusableFile, tls_context
 from bus.topics import Topic, Topics
 from catalogue.view import InMemoryCatalogue
 from coordinator.coordinator import Coordinator
 from coordinator.supervision import OneForOne
+from errors import SettingsError
 from health import Readiness
 from items_service.app import ItemsService, ItemsServiceSettings
 from lifecycle import Lifecycle, cancel
@@ -291,17 +294,60 @@ async def _awaited(answer: Any) -> Any:
     return await answer
 
 
+def security_of(settings: Settings) -> Security:
+    """What is shown to Kafka and demanded of it, by the settings.
+
+    Raises:
+        SettingsError: a file that they name cannot be used.
+    """
+    protocol = settings.kafka_security_protocol
+    try:
+        tls = None
+        if protocol.endswith("SSL"):
+            tls = tls_context(
+                ca=settings.kafka_ssl_ca,
+                certificate=settings.kafka_ssl_certificate,
+                key=settings.kafka_ssl_key,
+                key_password=settings.kafka_ssl_key_password,
+            )
+        tokens = None
+        if settings.kafka_oauth_token_file:
+            tokens = TokenFile(Path(settings.kafka_oauth_token_file))
+            tokens.check()
+    except UnusableFile as error:
+        prefix = "OAUTH" if error.which == "token_file" else "SSL"
+        name = f"TAKEDOWN_KAFKA_{prefix}_{error.which.upper()}"
+        raise SettingsError(f"{name} {error}") from None
+    if protocol == "SASL_PLAINTEXT" and settings.kafka_sasl_mechanism in {"PLAIN", "OAUTHBEARER"}:
+        logger.warning("Kafka gets our %s login in the clear", settings.kafka_sasl_mechanism)
+    return Security(
+        protocol=protocol,
+        tls=tls,
+        mechanism=settings.kafka_sasl_mechanism,
+        username=settings.kafka_sasl_username,
+        password=settings.kafka_sasl_password,
+        tokens=tokens,
+    )
+
+
 async def connect(settings: Settings, lifecycle: Lifecycle) -> Connection:
     """A connection by the settings; starts the embedded broker if they name no server.
 
     Raises:
         BrokerStartError: the embedded broker does not start here.
+        SettingsError: Kafka cannot be reached as securely as they say.
     """
     if settings.kafka_bootstrap_servers:
         return Connection(
             bootstrap_servers=settings.kafka_bootstrap_servers,
             request_timeout=settings.kafka_request_timeout,
             fetch_max_wait=settings.kafka_fetch_max_wait,
+            security=security_of(settings),
+        )
+    if settings.kafka_security_protocol != "PLAINTEXT":
+        raise SettingsError(
+            "TAKEDOWN_KAFKA_BOOTSTRAP_SERVERS must be set: the embedded broker does not speak "
+            f"{settings.kafka_security_protocol}, which TAKEDOWN_KAFKA_SECURITY_PROTOCOL names"
         )
     logger.info("TAKEDOWN_KAFKA_BOOTSTRAP_SERVERS is empty: starting the embedded broker")
     broker = EmbeddedBroker()

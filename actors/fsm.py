@@ -211,15 +211,11 @@ def _validate(machine: Machine[S, Any]) -> None:
         return BadMachine(f"{machine.name}: {problem}")
 
     _require_known_states(machine, bad)
-    closed = frozenset(machine.effects)
-    if foreign := [type(e).__name__ for e in machine.initial.effects if type(e) not in closed]:
-        raise bad(f"the initial step asks for unknown {', '.join(foreign)}")
+    _require_known_effects(machine, bad)
     leaving: dict[S, set[S]] = {state: set() for state in machine.data}
     for (state, event), row in machine.table.items():
         if state in machine.final:
             raise bad(f"final state {state.name} has a row for {event.__name__}")
-        if unknown := [effect.__name__ for effect in row.emits if effect not in closed]:
-            raise bad(f"{state.name} + {event.__name__} emits unknown {', '.join(unknown)}")
         leaving[state] |= set(row.to)
     for state, targets in leaving.items():
         if state not in machine.final and not targets - {state}:
@@ -243,6 +239,15 @@ def _require_known_states(machine: Machine[S, Any], bad: Callable[[str], BadMach
             raise bad(f"{state} is not among its states")
     if not isinstance(machine.initial.data, machine.data[machine.initial.state]):
         raise bad("the initial data is not of the initial state's type")
+
+
+def _require_known_effects(machine: Machine[S, Any], bad: Callable[[str], BadMachine]) -> None:
+    closed = frozenset(machine.effects)
+    if foreign := [type(e).__name__ for e in machine.initial.effects if type(e) not in closed]:
+        raise bad(f"the initial step asks for unknown {', '.join(foreign)}")
+    for (state, event), row in machine.table.items():
+        if unknown := [effect.__name__ for effect in row.emits if effect not in closed]:
+            raise bad(f"{state.name} + {event.__name__} emits unknown {', '.join(unknown)}")
 
 
 def _reachable(start: S, leaving: Mapping[S, Iterable[S]]) -> set[S]:

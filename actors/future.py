@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_HELD_UP = 0.1
+"""Seconds by which a timeout that comes late says that the whole loop was held up."""
+
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:
     try:
@@ -63,10 +66,16 @@ class LoopFuture(pykka.Future[T]):
 
     def _arm(self, timeout: float) -> None:
         if not self._future.done():
-            self._timer = self._loop.call_later(timeout, self._time_out, timeout)
+            due = self._loop.time() + timeout
+            self._timer = self._loop.call_at(due, self._time_out, timeout, due)
 
-    def _time_out(self, timeout: float) -> None:
+    def _time_out(self, timeout: float, due: float | None) -> None:
         self._timer = None
+        if due is not None and self._loop.time() - due > _HELD_UP:
+            # The process was stopped, or the loop was blocked: whoever is to answer has not had a
+            # turn either, and may have his answer ready.
+            self._timer = self._loop.call_later(_HELD_UP, self._time_out, timeout, None)
+            return
         if not self._future.done():
             self._resolve(None, pykka.Timeout(f"{timeout} seconds"))
             self._timed_out = True

@@ -19,14 +19,14 @@ from actors.censor_machine import (
 )
 from actors.machine_actor import MachineActor
 from bus.event_bus import partition_key
-from messages import Begin, CensorFinished
+from messages import Begin, CensorFailed, CensorFinished
 
 if TYPE_CHECKING:
     from actors.feed import TransitionFeed
     from actors.fsm import Effect
     from actors.runtime import LoopActorRef, Supervisor
     from bus.event_bus import EventBus
-    from messages import Container, Reply, Takedown
+    from messages import Container, Reply, Takedown, TakedownId
 
 Tell = Callable[[Any], object]
 """Puts an event into an actor's mailbox; never raises."""
@@ -94,13 +94,23 @@ class ItemCensor(MachineActor[Data]):
         self._coordinator = coordinator
         self._tell: Tell = self._actor_ref.try_tell
         self._reply: Reply | None = None
+        self._carried: TakedownId | None = None
         self._publication: Publication | None = None
 
     def on_receive(self, message: Any) -> None:
         """Remember whom to answer; the machine does not need to know."""
         if type(message) is Begin and self.state is State.IDLE:
             self._reply = message.reply
+            self._carried = message.takedown.takedown_id
         super().on_receive(message)
+
+    def on_restart(self, error: BaseException) -> None:
+        """Begin anew, and say which takedown is lost: only we know how far the mailbox was."""
+        carried, self._carried, self._reply = self._carried, None, None
+        super().on_restart(error)
+        self._coordinator.try_tell(
+            CensorFailed(self.actor_urn, repr(error), alive=True, takedown_id=carried)
+        )
 
     def perform(self, effect: Effect) -> None:  # noqa: C901 - one case for each effect
         """Carry out one effect of the machine."""
@@ -122,9 +132,11 @@ class ItemCensor(MachineActor[Data]):
                 self._bus.unsubscribe_all(self._actor_ref)
             case Answer(outcome):
                 reply, self._reply = self._reply, None
-                if reply is not None:
+                # A coordinator that crashed has answered what was in flight.
+                if reply is not None and not reply.done():
                     reply.set(outcome)
             case Release(takedown, outcome):
+                self._carried = None
                 finished = CensorFinished(self.actor_urn, takedown.takedown_id, outcome)
                 self._coordinator.try_tell(finished)
             case _:

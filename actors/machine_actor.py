@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from msgspec import Struct
 
+from actors.dead_letters import DEAD_LETTERS
 from actors.feed import Transition, TransitionFeed
 from actors.fsm import BadStep, CancelTimer, Effect, Machine, StartTimer, StateTimeout
 from actors.runtime import LoopActor, Supervisor
@@ -118,11 +119,20 @@ class MachineActor(LoopActor, Generic[D]):
     # ----------------------------------------------------------------------- events
 
     def on_receive(self, message: Any) -> None:
-        """Handle an event, or a timer that is still wanted."""
+        """Handle an event, or a timer that is still wanted.
+
+        Timers that are due come first, even if the loop has not delivered them yet: what is
+        handled after a deadline must not count as if it had come before it.
+        """
+        while (due := self.timers.take_due()) is not None:
+            self.raise_event(due)
         if type(message) is TimerFired:
             message = self.timers.accept(message)
             if message is None:
                 return
+        if self.actor_stopped.is_set():  # a timer ended the machine before this was handled
+            DEAD_LETTERS.add(message, str(self))
+            return
         self.raise_event(message)
 
     def raise_event(self, event: Any) -> None:

@@ -376,8 +376,10 @@ class LoopActor(pykka.Actor):
             if envelope.reply_to is not None:
                 envelope.reply_to.set(response)
         except BaseException as error:  # noqa: BLE001 - the policy above decides
-            asker = envelope.reply_to or self._deferred
-            if asker is not None and not (asker is self._deferred and asker.done()):
+            asker = envelope.reply_to
+            if self._deferred is not None and not self._deferred.done():
+                asker = self._deferred  # whoever was to answer it has failed here
+            if asker is not None:
                 answer = self._for_the_asker(error)
                 asker.set_exception((type(answer), answer, answer.__traceback__))
             self._fail(error, envelope.message)

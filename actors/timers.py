@@ -3,6 +3,10 @@
 Each start of a timer gets a new generation. What the loop delivers goes through the actor's
 mailbox like any message, and on arrival it counts only if its generation is still the current
 one: a timer that was cancelled or replaced never reaches the actor, nor its next request.
+
+Nor does the order in which a loop hands things out decide what came first. After it was held up
+(the process was stopped, the machine was busy) timers and what other programs sent are all there
+at once; the owner asks for the timers that are due before it handles anything else.
 """
 
 from __future__ import annotations
@@ -39,7 +43,7 @@ class NamedTimers:
         self._loop = loop
         self._deliver = deliver
         self._generation = 0
-        self._active: dict[str, tuple[int, Any, asyncio.TimerHandle]] = {}
+        self._active: dict[str, tuple[int, Any, asyncio.TimerHandle, float]] = {}
 
     def __len__(self) -> int:
         return len(self._active)
@@ -47,7 +51,7 @@ class NamedTimers:
     def remaining(self) -> dict[str, float]:
         """Seconds until each active timer fires."""
         now = self._loop.time()
-        return {name: handle.when() - now for name, (_, _, handle) in self._active.items()}
+        return {name: at - now for name, (_, _, _, at) in self._active.items()}
 
     def start(self, name: str, at: float, event: object) -> None:
         """Start a timer that fires at `at` (the loop's time) with `event`; replaces its like."""
@@ -55,7 +59,7 @@ class NamedTimers:
         self._generation += 1
         fired = TimerFired(name, self._generation)
         handle = self._loop.call_at(at, self._deliver, fired)
-        self._active[name] = (self._generation, event, handle)
+        self._active[name] = (self._generation, event, handle, at)
 
     def cancel(self, name: str) -> None:
         """Cancel the timer of this name, if there is one."""
@@ -68,6 +72,16 @@ class NamedTimers:
         for name in tuple(self._active):
             self.cancel(name)
 
+    def take_due(self) -> Any | None:
+        """The event of the first timer whose time has come, or None; it will not arrive again."""
+        if not self._active:
+            return None
+        name, (_, event, _, at) = min(self._active.items(), key=_time_of)
+        if at > self._loop.time():
+            return None
+        self.cancel(name)
+        return event
+
     def accept(self, fired: TimerFired) -> Any | None:
         """The event of a timer that has arrived, or None if it was cancelled or replaced."""
         timer = self._active.get(fired.name)
@@ -75,3 +89,7 @@ class NamedTimers:
             return None
         del self._active[fired.name]
         return timer[1]
+
+
+def _time_of(timer: tuple[str, tuple[int, Any, asyncio.TimerHandle, float]]) -> float:
+    return timer[1][3]

@@ -14,8 +14,9 @@ import asyncio
 import contextlib
 import socket
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeAlias
 
 from apache_kafka.ports import HOST, free_ports
 
@@ -27,6 +28,9 @@ _LINE = 64
 """Reads that may wait in one direction; past that the sender feels it."""
 _DRIPS_PER_SECOND = 20
 _RST_ON_CLOSE = struct.pack("ii", 1, 0)
+
+Whose: TypeAlias = Callable[[bytes], bool]
+"""Whether a connection is meant, judged by the first bytes that its client sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,7 @@ class _Weather:
     held: bool = False
     requests_lost: bool = False
     answers_lost: bool = False
+    whose: Whose | None = None
 
     @property
     def silent(self) -> bool:
@@ -147,17 +152,25 @@ class FaultProxy:
         """Let bytes travel for some seconds more, in each direction."""
         self._sky.become(_Weather(request_latency=requests, answer_latency=answers))
 
-    async def stall(self) -> None:
-        """Take connections and bytes, and hold them; `heal` lets all of them go on."""
-        self._sky.become(_Weather(held=True))
+    async def stall(self, whose: Whose | None = None) -> None:
+        """Take connections and bytes, and hold them; `heal` lets all of them go on.
+
+        Args:
+            whose: chooses the connections; without it, all.
+        """
+        self._sky.become(_Weather(held=True, whose=whose))
 
     async def drip(self, bytes_per_second: float) -> None:
         """Let so few bytes through, in each direction of each connection."""
         self._sky.become(_Weather(bytes_per_second=bytes_per_second))
 
-    async def drop_answers(self) -> None:
-        """Let requests through and throw the server's answers away."""
-        self._sky.become(_Weather(answers_lost=True))
+    async def drop_answers(self, whose: Whose | None = None) -> None:
+        """Let requests through and throw the server's answers away.
+
+        Args:
+            whose: chooses the connections; without it, all.
+        """
+        self._sky.become(_Weather(answers_lost=True, whose=whose))
 
     async def half_open(self) -> None:
         """Take connections and bytes, and never answer, as if the other machine were gone.
@@ -238,6 +251,7 @@ class _Connection:
     ) -> None:
         self.lossy = False
         self.rst = False
+        self._opening = b""
         self._sky = sky
         self._client = (reader, writer)
         self._writers = [writer]
@@ -265,6 +279,11 @@ class _Connection:
             group.create_task(self._direction(self._client[0], writer, requests=True))
             group.create_task(self._direction(reader, self._client[1], requests=False))
 
+    def _weather(self) -> _Weather:
+        weather = self._sky.weather
+        meant = weather.whose is None or weather.whose(self._opening)
+        return weather if meant else _FAIR
+
     async def _swallow(self) -> None:
         self.lossy = True
         while data := await self._client[0].read(_READ):
@@ -289,9 +308,11 @@ class _Connection:
         while True:
             came, data = await line.get()
             rest = data or b""
+            if requests and not self._opening:
+                self._opening = rest
             while True:
                 await self._until_due(came, requests=requests)
-                weather = self._sky.weather
+                weather = self._weather()
                 if weather.requests_lost if requests else weather.answers_lost:
                     self.lossy = True
                     self._sky.count(lost=len(rest))
@@ -322,7 +343,7 @@ class _Connection:
     async def _until_due(self, came: float, *, requests: bool) -> None:
         now = asyncio.get_running_loop().time
         while True:
-            weather = self._sky.weather
+            weather = self._weather()
             if weather.held:
                 await self._sky.change_or(None)
                 continue

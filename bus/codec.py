@@ -148,4 +148,9 @@ def _canonical(text: str) -> ItemId:
 
 
 def _utc(time: datetime) -> datetime:
-    return time if time.tzinfo is UTC else time.astimezone(UTC)
+    if time.tzinfo is UTC:
+        return time
+    try:
+        return time.astimezone(UTC)
+    except OverflowError:
+        raise UnreadableRecord(f"{time.isoformat()} is no time in UTC") from None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+from bus.security import Security
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,12 +14,13 @@ class Connection:
 
     Attributes:
         bootstrap_servers: comma-separated `host:port` list.
-        client_id: what the broker's logs call us.
+        client_id: what the broker's logs, metrics and quotas call us.
         request_timeout: seconds until a request to a broker is given up.
         fetch_max_wait: seconds a broker may hold a fetch back while there is nothing new.
             Apache Kafka answers at once when something comes; the embedded broker does not,
             and needs a short time here.
         metadata_max_age: seconds after which the list of partitions is looked up again.
+        security: what is shown to Kafka and demanded of it.
     """
 
     bootstrap_servers: str
@@ -25,12 +28,18 @@ class Connection:
     request_timeout: float = 10.0
     fetch_max_wait: float = 0.5
     metadata_max_age: float = 5.0
+    security: Security = field(default_factory=Security)
 
-    def client_options(self) -> dict[str, Any]:
-        """Options that every aiokafka client takes."""
+    def client_options(self, role: str = "") -> dict[str, Any]:
+        """Options that every aiokafka client takes.
+
+        Args:
+            role: what this client is for; it tells one program's clients apart at the broker.
+        """
         return {
             "bootstrap_servers": self.bootstrap_servers,
-            "client_id": self.client_id,
+            "client_id": f"{self.client_id}-{role}" if role else self.client_id,
             "request_timeout_ms": round(self.request_timeout * 1000),
             "metadata_max_age_ms": round(self.metadata_max_age * 1000),
+            **self.security.client_options(),
         }

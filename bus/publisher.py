@@ -28,7 +28,7 @@ from aiokafka.partitioner import DefaultPartitioner
 
 from bus.backoff import Backoff
 from bus.codec import encode, headers_of_request, item_key, request_for
-from bus.quirks import sender_of, stop_producer
+from bus.quirks import Cause, hearing, sender_of, stop_producer
 from errors import KafkaUnavailable
 from messages import PublishFailed, RequestsPublished
 
@@ -99,6 +99,7 @@ class KafkaPublisher:
         self._partitioner = DefaultPartitioner()
         self._producer: AIOKafkaProducer | None = None
         self._working = False
+        self._cause = Cause()
         self._tasks: set[asyncio.Task[None]] = set()
         self._published = 0
         self._failed = 0
@@ -148,7 +149,10 @@ class KafkaPublisher:
         producer = self._producer
         if producer is None:
             raise KafkaUnavailable(self._last_error or "not connected to Kafka yet")
-        partitions = sorted(await producer.partitions_for(self._topic))
+        # Known since it was started, unless the topic is gone: aiokafka would wait for it.
+        partitions = sorted(producer.client.cluster.partitions_for_topic(self._topic) or ())
+        if not partitions:
+            raise KafkaUnavailable(self._topic_trouble(producer))
         partition = self._partitioner(item_key(takedown.item_id), partitions, partitions)
         where = TopicPartition(self._topic, partition)
         leader = producer.client.cluster.leader_for_partition(where)
@@ -157,7 +161,7 @@ class KafkaPublisher:
             raise KafkaUnavailable(f"{self._topic}[{partition}] has no leader")
         # Connects if there is no connection; costs nothing if there is one.
         if not await producer.client.ready(leader):
-            raise KafkaUnavailable(f"broker {leader} refuses connections")
+            raise KafkaUnavailable(self._cause.instead_of(f"broker {leader} refuses connections"))
         return producer, partition
 
     def time_to_hand_over(self, deadline: float, now: float) -> float:
@@ -201,11 +205,13 @@ class KafkaPublisher:
             await backoff.sleep()
 
     async def _with_producer(self, backoff: Backoff) -> None:
-        producer = AIOKafkaProducer(**self._connection.client_options(), acks="all", linger_ms=0)
+        options = self._connection.client_options("producer")
+        producer = AIOKafkaProducer(**options, acks="all", linger_ms=0)
         try:
-            async with asyncio.timeout(self._connection.request_timeout):
-                await producer.start()
-                await producer.partitions_for(self._topic)
+            with hearing() as self._cause:
+                async with asyncio.timeout(self._connection.request_timeout):
+                    await producer.start()
+                    await producer.partitions_for(self._topic)
             self._producers += 1
             self._producer = producer
             self._working = True
@@ -227,24 +233,39 @@ class KafkaPublisher:
                 self._note(f"the producer's background task has died: {error!r}")
                 return
             if await self._answers(producer):
-                if not self._working:
+                trouble = self._topic_trouble(producer)
+                if trouble:
+                    self._note(trouble)
+                    self._working = False
+                    await self._prepare()
+                elif not self._working:
                     # It may have come back empty.
                     await self._prepare()
                     self._working = True
                     logger.info("Kafka answers the producer again")
                 continue
-            self._note("Kafka does not answer the producer")
+            self._note(self._cause.instead_of("Kafka does not answer the producer"))
             self._working = False
             if await self._fresh_client_gets_through() and not await self._answers(producer):
                 self._note("the producer stays silent while Kafka is there: it is replaced")
                 return
 
     async def _answers(self, producer: AIOKafkaProducer) -> bool:
+        self._cause.text = ""  # what was wrong before says nothing about now
         try:
             async with asyncio.timeout(self._watch_timeout):
                 return bool(await producer.client.force_metadata_update())
         except (KafkaError, OSError, TimeoutError):
             return False
+
+    def _topic_trouble(self, producer: AIOKafkaProducer) -> str:
+        """What is wrong with the topic by what Kafka last said of it; empty if nothing."""
+        cluster = producer.client.cluster
+        if self._topic in cluster.unauthorized_topics:
+            return f"we are not allowed to see the topic {self._topic}"
+        if not cluster.partitions_for_topic(self._topic):
+            return f"the topic {self._topic} does not exist"
+        return ""
 
     async def _fresh_client_gets_through(self) -> bool:
         try:

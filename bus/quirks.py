@@ -5,6 +5,9 @@
   would take it for its own cancellation, and the connections would stay open.
   `AIOKafkaProducer.stop()` may never return while a broker is away. So both are stopped from a
   task of their own, within a bound, and the client is closed after that in any case.
+- Why a broker cannot be used (a wrong password, a certificate that is not believed) is said in
+  aiokafka's log only; what is raised is "Unable to bootstrap", or nothing. `hearing` listens to
+  that log.
 - The consumer keeps its client private; the producer does not say that its background task has
   died, and then fails each record one by one.
 """
@@ -12,13 +15,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import ssl
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from aiokafka.errors import KafkaConnectionError
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Iterator
 
     from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
     from aiokafka.client import AIOKafkaClient
@@ -26,6 +32,66 @@ if TYPE_CHECKING:
 logger = logging.getLogger("takedown.kafka")
 
 _CLOSE = 1.0
+
+
+class Cause:
+    """Why a connection to a broker failed, in the words of the last failure; empty if none did."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def instead_of(self, error: object) -> str:
+        """The cause if it is known, else the error as it is."""
+        return self.text or str(error) or type(error).__name__
+
+
+_heard_by: ContextVar[Cause | None] = ContextVar("heard_by", default=None)
+
+
+class _Listener(logging.Handler):
+    """Hands what aiokafka says of a connection to whoever made the client.
+
+    The tasks that a client starts inherit the context in which it was started, so that each of
+    several clients with different troubles is heard by its own.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        cause = _heard_by.get()
+        if cause is None or not isinstance(record.args, tuple) or not record.args:
+            return
+        *where, error = record.args
+        if where and isinstance(error, BaseException):
+            broker = ":".join(map(str, where)) if len(where) > 1 else f"broker {where[0]}"
+            cause.text = f"{broker} cannot be used: {_reason(error)}"
+
+
+_listener = _Listener()
+
+
+@contextlib.contextmanager
+def hearing() -> Iterator[Cause]:
+    """Clients that are started in this block have the causes of their failures kept.
+
+    That goes on for as long as they live. `logs.configure` sees to it that aiokafka's complaints
+    are made and not shown.
+    """
+    library = logging.getLogger("aiokafka")
+    if _listener not in library.handlers:
+        library.addHandler(_listener)
+    cause = Cause()
+    token = _heard_by.set(cause)
+    try:
+        yield cause
+    finally:
+        _heard_by.reset(token)
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not believed: {error.verify_message}"
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    return str(error) or type(error).__name__
 
 
 def client_of(consumer: AIOKafkaConsumer) -> AIOKafkaClient:

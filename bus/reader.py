@@ -17,7 +17,10 @@ wait for one. The price is that we do ourselves what a group would do for us:
 - Whether a position that we carry still exists is judged by what a fetch says of it, never by a
   question about the log's end: Apache Kafka refuses a fetch that is out of range, the embedded
   broker gives a high water mark below it, and for a batch of several records the latter says
-  that the log ends after the first of them.
+  that the log ends after the first of them. A high water mark below our position is a suspicion
+  only: a partition's new leader gives one, too, until its followers have asked it once.
+- A record is handled once, in its order, whatever makes aiokafka fetch it again: what lies below
+  our own position is skipped.
 
 A second, idle consumer asks the questions: on the fetching one's connection they would wait
 behind a fetch that the broker holds back.
@@ -37,6 +40,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError, RecordTooLargeError
 
 from bus.backoff import Backoff
+from bus.pulse import Pulse
 from bus.quirks import client_of, stop_consumer
 from errors import KafkaUnavailable, UnreadableRecord
 
@@ -50,10 +54,16 @@ Record: TypeAlias = Any
 
 Prepare: TypeAlias = Callable[[], Awaitable[object]]
 
+ConsumerFactory: TypeAlias = Callable[..., Any]
+"""Makes a consumer of options, as the class `AIOKafkaConsumer` does."""
+
 _TURN = 500
 """Records that are handled before others on the loop have their turn."""
 
 _IDLE_POLL = 0.2
+
+_NEW_LEADER = 1.0
+"""Seconds in which a new leader learns where its log ends: its followers ask twice a second."""
 
 
 class Start(Enum):
@@ -118,6 +128,7 @@ class TopicReader:
             beginning: forget what was read. Without it, only what is left is read on.
         watch_interval: seconds between two looks at the log's ends.
         watch_timeout: seconds after which a broker that does not answer counts as away.
+        consumer_factory: makes the aiokafka consumers.
     """
 
     def __init__(
@@ -131,8 +142,10 @@ class TopicReader:
         rewind: Callable[[], None] | None = None,
         watch_interval: float = 1.0,
         watch_timeout: float = 3.0,
+        consumer_factory: ConsumerFactory = AIOKafkaConsumer,
     ) -> None:
         self._connection = connection
+        self._consumer_factory = consumer_factory
         self._topic = topic
         self._start = start
         self._handle = handle
@@ -214,9 +227,9 @@ class TopicReader:
             try:
                 await self._session()
             except* (KafkaError, KafkaUnavailable, _Lost, OSError, TimeoutError) as group:
-                self._note(_first(group))
+                self._interrupted(_first(group))
             except* Exception as group:
-                self._note(_first(group))
+                self._interrupted(_first(group))
                 logger.exception("Defect while reading %s", self._topic)
             finally:
                 self._positioned = False
@@ -225,11 +238,16 @@ class TopicReader:
                 backoff.reset()
             await backoff.sleep()
 
-    def _note(self, error: BaseException) -> None:
+    def _interrupted(self, error: BaseException) -> None:
+        """From now on it is known that we are blind, and why."""
         text = str(error) or type(error).__name__
+        if isinstance(error, TimeoutError):
+            text = "Kafka does not answer in time"
         if text != self._last_error or self._positioned:
             logger.warning("Reading %s is interrupted: %s", self._topic, text)
         self._last_error = text
+        self._positioned = False
+        self._fail_waiters()
 
     def _fail_waiters(self) -> None:
         error = KafkaUnavailable(f"{self._topic} cannot be read: {self._why_not()}")
@@ -242,7 +260,7 @@ class TopicReader:
 
     async def _session(self) -> None:
         await self._prepare()
-        async with self._consumer() as asking, self._consumer() as fetching:
+        async with self._consumer("asking") as asking, self._consumer("fetching") as fetching:
             ends = await self._position(asking, fetching)
             self._caught_up = False
             caught_up = asyncio.get_running_loop().create_future()
@@ -257,19 +275,24 @@ class TopicReader:
                 self._distance(ends),
             )
             self._settle()
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._fetch(fetching), name=f"fetch {self._topic}")
-                tasks.create_task(self._watch(asking, fetching), name=f"watch {self._topic}")
-                tasks.create_task(self._answer(asking, fetching), name=f"answer {self._topic}")
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(self._fetch(fetching), name=f"fetch {self._topic}")
+                    tasks.create_task(self._watch(asking, fetching), name=f"watch {self._topic}")
+                    tasks.create_task(self._answer(asking, fetching), name=f"answer {self._topic}")
+            except BaseExceptionGroup as group:
+                # At once: to stop the consumers of a broker that hangs takes seconds.
+                self._interrupted(_first(group))
+                raise
 
     def _on_caught_up(self, future: asyncio.Future[None]) -> None:
         if not future.cancelled() and future.exception() is None:
             self._caught_up = True
 
     @contextlib.asynccontextmanager
-    async def _consumer(self) -> AsyncIterator[AIOKafkaConsumer]:
-        consumer = AIOKafkaConsumer(
-            **self._connection.client_options(),
+    async def _consumer(self, role: str) -> AsyncIterator[AIOKafkaConsumer]:
+        consumer = self._consumer_factory(
+            **self._connection.client_options(f"{self._topic}-{role}"),
             fetch_max_wait_ms=round(self._connection.fetch_max_wait * 1000),
             # A position that the log does not have is ours to look into.
             auto_offset_reset="none",
@@ -291,8 +314,14 @@ class TopicReader:
         client.add_topic(self._topic)
         async with asyncio.timeout(self._watch_timeout):
             updated = await client.force_metadata_update()
+        if not updated:
+            raise KafkaUnavailable("no broker answers questions about the topic's partitions")
         numbers = asking.partitions_for_topic(self._topic)
-        if not updated or not numbers:
+        if not numbers:
+            if self._rewind is not None:
+                # Whatever comes back under this name may be another log, and may be longer than
+                # ours when we see it. Without a rewind it would be read twice for certain.
+                self._replaced.update(self._positions)
             raise KafkaUnavailable("the topic's partitions are not known to the broker")
         return {TopicPartition(self._topic, number) for number in numbers}
 
@@ -321,11 +350,11 @@ class TopicReader:
         problems = {}
         for tp, position in self._positions.items():
             where = f"{tp.topic}[{tp.partition}]"
-            if tp in self._replaced or tp not in beginnings:
-                problems[tp] = f"{where} is not the one we read to {position}: it was made again"
-            elif position < beginnings[tp]:
+            if tp in beginnings and position < beginnings[tp]:
                 lost = beginnings[tp] - position
                 problems[tp] = f"{where} has lost {lost} records that were never read"
+            elif tp in self._replaced or tp not in beginnings:
+                problems[tp] = f"{where} is not the one we read to {position}: it was made again"
         self._replaced.clear()
         for problem in problems.values():
             logger.error(problem)
@@ -337,19 +366,27 @@ class TopicReader:
 
     async def _confirm(self, fetching: AIOKafkaConsumer, doubtful: set[TopicPartition]) -> None:
         """Fetch from positions behind what the broker calls the end, to see if they exist."""
+        now = asyncio.get_running_loop().time
+        given_up = now() + _NEW_LEADER
         async with asyncio.timeout(self._watch_timeout):
             while doubtful:
                 await self._fetch_once(fetching)
-                doubtful = {tp for tp in doubtful if fetching.highwater(tp) is None}
-        self._require_known(fetching)
-
-    def _require_known(self, fetching: AIOKafkaConsumer) -> None:
-        for tp, position in self._positions.items():
-            highwater = fetching.highwater(tp)
-            if highwater is not None and highwater < position:
-                self._replaced.add(tp)
+                unheard = {tp for tp in doubtful if fetching.highwater(tp) is None}
+                beyond = self._beyond_the_log(fetching)
+                if unheard or (beyond and now() < given_up):
+                    continue
+                self._replaced |= beyond
+                break
         if self._replaced:
             raise _TopicChanged(f"{self._topic} is shorter than what we have read of it")
+
+    def _beyond_the_log(self, fetching: AIOKafkaConsumer) -> set[TopicPartition]:
+        """Where the last fetch said that the log ends before our position."""
+        return {
+            tp
+            for tp, position in self._positions.items()
+            if (highwater := fetching.highwater(tp)) is not None and highwater < position
+        }
 
     def _assign(self, fetching: AIOKafkaConsumer) -> None:
         # No await in here: the fetcher must not see a partition without a position.
@@ -375,6 +412,8 @@ class TopicReader:
         handled = 0
         for tp, records in batches.items():
             for record in records:
+                if record.offset < self._positions[tp]:
+                    continue  # fetched again, since the partitions were assigned again meanwhile
                 self._handle_one(record)
                 self._positions[tp] = record.offset + 1
                 handled += 1
@@ -383,7 +422,7 @@ class TopicReader:
         for tp in tuple(self._positions):
             # Further than the last record: markers of transactions and records that compaction
             # removed have offsets too. It does not wait, the position is known.
-            self._positions[tp] = await fetching.position(tp)
+            self._positions[tp] = max(self._positions[tp], await fetching.position(tp))
         self._settle()
 
     def _skip_unfetched(self, error: RecordTooLargeError) -> None:
@@ -414,11 +453,20 @@ class TopicReader:
 
     async def _watch(self, asking: AIOKafkaConsumer, fetching: AIOKafkaConsumer) -> None:
         patience = max(self._watch_timeout, 2 * self._connection.fetch_max_wait + 1)
-        pulse = _Pulse(asyncio.get_running_loop().time, patience=patience)
+        pulse = Pulse(
+            asyncio.get_running_loop().time,
+            patience=patience,
+            step=1.5 * self._watch_interval,
+        )
         while True:
             await asyncio.sleep(self._watch_interval)
             self._behind = self._distance(await self._look(asking, fetching))
-            self._require_known(fetching)
+            if beyond := self._beyond_the_log(fetching):
+                # The next session finds out which it is.
+                raise _Lost(
+                    f"{self._topic}[{_numbers(beyond)}] ends before our position, "
+                    "or has a new leader"
+                )
             silent = pulse.silent({tp: fetching.last_poll_timestamp(tp) for tp in self._positions})
             if silent:
                 raise _Stuck(f"no fetch of {self._topic}[{_numbers(silent)}] is answered any more")
@@ -466,29 +514,6 @@ class TopicReader:
 
     def _distance(self, ends: dict[TopicPartition, int]) -> int:
         return sum(max(0, end - self._positions.get(tp, 0)) for tp, end in ends.items())
-
-
-class _Pulse:
-    """Sees which partitions' fetches are not answered, whether there are records or not.
-
-    aiokafka stamps a partition with each answer to a fetch, also an empty one, and a broker holds
-    a fetch back for `fetch_max_wait` at most. So a stamp that does not change for long means that
-    this partition is not read: its fetcher hangs or has died, which aiokafka does not say. The
-    stamps are only compared, since they are of the wall clock.
-    """
-
-    def __init__(self, now: Callable[[], float], *, patience: float) -> None:
-        self._now = now
-        self._patience = patience
-        self._seen: dict[TopicPartition, tuple[object, float]] = {}
-
-    def silent(self, stamps: dict[TopicPartition, object]) -> set[TopicPartition]:
-        """The partitions whose stamp has not changed for longer than our patience."""
-        now = self._now()
-        for tp, stamp in stamps.items():
-            if tp not in self._seen or self._seen[tp][0] != stamp:
-                self._seen[tp] = (stamp, now)
-        return {tp for tp in stamps if now - self._seen[tp][1] > self._patience}
 
 
 class _Target:

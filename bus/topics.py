@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
+from bus.quirks import hearing
 from errors import KafkaUnavailable
 
 if TYPE_CHECKING:
@@ -75,17 +76,20 @@ async def ensure_topics(
         KafkaUnavailable: Kafka cannot be reached, did not answer within `timeout` seconds, or
             does not let us.
     """
-    try:
-        async with asyncio.timeout(timeout):
-            return await _ensure(connection, topics)
-    except TimeoutError:
-        raise KafkaUnavailable(f"no answer about topics within {timeout:g} s") from None
-    except (KafkaError, OSError) as error:
-        raise KafkaUnavailable(f"topics cannot be looked up: {error}") from error
+    with hearing() as cause:
+        try:
+            async with asyncio.timeout(timeout):
+                return await _ensure(connection, topics)
+        except TimeoutError:
+            silence = f"no answer about topics within {timeout:g} s"
+            raise KafkaUnavailable(cause.instead_of(silence)) from None
+        except (KafkaError, OSError) as error:
+            reason = cause.instead_of(error)
+            raise KafkaUnavailable(f"topics cannot be looked up: {reason}") from error
 
 
 async def _ensure(connection: Connection, topics: Sequence[Topic]) -> tuple[str, ...]:
-    admin = AIOKafkaAdminClient(**connection.client_options())
+    admin = AIOKafkaAdminClient(**connection.client_options("topics"))
     try:
         await admin.start()
         # Listed, not asked for by name: a question about a topic creates it on some brokers.

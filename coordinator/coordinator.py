@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from actors.future import LoopFuture
-    from messages import Takedown
+    from coordinator.pool import InFlight
+    from messages import Takedown, TakedownId
 
 logger = logging.getLogger("takedown.coordinator")
 
@@ -115,7 +116,8 @@ class Coordinator(LoopActor):
         return self._start_censor(coordinator=self._actor_ref, supervisor=self._supervision)
 
     def _tell_failure(self, ref: LoopActorRef[Any], error: BaseException, alive: bool) -> None:
-        self._actor_ref.try_tell(CensorFailed(ref.actor_urn, repr(error), alive))
+        if not alive:  # one that was restarted says so itself, and what it carried
+            self._actor_ref.try_tell(CensorFailed(ref.actor_urn, repr(error), alive=False))
 
     # -------------------------------------------------------------------------- messages
 
@@ -126,8 +128,10 @@ class Coordinator(LoopActor):
                 self._begin(takedown, self.defer_reply())
             case CensorFinished(urn, takedown_id, outcome):
                 self._finished(urn, takedown_id, outcome)
-            case CensorFailed(urn, error, alive):
-                self._failed(urn, error, alive=alive)
+            case CensorFailed(urn, error, alive=True, takedown_id=takedown_id):
+                self._restarted(urn, error, takedown_id)
+            case CensorFailed(urn, error, alive=False):
+                self._died(urn, error)
             case Drain():
                 self._draining = True
                 self._drained.append(self.defer_reply())
@@ -138,12 +142,11 @@ class Coordinator(LoopActor):
     def _begin(self, takedown: Takedown, reply: Reply) -> None:
         refusal = self._why_refuse()
         if refusal is None:
-            censor = self._pool.take(takedown, reply)
-            if censor is not None:
-                self._accepted += 1
-                if not censor.try_tell(Begin(takedown, reply)):
-                    self._failed(censor.actor_urn, "it was dead", alive=False)
-                return
+            while (censor := self._pool.take(takedown, reply)) is not None:
+                if censor.try_tell(Begin(takedown, reply)):
+                    self._accepted += 1
+                    return
+                self._pool.remove(censor.actor_urn)  # dead; the news of it is in our mailbox
             refusal = Unavailable(
                 "overloaded", f"{self._pool.maximum} takedowns are in flight, which is the maximum"
             )
@@ -168,29 +171,36 @@ class Coordinator(LoopActor):
             self._pool.put_back(entry.censor)
         self._answer_if_drained()
 
-    def _failed(self, urn: str, error: str, *, alive: bool) -> None:
+    def _restarted(self, urn: str, error: str, takedown_id: TakedownId | None) -> None:
+        self._restarts += 1
+        entry = self._pool.find(urn)
+        if entry is not None and entry.takedown.takedown_id == takedown_id:
+            self._pool.finish(urn)
+            self._answer_failed(entry, error, restarted=True)
+            self._pool.put_back(entry.censor)
+            self._answer_if_drained()
+
+    def _died(self, urn: str, error: str) -> None:
+        self._replaced += 1
         entry = self._pool.finish(urn)
-        if alive:
-            self._restarts += 1
-        else:
-            self._replaced += 1
-            self._pool.remove(urn)
+        self._pool.remove(urn)
         if entry is not None:
-            logger.error(
-                "A censor failed: %s",
-                error,
-                extra={
-                    "takedownId": entry.takedown.takedown_id,
-                    "itemId": entry.takedown.item_id,
-                    "restarted": alive,
-                },
-            )
-            self._outcomes[Failed.__name__] += 1
-            if not entry.reply.done():  # it may have failed after it had answered
-                entry.reply.set(Failed())
-            if alive:
-                self._pool.put_back(entry.censor)
-        self._answer_if_drained()
+            self._answer_failed(entry, error, restarted=False)
+            self._answer_if_drained()
+
+    def _answer_failed(self, entry: InFlight, error: str, *, restarted: bool) -> None:
+        logger.error(
+            "A censor failed: %s",
+            error,
+            extra={
+                "takedownId": entry.takedown.takedown_id,
+                "itemId": entry.takedown.item_id,
+                "restarted": restarted,
+            },
+        )
+        self._outcomes[Failed.__name__] += 1
+        if not entry.reply.done():  # it may have failed after it had answered
+            entry.reply.set(Failed())
 
     def _answer_if_drained(self) -> None:
         if self._draining and not self._pool.in_flight:

@@ -16,7 +16,9 @@ from blockbuster import blockbuster_ctx
 from pykka import ActorRegistry
 
 HERE = Path(__file__).parent
-REAL_TIME = frozenset({"apache", "bench", "contract", "faults", "items_service", "kafka", "project"})
+REAL_TIME = frozenset(
+    {"apache", "bench", "contract", "faults", "items_service", "kafka", "project"}
+)
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pykka
-from aiohttp import web
+from aiohttp import HttpVersion10, web
 
 from bus.codec import parse_item_id
 from errors import CallerError
@@ -92,6 +92,7 @@ class CallersDoor:
             takedown_id = new_takedown_id()
             request[_TAKEDOWN_ID] = takedown_id
             try:
+                _require_version(request)
                 response = await handler(request)
             except CallerError as error:
                 response = problem_response(
@@ -104,7 +105,7 @@ class CallersDoor:
                 )
                 self._refused(request, response, started, error.code)
             except web.HTTPException as error:
-                response = _translate(error, request, takedown_id)
+                response = _translate(error, takedown_id)
                 self._refused(request, response, started, "bad-request")
             except Exception:
                 logger.exception(
@@ -115,6 +116,8 @@ class CallersDoor:
                 )
                 self._refused(request, response, started, "defect")
             response.headers["Takedown-Id"] = takedown_id
+            if request.body_exists:
+                response.force_close()  # what nobody reads must not be taken for a request
             return response
 
         return answer
@@ -149,8 +152,6 @@ class CallersDoor:
         response = outcome_response(outcome, takedown.takedown_id, item_id, elapsed)
         if wait is not None and wait < self._timeout:
             response.headers["Preference-Applied"] = f"wait={wait}"
-        if request.body_exists:
-            response.force_close()  # a body that nobody reads must not be taken for a request
         name = type(outcome).__name__
         self._observe(status=response.status, outcome=name, seconds=elapsed)
         logger.info(
@@ -199,6 +200,12 @@ class CallersDoor:
             return Failed()
 
 
+def _require_version(request: web.Request) -> None:
+    # aiohttp takes a request line without a version, such as one that was cut off, for HTTP/0.9.
+    if request.version < HttpVersion10:
+        raise CallerError("malformed-request", "The request line names no version of HTTP")
+
+
 def _item_id(request: web.Request) -> ItemId:
     text = request.match_info["itemId"]
     item_id = parse_item_id(text)
@@ -209,9 +216,7 @@ def _item_id(request: web.Request) -> ItemId:
     return item_id
 
 
-def _translate(
-    error: web.HTTPException, request: web.Request, takedown_id: TakedownId
-) -> web.Response:
+def _translate(error: web.HTTPException, takedown_id: TakedownId) -> web.Response:
     """What aiohttp says of a request that no route takes, in our words."""
     if isinstance(error, web.HTTPMethodNotAllowed):
         response = problem_response(
@@ -230,7 +235,6 @@ def _translate(
             f"A takedown needs no body; more than {_LARGEST_BODY} bytes are not taken",
             takedown_id,
         )
-        response.force_close()
     elif isinstance(error, web.HTTPNotFound):
         response = problem_response(
             400,
@@ -243,8 +247,6 @@ def _translate(
         response = problem_response(
             error.status, "bad-request", "Bad request", error.reason, takedown_id
         )
-    if request.body_exists:
-        response.force_close()
     return response
 
 

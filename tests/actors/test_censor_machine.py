@@ -221,7 +221,7 @@ EXPECTED: dict[tuple[State, type], Cases] = {
             RequestsPublished(TID),
             same(
                 State.ACTIVE,
-                ItemsToBeDeleted(MINE, (A, B, C), A_GONE.outstanding, A_GONE.deleted, True),  # noqa: FBT003 - a Struct
+                ItemsToBeDeleted(MINE, (A, B, C), A_GONE.outstanding, A_GONE.deleted, True),
             ),
         ),
         "of an earlier takedown": (

@@ -109,7 +109,11 @@ def test_a_watcher_that_raises_is_logged_and_keeps_nobody_from_watching(
 def test_a_watcher_may_stop_watching_while_it_is_told() -> None:
     letters = DeadLetters()
     seen: list[DeadLetter] = []
-    watching = letters.watch(lambda _letter: watching.__exit__(None, None, None))
+
+    def once(_letter: DeadLetter) -> None:
+        watching.__exit__(None, None, None)
+
+    watching = letters.watch(once)
     watching.__enter__()
     with letters.watch(seen.append):
         letters.add("one", "someone")

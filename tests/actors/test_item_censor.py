@@ -242,7 +242,7 @@ async def test_it_is_subscribed_before_anything_is_published() -> None:
     """So a deletion that comes within the call of `publish` itself is not missed."""
     stage = Stage("a", "b")
 
-    def delete_at_once(publication: FakePublication) -> None:
+    def delete_at_once(_publication: FakePublication) -> None:
         assert stage.bus.statistics().keys == 2
         stage.delete("a", "b")
 
@@ -418,6 +418,7 @@ async def test_a_restarted_censor_answers_its_next_caller_and_not_the_last_one()
     await settle()
     assert stage.ref.is_alive()
     assert stage.clean()
+    assert stage.actor._reply is None
     _, second = stage.begin()
     await settle()
     stage.delete("a")

@@ -154,7 +154,7 @@ def test_get_in_another_thread_can_give_up_before_the_ask_does() -> None:
     async def main() -> None:
         ref = Deferring.start()
         answer = ref.ask("question", timeout=60)
-        with pytest.raises(pykka.Timeout, match="0.01"):
+        with pytest.raises(pykka.Timeout, match=r"0\.01 seconds"):
             await asyncio.to_thread(lambda: answer.get(timeout=0.01))
         assert not answer.done()
         answer.set(None)
@@ -199,7 +199,7 @@ def test_the_registry_stops_all_actors_from_another_thread() -> None:
         two, _ = recorder()
         threaded = Threaded.start()
         assert await asyncio.to_thread(pykka.ActorRegistry.stop_all) == [True, True, True]
-        assert not (one.is_alive() or two.is_alive() or threaded.is_alive())
+        assert not any(ref.is_alive() for ref in (one, two, threaded))
 
     on_a_real_loop(main)
 
@@ -301,7 +301,7 @@ def test_a_message_that_another_thread_put_while_the_actor_died_becomes_a_dead_l
                 return mailbox.on_own_thread()
 
         mailbox = ref.actor_inbox
-        theirs: LoopActorRef[Any] = LoopActorRef(ref.actor())  # type: ignore[arg-type]
+        theirs: LoopActorRef[Any] = LoopActorRef(ref.actor())
         theirs.actor_inbox = SlowMailbox()  # type: ignore[assignment]
         telling = asyncio.ensure_future(asyncio.to_thread(theirs.ask, "too late"))
         await asyncio.to_thread(alive.wait, 10)

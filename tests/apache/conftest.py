@@ -1,59 +1,30 @@
-"""A real Apache Kafka broker for the whole run, and a table of what the tests measured.
-
-The fixtures that outlive a test are no coroutines, for the reason that `drive` gives.
-"""
+"""A real Apache Kafka broker for the whole run, and a table of what the tests measured."""
 
 from __future__ import annotations
 
-import asyncio
-import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from typing import Any
+from collections.abc import AsyncIterator, Iterator
 
 import aiohttp
 import pytest
+from support.apache import require_apache_kafka, running_kafka
+from support.measure import Measure
 from support.platform import Names
 
 from apache_kafka.apache import ApacheKafka
-from apache_kafka.jars import java_and_maven_missing
-from apache_kafka.prepare import prepare
-
-Measure = Callable[[str, object], None]
 
 _measured = pytest.StashKey[list[tuple[str, str]]]()
 
 
-def drive(coroutine: Coroutine[Any, Any, None]) -> None:
-    """Run something on a loop of its own, outside of any test's.
-
-    A fixture of more than one test cannot be a coroutine here: the suite chooses the kind of
-    loop test by test, and pytest-asyncio then makes every fixture with a loop anew for each test.
-    `ApacheKafka` does not mind.
-    """
-    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
-        runner.run(coroutine)
-
-
 @pytest.fixture(scope="session")
 def prepared() -> None:
-    missing = java_and_maven_missing()
-    if missing is None:
-        drive(prepare())
-    elif os.environ.get("REQUIRE_APACHE_KAFKA") == "1":
-        pytest.fail(missing)
-    else:
-        pytest.skip(missing)
+    require_apache_kafka()
 
 
 @pytest.fixture(scope="session")
 def kafka(prepared: None) -> Iterator[ApacheKafka]:  # noqa: ARG001 - asked for its effect
     """One broker for all: whoever breaks it mends it before the test ends."""
-    kafka = ApacheKafka()
-    drive(kafka.start())
-    try:
+    with running_kafka(ApacheKafka()) as kafka:
         yield kafka
-    finally:
-        drive(kafka.stop())
 
 
 @pytest.fixture

@@ -276,6 +276,28 @@ async def test_dropped_answers_leave_requests_alone(
         await soon(client.reader.read())
 
 
+async def test_a_fault_may_hold_for_those_connections_only_that_open_with_certain_bytes(
+    proxy: FaultProxy, server: EchoServer, clients: list[Client]
+) -> None:
+    meant, other, late = [await connect(proxy, clients) for _ in range(3)]
+    for client, opening in ((meant, b"a1"), (other, b"b1")):
+        client.send(opening)
+        assert await client.receive(2) == opening
+    await proxy.drop_answers(lambda opening: opening.startswith(b"a"))
+    meant.send(b"b2")
+    assert await meant.hears_nothing()
+    other.send(b"a2")
+    assert await other.receive(2) == b"a2"
+    late.send(b"a3")
+    assert await late.hears_nothing()
+    assert server.received.endswith(b"a3")
+    await proxy.stall(lambda opening: opening.startswith(b"b"))
+    other.send(b"b4")
+    assert await other.hears_nothing()
+    await proxy.heal()
+    assert await other.receive(2) == b"b4"
+
+
 async def test_a_connection_that_lost_nothing_survives_dropped_answers(
     proxy: FaultProxy, clients: list[Client]
 ) -> None:

@@ -65,15 +65,25 @@ class Platform:
         bootstrap: the broker.
         names: the topics.
         fetch_max_wait_ms: short for the embedded broker.
+        max_request_size: bytes that may be written at once.
     """
 
-    def __init__(self, bootstrap: str, names: Names, *, fetch_max_wait_ms: int = 10) -> None:
+    def __init__(
+        self,
+        bootstrap: str,
+        names: Names,
+        *,
+        fetch_max_wait_ms: int = 10,
+        max_request_size: int = 2**20,
+    ) -> None:
         self.names = names
         self.requests: list[dict[str, Any]] = []
         self.records: list[Any] = []
         self.on_request: OnRequest | None = None
         self._arrived = asyncio.Condition()
-        self._producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all")
+        self._producer = AIOKafkaProducer(
+            bootstrap_servers=bootstrap, acks="all", max_request_size=max_request_size
+        )
         self._consumer = AIOKafkaConsumer(
             bootstrap_servers=bootstrap,
             auto_offset_reset="earliest",
@@ -117,6 +127,10 @@ class Platform:
             value = json.dumps(value).encode()
         if isinstance(key, str):
             key = key.encode()
+        if value is None and key is None:  # which aiokafka does not send by itself
+            batch = self._producer.create_batch()
+            batch.append(key=None, value=None, timestamp=None)
+            return await (await self._producer.send_batch(batch, topic, partition=0))
         return await self._producer.send_and_wait(topic, value, key=key, **options)
 
     async def post(self, topic: str, value: dict[str, Any], *, key: str) -> asyncio.Future[Any]:

@@ -272,6 +272,7 @@ async def test_a_defect_in_the_door_is_a_500_and_the_door_stays_open(
         (request("GET", "/"), 400, "unknown-path"),
         (request("GET", "/", "Expect: the-impossible"), 417, "expectation-failed"),
         (b"nonsense\r\n\r\n", 400, "malformed-request"),
+        (f"DELETE /items/{ITEM}\r\n\r\n".encode(), 400, "malformed-request"),
     ],
 )
 async def test_what_cannot_be_understood_is_never_asked(

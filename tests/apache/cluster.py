@@ -1,0 +1,132 @@
+"""A cluster of three brokers, and what tests ask about it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Any, Self
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from apache_kafka.apache import ApacheKafka
+from apache_kafka.ports import HOST, free_ports
+
+_TRANSITION = re.compile(r"Completed transition to (\w+)\(.*?epoch=(\d+)")
+
+
+async def until_in_sync(kafka: ApacheKafka, topics: Iterable[str], *, within: float = 60.0) -> None:
+    """Wait until every copy of every partition is there: until then no other broker may go."""
+    wanted = sorted(topics)
+    async with asyncio.timeout(within):
+        while True:
+            with contextlib.suppress(KafkaError, OSError):
+                partitions = await _partitions(kafka, wanted)
+                if partitions and all(len(p["isr"]) == len(kafka.nodes) for p in partitions):
+                    return
+            await asyncio.sleep(0.1)
+
+
+async def leads(kafka: ApacheKafka, topic: str) -> set[int]:
+    """The brokers that lead at least one of a topic's partitions."""
+    return {p["leader"] for p in await _partitions(kafka, [topic])}
+
+
+async def _partitions(kafka: ApacheKafka, topics: list[str]) -> list[dict[str, Any]]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
+    try:
+        await admin.start()
+        described = await admin.describe_topics(topics)
+    finally:
+        await admin.close()
+    return [partition for topic in described for partition in topic["partitions"]]
+
+
+def alive(kafka: ApacheKafka) -> list[int]:
+    """The brokers that run."""
+    return [node for node in kafka.nodes if kafka.pid(node) is not None]
+
+
+def controller(kafka: ApacheKafka) -> int:
+    """The broker that is the cluster's active controller, by what the brokers' logs say."""
+    found: list[tuple[int, int]] = []
+    for node in alive(kafka):
+        transitions = _TRANSITION.findall(kafka.log(node).read_text(errors="replace"))
+        if transitions:
+            role, epoch = transitions[-1]
+            if role == "Leader":
+                found.append((int(epoch), node))
+    assert found, "no broker says in its log that it became the controller"
+    return max(found)[1]
+
+
+class StableAddress:
+    """One address that always leads to some broker, as a load balancer or a service name does.
+
+    Clients ask there only which brokers exist; then they talk to those.
+
+    Args:
+        targets: says where brokers listen now, as `host:port`.
+    """
+
+    def __init__(self, targets: Callable[[], Iterable[str]]) -> None:
+        (self._port,) = free_ports(1)
+        self._targets = targets
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def address(self) -> str:
+        return f"{HOST}:{self._port}"
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._accept, HOST, self._port)
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        assert self._server is not None
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._server.wait_closed()
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.get_running_loop().create_task(self._forward(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers = [writer]
+        try:
+            for target in self._targets():
+                host, port = target.split(":")
+                with contextlib.suppress(OSError):
+                    there, out = await asyncio.open_connection(host, int(port))
+                    writers.append(out)
+                    await asyncio.wait(
+                        [
+                            asyncio.ensure_future(_pump(reader, out)),
+                            asyncio.ensure_future(_pump(there, writer)),
+                        ],
+                        return_when=asyncio.FIRST_COMPLETED,
+                    )
+                    return
+        finally:
+            for each in writers:
+                each.transport.abort()
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        while data := await reader.read(65_536):
+            writer.write(data)
+            await writer.drain()

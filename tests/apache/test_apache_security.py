@@ -1,0 +1,312 @@
+"""TLS and SASL to a real broker: who is let in, and what is said when we are not."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from aiokafka.client import AIOKafkaClient
+from aiokafka.protocol.admin import CreateAclsRequest
+from support.apache import drive
+from support.measure import Measure
+from support.observed import logged
+from support.platform import Names, confirm, platform
+from support.served import Served, served
+
+from apache_kafka.apache import ApacheKafka
+from apache_kafka.certificates import Authority
+from apache_kafka.listeners import Listener
+from bus.connection import Connection
+from bus.topics import Topic, ensure_topics
+
+pytestmark = pytest.mark.apache
+
+SECRET = "correct horse"  # noqa: S105 - the broker's own, and of this test only
+WRONG = "wrong battery"
+CLUSTER, NAME, LITERAL, CREATE, DENY = 4, "kafka-cluster", 3, 5, 2
+PLAIN = "org.apache.kafka.common.security.plain.PlainLoginModule required"
+NOT_TOO_OFTEN = 5.0
+"""Logins in a second, at most, of a service that is refused."""
+
+Environment = Mapping[str, object]
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="module")
+def stranger(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("strange"), "stranger")
+
+
+@pytest.fixture(scope="module")
+def secure(prepared: None, authority: Authority) -> Iterator[ApacheKafka]:  # noqa: ARG001
+    kafka = ApacheKafka(
+        tls=authority.broker("127.0.0.1"),
+        users={"alice": SECRET, "bob": SECRET},
+        access_lists=True,
+        properties={
+            "listener.name.sasl_ssl.sasl.enabled.mechanisms": "SCRAM-SHA-512,OAUTHBEARER,PLAIN",
+            "listener.name.sasl_ssl.plain.sasl.jaas.config": f'{PLAIN} user_alice="{SECRET}";',
+        },
+    )
+
+    async def start() -> None:
+        await kafka.start()
+        client = AIOKafkaClient(bootstrap_servers=kafka.bootstrap(Listener.INTERNAL))
+        try:
+            await client.bootstrap()
+            denial = CreateAclsRequest(CLUSTER, NAME, LITERAL, "User:bob", "*", CREATE, DENY)
+            response = await client.send(client.get_random_node(), denial)
+            assert not [code for code, _ in response.creation_responses if code]
+        finally:
+            await client.close()
+
+    drive(start())
+    try:
+        yield kafka
+    finally:
+        drive(kafka.stop())
+
+
+def login(authority: Authority, word: str = SECRET, *, user: str = "alice") -> Environment:
+    return {
+        "kafka_security_protocol": "SASL_SSL",
+        "kafka_ssl_ca": authority.certificate,
+        "kafka_sasl_mechanism": "SCRAM-SHA-512",
+        "kafka_sasl_username": user,
+        "kafka_sasl_password": word,
+    }
+
+
+async def make_topics(kafka: ApacheKafka, names: Names) -> None:
+    topics = [Topic(name, 3) for name in (names.reported, names.deleted, names.published)]
+    await ensure_topics(Connection(kafka.bootstrap_servers), topics)
+
+
+async def works(kafka: ApacheKafka, service: Served, names: Names) -> None:
+    async with platform(kafka.bootstrap_servers, names, on_request=confirm) as items:
+        for _ in range(5):
+            assert (await service.take_down(await service.item(items, 3))).status == 200
+    await service.check(kafka.bootstrap_servers, names)
+
+
+def says_no_secret(service: Served) -> None:
+    for secret in (SECRET, WRONG):
+        assert secret not in service.process.text()
+
+
+# --------------------------------------------------------------------------- who is let in
+
+
+@pytest.mark.parametrize("mechanism", ["SCRAM-SHA-512", "PLAIN"])
+async def test_the_right_password_is_let_in_over_tls(
+    mechanism: str, secure: ApacheKafka, authority: Authority, names: Names
+) -> None:
+    settings = {**login(authority), "kafka_sasl_mechanism": mechanism}
+    async with served(secure.bootstrap(Listener.SASL_SSL), names, **settings) as service:
+        await works(secure, service, names)
+    says_no_secret(service)
+
+
+async def test_a_client_certificate_is_let_in(
+    secure: ApacheKafka, authority: Authority, names: Names
+) -> None:
+    identity = authority.client("service")
+    settings = {
+        "kafka_security_protocol": "SSL",
+        "kafka_ssl_ca": authority.certificate,
+        "kafka_ssl_certificate": identity.certificate,
+        "kafka_ssl_key": identity.key,
+    }
+    async with served(secure.bootstrap(Listener.SSL), names, **settings) as service:
+        await works(secure, service, names)
+
+
+def token(subject: str, *, lifetime: float = 60.0) -> str:
+    now = time.time()
+    parts: list[dict[str, object]] = [
+        {"alg": "none"},
+        {"sub": subject, "iat": now - 120, "exp": now + lifetime},
+    ]
+    encoded = [base64.urlsafe_b64encode(json.dumps(part).encode()).decode() for part in parts]
+    return ".".join(part.rstrip("=") for part in encoded) + "."
+
+
+def token_login(authority: Authority, file: Path) -> Environment:
+    return {
+        "kafka_security_protocol": "SASL_SSL",
+        "kafka_ssl_ca": authority.certificate,
+        "kafka_sasl_mechanism": "OAUTHBEARER",
+        "kafka_oauth_token_file": file,
+    }
+
+
+async def test_a_token_is_let_in_and_a_renewed_one_is_read_without_a_restart(
+    secure: ApacheKafka, authority: Authority, names: Names, tmp_path: Path, measured: Measure
+) -> None:
+    file = tmp_path / "token"
+    file.write_text(token("alice", lifetime=-60) + "\n")
+    servers = secure.bootstrap(Listener.SASL_SSL)
+    async with served(servers, names, ready=False, **token_login(authority, file)) as service:
+        detail = await service.until_detail("kafka producer", "cannot be used")
+        assert "token" in detail, detail
+        assert await service.is_alive()
+        file.write_text(token("alice") + "\n")
+        measured("token renewed: ready after", await service.until_ready())
+        await works(secure, service, names)
+    assert file.read_text().strip() not in service.process.text()
+
+
+# ----------------------------------------------------------------------- who is not let in
+
+
+async def is_refused(service: Served, *words: str) -> None:
+    """Each check says why, so does the log, once, and nothing crashes or hurries."""
+    for check in ("kafka producer", "kafka consumer", "catalogue"):
+        await service.until_detail(check, *words)
+    event = await logged(
+        service.process, lambda event: all(word in str(event["event"]) for word in words)
+    )
+    assert event["level"] in {"warning", "error"}
+    same = [e for e in service.process.events() if e["event"] == event["event"]]
+    assert len(same) <= 1, "it is not said again and again"
+    assert await service.is_alive()
+    status, _ = await service.readiness()
+    assert status == 503
+    says_no_secret(service)
+
+
+async def test_a_wrong_password_is_named_and_tried_again_without_haste(
+    secure: ApacheKafka, authority: Authority, names: Names, measured: Measure
+) -> None:
+    servers = secure.bootstrap(Listener.SASL_SSL)
+    refused = "Failed authentication"
+    async with served(servers, names, ready=False, **login(authority, WRONG)) as service:
+        await is_refused(service, "invalid credentials", "SCRAM-SHA-512")
+        log = secure.log(1)
+        before, began = log.read_text().count(refused), asyncio.get_running_loop().time()
+        while log.read_text().count(refused) < before + 8:
+            await asyncio.sleep(0.1)
+        rate = 8 / (asyncio.get_running_loop().time() - began)
+        assert rate < NOT_TOO_OFTEN
+        measured("wrong password: logins a second", f"{rate:.1f}")
+
+
+async def test_an_authority_that_did_not_sign_the_broker_is_named(
+    secure: ApacheKafka, stranger: Authority, names: Names
+) -> None:
+    servers = secure.bootstrap(Listener.SASL_SSL)
+    async with served(servers, names, ready=False, **login(stranger)) as service:
+        await is_refused(service, "certificate is not believed", "unable to get local issuer")
+
+
+async def test_a_certificate_for_another_host_is_named(
+    secure: ApacheKafka, authority: Authority, names: Names
+) -> None:
+    servers = secure.bootstrap(Listener.SASL_SSL).replace("127.0.0.1", "localhost")
+    async with served(servers, names, ready=False, **login(authority)) as service:
+        await is_refused(service, "certificate is not believed", "localhost")
+
+
+async def test_a_client_without_the_certificate_that_is_demanded_is_told_so(
+    secure: ApacheKafka, authority: Authority, names: Names
+) -> None:
+    settings = {"kafka_security_protocol": "SSL", "kafka_ssl_ca": authority.certificate}
+    servers = secure.bootstrap(Listener.SSL)
+    async with served(servers, names, ready=False, **settings) as service:
+        await is_refused(service, "cannot be used")
+
+
+async def test_a_mechanism_that_the_broker_does_not_offer_is_named(
+    secure: ApacheKafka, authority: Authority, names: Names
+) -> None:
+    settings = {**login(authority), "kafka_sasl_mechanism": "SCRAM-SHA-256"}
+    servers = secure.bootstrap(Listener.SASL_SSL)
+    async with served(servers, names, ready=False, **settings) as service:
+        await is_refused(service, "SCRAM-SHA-256")
+
+
+async def test_plaintext_to_a_tls_port_says_which_broker_it_was(
+    secure: ApacheKafka, names: Names
+) -> None:
+    servers = secure.bootstrap(Listener.SSL)
+    async with served(servers, names, ready=False, kafka_request_timeout=2) as service:
+        await is_refused(service, servers, "cannot be used")
+
+
+# --------------------------------------------------------------------------- denied topics
+
+
+async def test_a_topic_that_we_may_not_write_to_is_a_502_with_the_cause_at_once(
+    secure: ApacheKafka, authority: Authority, names: Names, measured: Measure
+) -> None:
+    await make_topics(secure, names)
+    await secure.deny("alice", names.reported, "write")
+    servers = secure.bootstrap(Listener.SASL_SSL)
+    async with (
+        served(servers, names, **login(authority)) as service,
+        platform(secure.bootstrap_servers, names) as items,
+    ):
+        item_id = await service.item(items, 2)
+        asked = await service.take_down(item_id)
+        assert asked.status == 502
+        assert asked.got.seconds < 1.0
+        assert "TopicAuthorizationFailed" in asked.got.body["detail"], asked.got.body["detail"]
+        assert asked.got.body["published"] == []
+        measured("not allowed to write: 502 after", asked.got.seconds)
+        await service.check(secure.bootstrap_servers, names)
+
+
+@pytest.mark.parametrize(
+    ("which", "operation", "check"),
+    [
+        ("deleted", "read", "kafka consumer"),
+        ("published", "read", "catalogue"),
+        ("reported", "describe", "kafka producer"),
+        ("deleted", "describe", "kafka consumer"),
+        ("published", "describe", "catalogue"),
+    ],
+)
+async def test_a_topic_that_we_may_not_use_keeps_us_from_being_ready_and_is_named(
+    which: str,
+    operation: str,
+    check: str,
+    secure: ApacheKafka,
+    authority: Authority,
+    names: Names,
+) -> None:
+    await make_topics(secure, names)
+    topic = names.settings()[f"topic_item_{which}"]
+    await secure.deny("alice", topic, operation)
+    servers = secure.bootstrap(Listener.SASL_SSL)
+    async with served(servers, names, ready=False, **login(authority)) as service:
+        await service.until_detail(check, topic)
+        loop = asyncio.get_running_loop()
+        end = loop.time() + 3
+        while loop.time() < end:
+            status, checks = await service.readiness()
+            assert status == 503, "never ready while blind"
+            assert not checks[check]["ok"], "and no check says otherwise now and then"
+            await asyncio.sleep(0.005)
+        interruptions = [e for e in service.process.events() if "interrupted" in str(e["event"])]
+        assert len(interruptions) < 10, "it is not said again and again"
+        assert await service.is_alive()
+
+
+async def test_a_missing_topic_that_we_may_not_create_is_named(
+    secure: ApacheKafka, authority: Authority, names: Names
+) -> None:
+    servers = secure.bootstrap(Listener.SASL_SSL)
+    settings = login(authority, user="bob")
+    for topic in (names.reported, names.deleted, names.published):
+        await secure.deny("bob", topic, "create")
+    async with served(servers, names, ready=False, **settings) as service:
+        await is_refused(service, "cannot be created", "item_")

@@ -1,0 +1,47 @@
+"""Real Apache Kafka for fixtures that outlive a test."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from apache_kafka.apache import ApacheKafka
+from apache_kafka.jars import java_and_maven_missing
+from apache_kafka.prepare import prepare
+
+
+def drive(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Run something on a loop of its own, outside of any test's.
+
+    A fixture of more than one test cannot be a coroutine here: the suite chooses the kind of
+    loop test by test, and pytest-asyncio then makes every fixture with a loop anew for each test.
+    `ApacheKafka` does not mind.
+    """
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        runner.run(coroutine)
+
+
+def require_apache_kafka() -> None:
+    """Skip, or fail where it must not be missing, if no broker can run here."""
+    missing = java_and_maven_missing()
+    if missing is None:
+        drive(prepare())
+    elif os.environ.get("REQUIRE_APACHE_KAFKA") == "1":
+        pytest.fail(missing)
+    else:
+        pytest.skip(missing)
+
+
+@contextmanager
+def running_kafka(kafka: ApacheKafka) -> Iterator[ApacheKafka]:
+    """Brokers that run during the block."""
+    drive(kafka.start())
+    try:
+        yield kafka
+    finally:
+        drive(kafka.stop())

@@ -1,0 +1,208 @@
+"""Asks for takedowns while something is broken, and checks the invariants from the topics.
+
+The topics are read from their beginnings, when all is over, by a client of the checker's own: what
+the service says is compared with what is written there, and with nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+from support.answers import GRACE, Got, take_down
+from support.platform import Names, read_topic
+
+Places = list[dict[str, str]]
+
+_CLOCKS = 0.05
+"""Seconds by which a record's time may lie after an answer that already knew of it."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request for a takedown, and its one answer.
+
+    Attributes:
+        item_id: of which item.
+        deadline: seconds that the caller gave it, or the service does.
+        at: when it was asked, by the wall clock.
+        answered_at: when it was answered, by the wall clock.
+        got: the answer; its `seconds` are of the test's loop.
+    """
+
+    item_id: str
+    deadline: float
+    at: float
+    answered_at: float
+    got: Got
+
+    @property
+    def status(self) -> int:
+        return self.got.status
+
+    @property
+    def overshoot(self) -> float:
+        """Seconds that the answer came after the deadline; negative before it."""
+        return self.got.seconds - self.deadline
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was counted while the invariants were checked.
+
+    Attributes:
+        statuses: how many answers of each status.
+        reported: records of `item_reported` that belong to the answers.
+        deleted: records of `item_deleted`.
+        overshoot: seconds that the latest answer of all came after its deadline; negative: none.
+    """
+
+    statuses: Mapping[int, int]
+    reported: int
+    deleted: int
+    overshoot: float
+
+    def __str__(self) -> str:
+        answers = ", ".join(
+            f"{count} x {status}" for status, count in sorted(self.statuses.items())
+        )
+        return (
+            f"{answers}; {self.reported} requests and {self.deleted} deletions in the topics; "
+            f"latest answer {self.overshoot * 1000:+.0f} ms from its deadline"
+        )
+
+
+async def ask(
+    http: aiohttp.ClientSession,
+    door: str,
+    item_id: str,
+    *,
+    wait: int | None = None,
+    timeout: float = 3.0,
+) -> Asked:
+    """Ask for a takedown.
+
+    Args:
+        http: the caller.
+        door: the callers' door.
+        item_id: which item.
+        wait: the caller's own deadline, if it has one.
+        timeout: the service's.
+    """
+    headers = [] if wait is None else [("Prefer", f"wait={wait}")]
+    at = time.time()
+    got = await take_down(http, door, item_id, headers)
+    deadline = timeout if wait is None else min(timeout, wait)
+    return Asked(item_id, deadline, at, time.time(), got)
+
+
+async def check_invariants(
+    bootstrap: str,
+    names: Names,
+    asked: Iterable[Asked],
+    lists: Mapping[str, Places],
+    *,
+    kept: bool = True,
+) -> Report:
+    """Check I1 to I4, I6 and I7 for all answers; fails with the first that breaks one.
+
+    Args:
+        bootstrap: the broker, without a fault in front of it.
+        names: the topics.
+        asked: every request that was made of the service, and its answer.
+        lists: each item's containers; an item that is not in it does not exist.
+        kept: the topics still hold everything that was written to them.
+    """
+    answers = list(asked)
+    ids = [each.got.takedown_id for each in answers]
+    assert len(set(ids)) == len(ids), "each request has an identity of its own"
+    written = await _read(bootstrap, names)
+    assert set(written.reported) <= set(ids), "nothing is reported that nobody asked for"
+    for each in answers:
+        assert each.overshoot <= GRACE, f"I1: {each.overshoot:.3f} s late: {each}"
+        try:
+            _check(each, lists.get(each.item_id, []), written, kept=kept)
+        except AssertionError as error:
+            error.add_note(f"the answer: {each}")
+            raise
+    return Report(
+        statuses=Counter(each.status for each in answers),
+        reported=sum(map(len, written.reported.values())),
+        deleted=sum(map(len, written.deleted.values())),
+        overshoot=max(each.overshoot for each in answers),
+    )
+
+
+@dataclass(frozen=True)
+class _Written:
+    reported: Mapping[str, list[dict[str, Any]]]
+    """By takedown."""
+    deleted: Mapping[tuple[str, str], list[float]]
+    """Of an item from a container: when it was written, by the wall clock."""
+
+
+async def _read(bootstrap: str, names: Names) -> _Written:
+    requests, deletions = await asyncio.gather(
+        read_topic(bootstrap, names.reported), read_topic(bootstrap, names.deleted)
+    )
+    reported: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for record in requests:
+        value = json.loads(record.value)
+        reported[value["takedownId"]].append(value)
+    deleted: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for record in deletions:
+        try:
+            value = json.loads(record.value or b"")
+            deleted[value["itemId"], value["containerId"]].append(record.timestamp / 1000)
+        except (ValueError, KeyError, TypeError, RecursionError):
+            continue  # poison that a test put there
+    return _Written(reported, deleted)
+
+
+def _check(asked: Asked, places: Places, written: _Written, *, kept: bool) -> None:
+    body, status = asked.got.body, asked.status
+    requests = written.reported.get(asked.got.takedown_id, [])
+    assert {request["itemId"] for request in requests} <= {asked.item_id}
+    assert {request["containerId"] for request in requests} <= {p["containerId"] for p in places}
+    match status:
+        case 200:
+            named = [
+                {k: p[k] for k in ("containerId", "containerType")} for p in body["containers"]
+            ]
+            assert _sorted(named) == _sorted(places), "I2: every container, and no other"
+            assert places
+            _heard_of(places, asked, written, kept=kept)
+        case 400 | 404 | 503:
+            assert not requests, "I3: nothing was published"
+            assert status != 404 or not places, "I6: a 404 for an item that exists"
+        case 502 | 504:
+            deleted, outstanding = body["deleted"], body["outstanding"]
+            assert _sorted([*deleted, *outstanding]) == _sorted(places), "I4: the lists are whole"
+            _heard_of(deleted, asked, written, kept=kept)
+            if status == 502:
+                published, not_known = body["published"], body["unpublished"]
+                assert _sorted([*published, *not_known]) == _sorted(places)
+                there = {request["containerId"] for request in requests}
+                assert not kept or {p["containerId"] for p in published} <= there, "I4"
+        case _:
+            raise AssertionError(f"{status} is no answer to any fault")
+
+
+def _heard_of(places: Places, asked: Asked, written: _Written, *, kept: bool) -> None:
+    """Each deletion that the answer names was in the topic by then (I2, I4, I7)."""
+    for place in places:
+        times = written.deleted.get((asked.item_id, place["containerId"]), [])
+        if times or kept:
+            assert times, f"no deletion from {place} is in the topic"
+            assert min(times) <= asked.answered_at + _CLOCKS
+
+
+def _sorted(places: Iterable[Mapping[str, str]]) -> list[tuple[str, str]]:
+    return sorted((place["containerId"], place["containerType"]) for place in places)

@@ -1,0 +1,71 @@
+"""Readiness: each check by name, and what is wrong in words."""
+
+from __future__ import annotations
+
+from health import Health, Readiness
+
+
+class Check:
+    def __init__(self, problem: str | None = None) -> None:
+        self.problem = problem
+
+    def __call__(self) -> str | None:
+        return self.problem
+
+
+def test_without_checks_it_is_ready() -> None:
+    readiness = Readiness()
+    assert readiness.why_not() is None
+    assert readiness.health() == Health({"running": None})
+    assert readiness.health().ready
+
+
+def test_every_check_is_listed_with_what_is_wrong() -> None:
+    readiness = Readiness()
+    readiness.add("consumer", Check())
+    readiness.add("catalogue", Check("behind"))
+    health = readiness.health()
+    assert health.checks == {"consumer": None, "catalogue": "behind", "running": None}
+    assert not health.ready
+
+
+def test_why_not_names_the_first_check_that_fails() -> None:
+    readiness = Readiness()
+    readiness.add("consumer", Check())
+    readiness.add("catalogue", Check("behind"))
+    readiness.add("producer", Check("away"))
+    assert readiness.why_not() == "catalogue: behind"
+
+
+def test_checks_are_looked_at_anew_each_time() -> None:
+    readiness, check = Readiness(), Check("not yet")
+    readiness.add("consumer", check)
+    assert not readiness.health().ready
+    check.problem = None
+    assert readiness.health().ready
+    assert readiness.why_not() is None
+    check.problem = "lost"
+    assert readiness.why_not() == "consumer: lost"
+
+
+def test_draining_is_not_ready_though_all_checks_are_well() -> None:
+    readiness = Readiness()
+    readiness.add("consumer", Check())
+    readiness.drain()
+    assert readiness.why_not() == "shutting down"
+    assert readiness.health().checks == {"consumer": None, "running": "shutting down"}
+    assert not readiness.health().ready
+
+
+def test_draining_comes_before_what_else_is_wrong() -> None:
+    readiness = Readiness()
+    readiness.add("consumer", Check("lost"))
+    readiness.drain()
+    assert readiness.why_not() == "shutting down"
+
+
+def test_a_problem_without_words_is_a_problem() -> None:
+    readiness = Readiness()
+    readiness.add("consumer", Check(""))
+    assert not readiness.health().ready
+    assert readiness.why_not() == "consumer: "
