@@ -35,7 +35,8 @@ logger = logging.getLogger("takedown.apache_kafka")
 _POLL = 0.02
 _ASK_TIMEOUT = 2.0
 _COPIES_OF_A_SMALL_CLUSTER = 3
-_ACL_TOPIC, _ACL_LITERAL, _ACL_DENY = 2, 3, 2
+_ACL_TOPIC, _ACL_CLUSTER, _ACL_LITERAL, _ACL_DENY, _ACL_ALLOW = 2, 4, 3, 2, 3
+_ACL_CLUSTER_NAME = "kafka-cluster"
 _ACL_OPERATIONS = {"all": 2, "read": 3, "write": 4, "create": 5, "describe": 8}
 
 _runs = itertools.count(1)
@@ -272,14 +273,28 @@ class ApacheKafka:
     async def deny(self, user: str, topic: str, operation: str = "all") -> None:
         """Forbid a user something on a topic; `access_lists` must be on.
 
+        Kafka forbids everything else on the topic with it, to everybody who is not allowed it by
+        `allow`: who is on no list may do what he likes only where there is no list.
+
         Args:
             user: as it logs in.
             topic: its name; it need not exist.
             operation: `all`, `read`, `write`, `create` or `describe`.
         """
+        await self._list(_ACL_TOPIC, topic, user, operation, _ACL_DENY)
+
+    async def allow(self, user: str, topic: str, operation: str = "all") -> None:
+        """Allow a user something on a topic, with the arguments of `deny`, which wins."""
+        await self._list(_ACL_TOPIC, topic, user, operation, _ACL_ALLOW)
+
+    async def deny_on_cluster(self, user: str, operation: str) -> None:
+        """Forbid a user something that concerns no topic in particular, such as to `create` any."""
+        await self._list(_ACL_CLUSTER, _ACL_CLUSTER_NAME, user, operation, _ACL_DENY)
+
+    async def _list(self, kind: int, name: str, user: str, operation: str, permission: int) -> None:
         request = CreateAclsRequest(
-            *(_ACL_TOPIC, topic, _ACL_LITERAL, f"User:{user}", "*"),
-            *(_ACL_OPERATIONS[operation], _ACL_DENY),
+            *(kind, name, _ACL_LITERAL, f"User:{user}", "*"),
+            *(_ACL_OPERATIONS[operation], permission),
         )
         client = self._client(self.bootstrap(Listener.INTERNAL))
         try:

@@ -8,6 +8,9 @@
 - Why a broker cannot be used (a wrong password, a certificate that is not believed) is said in
   aiokafka's log only; what is raised is "Unable to bootstrap", or nothing. `hearing` listens to
   that log.
+- A token that the broker refuses is taken for accepted: the refusal comes where other mechanisms
+  have their next challenge, and is not looked at. `Security.doubt` says what it may mean when the
+  broker then says nothing.
 - The consumer keeps its client private; the producer does not say that its background task has
   died, and then fails each record one by one.
 """
@@ -21,7 +24,7 @@ import ssl
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.errors import KafkaConnectionError, StaleMetadata, UnsupportedSaslMechanismError
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
@@ -60,12 +63,13 @@ class _Listener(logging.Handler):
         if cause is None or not isinstance(record.args, tuple) or not record.args:
             return
         *where, error = record.args
-        if where and isinstance(error, BaseException):
+        # Stale metadata is what follows from a failure, and tells nothing.
+        if where and isinstance(error, BaseException) and not isinstance(error, StaleMetadata):
             broker = ":".join(map(str, where)) if len(where) > 1 else f"broker {where[0]}"
             cause.text = f"{broker} cannot be used: {_reason(error)}"
 
 
-_listener = _Listener()
+_listener = _Listener(logging.WARNING)
 
 
 @contextlib.contextmanager
@@ -89,6 +93,8 @@ def hearing() -> Iterator[Cause]:
 def _reason(error: BaseException) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not believed: {error.verify_message}"
+    if isinstance(error, UnsupportedSaslMechanismError):
+        return "it does not offer our SASL mechanism"
     if isinstance(error, TimeoutError):
         return "no answer in time"
     return str(error) or type(error).__name__

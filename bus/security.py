@@ -49,6 +49,11 @@ class Security:
     password: str = field(default="", repr=False)
     tokens: TokenFile | None = None
 
+    @property
+    def doubt(self) -> str:
+        """What may be the matter when a broker that can be reached says nothing; empty: unknown."""
+        return f"{self.tokens} may hold a token that is refused" if self.tokens is not None else ""
+
     def client_options(self) -> dict[str, Any]:
         """Options that every aiokafka client takes."""
         options: dict[str, Any] = {"security_protocol": self.protocol}

@@ -84,7 +84,7 @@ async def ensure_topics(
             silence = f"no answer about topics within {timeout:g} s"
             raise KafkaUnavailable(cause.instead_of(silence)) from None
         except (KafkaError, OSError) as error:
-            reason = cause.instead_of(error)
+            reason = cause.instead_of(connection.security.doubt or error)
             raise KafkaUnavailable(f"topics cannot be looked up: {reason}") from error
 
 

@@ -134,6 +134,9 @@ class InMemoryCatalogue:
             tell(CatalogueUnavailable(takedown_id, reason))
         except KafkaUnavailable as error:
             tell(CatalogueUnavailable(takedown_id, f"the catalogue may be behind: {error}"))
+        except Exception as error:
+            logger.exception("Defect while searching")
+            tell(CatalogueUnavailable(takedown_id, f"defect in the catalogue: {error!r}"))
         else:
             containers = self._items.get(takedown.item_id)
             if containers is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.fakes import ITEM, OTHER_ITEM, FakeReply, deletion, places, takedown
 
@@ -64,6 +64,7 @@ def active(names: str) -> Run:
     return run
 
 
+@settings(deadline=None)
 @given(st.sets(st.sampled_from(NAMES), min_size=1), st.lists(deletions, max_size=30))
 def test_any_deletions_end_in_success_if_and_only_if_they_cover_every_container(
     names: set[str], events: list[ItemDeleted]
@@ -86,6 +87,7 @@ def test_any_deletions_end_in_success_if_and_only_if_they_cover_every_container(
         assert {c.container_id for c in run.data.deleted} == names & heard
 
 
+@settings(deadline=None)
 @given(st.permutations(NAMES))
 def test_the_order_of_the_deletions_changes_only_the_order_of_the_list(order: list[str]) -> None:
     run = active(NAMES)
@@ -96,6 +98,7 @@ def test_the_order_of_the_deletions_changes_only_the_order_of_the_list(order: li
     assert [c.container_id for c in answer.containers] == order
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_the_lists_of_an_answer_always_split_the_containers_in_two(data: st.DataObject) -> None:
     run = active(NAMES)
@@ -124,6 +127,7 @@ any_event = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(any_event, max_size=40))
 def test_whatever_comes_each_takedown_is_answered_once_and_none_is_forgotten(
     events: list[object],

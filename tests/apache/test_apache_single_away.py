@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
-from support.measure import Measure
 from support.answers import GRACE
+from support.measure import Measure
 from support.platform import Names, Platform, confirm, platform
 from support.served import Load, Served, served
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.fakes import ITEM, T0, place, takedown
 
@@ -44,16 +44,19 @@ times = st.datetimes(
 containers = st.builds(Container, container_ids, texts)
 
 
+@settings(deadline=None)
 @given(st.builds(ItemDeleted, item_ids, container_ids, texts, times))
 def test_a_deletion_that_was_written_is_read_back(message: ItemDeleted) -> None:
     assert decode_item_deleted(encode(message)) == message
 
 
+@settings(deadline=None)
 @given(st.builds(ItemPublished, item_ids, st.lists(containers).map(tuple), times))
 def test_an_item_that_was_written_is_read_back(message: ItemPublished) -> None:
     assert decode_item_published(encode(message)) == message
 
 
+@settings(deadline=None)
 @given(st.builds(ItemReported, texts.map(TakedownId), item_ids, container_ids, texts, times, times))
 def test_a_request_that_was_written_is_read_back(message: ItemReported) -> None:
     assert decode_item_reported(encode(message)) == message
@@ -157,6 +160,7 @@ def test_an_item_id_is_read_in_canonical_form_in_every_record() -> None:
     assert decode_item_reported(encode(request)).item_id == lower
 
 
+@settings(deadline=None)
 @given(st.uuids())
 def test_a_uuid_in_its_usual_text_form_is_an_item_id(value: Any) -> None:
     text = str(value)
@@ -194,6 +198,7 @@ def test_anything_else_is_no_item_id(text: str) -> None:
     assert len(str(raised.value)) < 600
 
 
+@settings(deadline=None)
 @given(texts)
 def test_an_item_id_is_lower_case_ascii_of_fixed_length_or_none(text: str) -> None:
     item_id = parse_item_id(text)

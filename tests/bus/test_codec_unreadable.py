@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.fakes import ITEM
 
@@ -217,6 +217,7 @@ def test_the_value_null_is_refused_where_it_has_no_meaning() -> None:
 
 
 @example(b"[" * 10_000)
+@settings(deadline=None)
 @given(st.binary())
 def test_arbitrary_bytes_raise_nothing_else(value: bytes) -> None:
     for decode, _ in RECORDS.values():
@@ -233,6 +234,7 @@ json_values = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.sampled_from(FIELDS), json_values)
 def test_any_json_in_any_field_raises_nothing_else(field: tuple[str, str], value: Any) -> None:
     record, name = field
@@ -240,6 +242,7 @@ def test_any_json_in_any_field_raises_nothing_else(field: tuple[str, str], value
         encode(RECORDS[record][0](changed(record, **{name: value})))
 
 
+@settings(deadline=None)
 @given(st.sampled_from(list(RECORDS)), st.data())
 def test_a_record_with_bytes_changed_raises_nothing_else(record: str, data: st.DataObject) -> None:
     value = bytearray(changed(record))

@@ -195,6 +195,17 @@ async def test_a_log_that_fails_is_no_evidence() -> None:
     assert "the broker is away" in event.reason
 
 
+async def test_a_defect_in_a_search_is_told_at_once_and_not_at_the_deadline() -> None:
+    view = View()
+    told = view.locate()
+    await settle()
+    view.log.fail(LookupError("a defect"))
+    await settle()
+    (event,) = told
+    assert isinstance(event, CatalogueUnavailable)
+    assert "a defect" in event.reason
+
+
 async def test_a_view_without_a_log_has_no_evidence() -> None:
     told: list[Any] = []
     InMemoryCatalogue().locate(takedown_now(), told.append)

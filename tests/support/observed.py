@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -104,3 +106,52 @@ async def logged(
                 return event
         assert loop.time() < end, "it was not logged; the log:\n" + service.text()[-5000:]
         await asyncio.sleep(0.02)
+
+
+class Starvation:
+    """How long the machine has let a process wait for a processor (Linux only, else never).
+
+    What is said of the service's times holds for a service that may run. A machine with several
+    times more work than processors lets nobody run when it is due.
+
+    Args:
+        pid: the process.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self._file = Path(f"/proc/{pid}/schedstat")
+        self._samples: list[tuple[float, float]] = []
+
+    def sample(self) -> None:
+        if self._file.exists():
+            waited = int(self._file.read_text().split()[1]) / 1e9
+            self._samples.append((asyncio.get_running_loop().time(), waited))
+
+    def worst(self, within: float = 0.5) -> float:
+        """The longest wait in any span of so many seconds."""
+        worst = 0.0
+        first = 0
+        for at, waited in self._samples:
+            while first + 1 < len(self._samples) and self._samples[first + 1][0] < at - within:
+                first += 1
+            worst = max(worst, waited - self._samples[first][1])
+        return worst
+
+
+@asynccontextmanager
+async def starvation(service: Process) -> AsyncIterator[Starvation]:
+    """Watch the service for as long as the block runs."""
+    starvation = Starvation(service.pid)
+
+    async def watch() -> None:
+        while True:
+            starvation.sample()
+            await asyncio.sleep(0.05)
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield starvation
+    finally:
+        watching.cancel()
+        await asyncio.wait([watching])
+        starvation.sample()

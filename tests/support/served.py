@@ -115,7 +115,7 @@ async def served(
     *,
     ready: bool = True,
     timeout: float = TIMEOUT,
-    **settings: object,
+    settings: Mapping[str, object] | None = None,
 ) -> AsyncIterator[Served]:
     """A service that is told to stop when the block ends well, and must do that well.
 
@@ -134,7 +134,7 @@ async def served(
         "log_format": "json",
         **names.settings(),
     }
-    with running("serve", **{**base, **settings}) as process:
+    with running("serve", **{**base, **(settings or {})}) as process:
         door, admin = await wait_for_doors(process)
         connector = aiohttp.TCPConnector(limit=0)
         async with aiohttp.ClientSession(connector=connector) as http:

@@ -100,6 +100,18 @@ class Storm:
         await self._running
         self.asked = list(await asyncio.gather(*self._asking))
 
+    async def until_steady(self, *, seconds: float = 2.0, within: float = 30.0) -> None:
+        """Wait until every request of the last seconds was answered with 200."""
+        async with asyncio.timeout(within):
+            await asyncio.sleep(seconds)
+            while True:
+                recent = wall() - seconds
+                done = [task.result() for task in self._asking if task.done()]
+                new = [each for each in done if each.answered_at >= recent]
+                if len(new) >= seconds * self._per_second / 2 and all(a.status == 200 for a in new):
+                    return
+                await asyncio.sleep(0.1)
+
     async def _run(self) -> None:
         now = asyncio.get_running_loop().time
         began = now()
