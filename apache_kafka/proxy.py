@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import socket
 import struct
 from collections.abc import Callable
@@ -213,7 +214,11 @@ class FaultProxy:
         connection = _Connection(self._sky, reader, writer)
         task = asyncio.get_running_loop().create_task(connection.run(self._target))
         self._connections[connection] = task
-        task.add_done_callback(lambda _: self._connections.pop(connection, None))
+        task.add_done_callback(functools.partial(self._ended, connection))
+
+    def _ended(self, connection: _Connection, _task: asyncio.Task[None]) -> None:
+        self._connections.pop(connection, None)
+        connection.close()  # a task that is cancelled before its first turn closes nothing itself
 
     async def _end_connections(self, *, rst: bool, only_lossy: bool = False) -> None:
         ending = [
@@ -252,6 +257,7 @@ class _Connection:
         self.lossy = False
         self.rst = False
         self._opening = b""
+        self._closed = False
         self._sky = sky
         self._client = (reader, writer)
         self._writers = [writer]
@@ -263,11 +269,17 @@ class _Connection:
         except* (OSError, _Broken):
             self.rst = True
         finally:
-            for writer in self._writers:
-                _close(writer, rst=self.rst)
+            self.close()
             for writer in self._writers:
                 with contextlib.suppress(OSError):
                     await writer.wait_closed()
+
+    def close(self) -> None:
+        """Let go of both sides. They may be gone already."""
+        if not self._closed:
+            self._closed = True
+            for writer in self._writers:
+                _close(writer, rst=self.rst)
 
     async def _carry(self, target: tuple[str, int]) -> None:
         if self._sky.weather.silent:

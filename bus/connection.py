@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from bus.quirks import mend
 from bus.security import Security
 
 
@@ -31,11 +32,12 @@ class Connection:
     security: Security = field(default_factory=Security)
 
     def client_options(self, role: str = "") -> dict[str, Any]:
-        """Options that every aiokafka client takes.
+        """Options that every aiokafka client takes; what is wrong with them all is mended here.
 
         Args:
             role: what this client is for; it tells one program's clients apart at the broker.
         """
+        mend()
         return {
             "bootstrap_servers": self.bootstrap_servers,
             "client_id": f"{self.client_id}-{role}" if role else self.client_id,

@@ -254,7 +254,11 @@ class KafkaPublisher:
         self._cause.text = ""  # what was wrong before says nothing about now
         try:
             async with asyncio.timeout(self._watch_timeout):
-                return bool(await producer.client.force_metadata_update())
+                # Twice: a connection that was reset is found out by the first, and made anew.
+                return bool(
+                    await producer.client.force_metadata_update()
+                    or await producer.client.force_metadata_update()
+                )
         except (KafkaError, OSError, TimeoutError):
             return False
 

@@ -11,6 +11,11 @@
 - A token that the broker refuses is taken for accepted: the refusal comes where other mechanisms
   have their next challenge, and is not looked at. `Security.doubt` says what it may mean when the
   broker then says nothing.
+- A connection that is reset is found out while a request is written to it. asyncio ignores that or
+  raises an OSError, which aiokafka expects; uvloop raises a RuntimeError, which ends the producer's
+  sender (every record under way is "unknown"), the consumer's fetcher or the metadata's
+  synchronizer (https://github.com/aio-libs/aiokafka/issues/1038). `mend` has it be what it is, a
+  broken connection, after which aiokafka tries again.
 - The consumer keeps its client private; the producer does not say that its background task has
   died, and then fails each record one by one.
 """
@@ -24,7 +29,13 @@ import ssl
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from aiokafka.errors import KafkaConnectionError, StaleMetadata, UnsupportedSaslMechanismError
+from aiokafka.conn import AIOKafkaConnection, CloseReason
+from aiokafka.errors import (
+    KafkaConnectionError,
+    KafkaError,
+    StaleMetadata,
+    UnsupportedSaslMechanismError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
@@ -98,6 +109,25 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
     return str(error) or type(error).__name__
+
+
+_send = AIOKafkaConnection.send
+
+
+def mend() -> None:
+    """Have aiokafka's connections in this process see that they are broken. May be repeated."""
+    AIOKafkaConnection.send = _send_or_break
+
+
+def _send_or_break(connection: Any, request: Any, expect_response: bool = True) -> Any:
+    try:
+        return _send(connection, request, expect_response)
+    except RuntimeError as error:
+        if isinstance(error, KafkaError):
+            raise  # these are RuntimeErrors, too
+        connection.close(reason=CloseReason.CONNECTION_BROKEN)
+        where = f"{connection.host}:{connection.port}"
+        raise KafkaConnectionError(f"Connection at {where} broken: {error}") from error
 
 
 def client_of(consumer: AIOKafkaConsumer) -> AIOKafkaClient:

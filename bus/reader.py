@@ -153,6 +153,7 @@ class TopicReader:
         self._rewind = rewind
         self._watch_interval = watch_interval
         self._watch_timeout = watch_timeout
+        self._patience = max(watch_timeout, 2 * connection.fetch_max_wait + 1)
         self._positions: dict[TopicPartition, int] = {}
         self._replaced: set[TopicPartition] = set()
         self._targets: list[_Target] = []
@@ -313,7 +314,8 @@ class TopicReader:
         client = client_of(asking)
         client.add_topic(self._topic)
         async with asyncio.timeout(self._watch_timeout):
-            updated = await client.force_metadata_update()
+            # Twice: a connection that was reset is found out by the first, and made anew.
+            updated = await client.force_metadata_update() or await client.force_metadata_update()
         if not updated:
             raise KafkaUnavailable("no broker answers questions about the topic's partitions")
         numbers = asking.partitions_for_topic(self._topic)
@@ -342,7 +344,7 @@ class TopicReader:
             for tp in partitions
         }
         self._assign(fetching)
-        await self._confirm(fetching, {tp for tp in carried if carried[tp] > ends[tp]})
+        await self._confirm(fetching)
         return ends
 
     def _still_valid(self, beginnings: dict[TopicPartition, int]) -> dict[TopicPartition, int]:
@@ -364,14 +366,18 @@ class TopicReader:
             return {}
         return {tp: at for tp, at in self._positions.items() if tp not in problems}
 
-    async def _confirm(self, fetching: AIOKafkaConsumer, doubtful: set[TopicPartition]) -> None:
-        """Fetch from positions behind what the broker calls the end, to see if they exist."""
+    async def _confirm(self, fetching: AIOKafkaConsumer) -> None:
+        """Fetch once from every position, to see that it exists and that we may.
+
+        Without this a reader that may ask but not read would be ready for a moment, again and
+        again. It costs `fetch_max_wait` where there is nothing new.
+        """
         now = asyncio.get_running_loop().time
         given_up = now() + _NEW_LEADER
-        async with asyncio.timeout(self._watch_timeout):
-            while doubtful:
+        async with asyncio.timeout(self._patience):
+            while True:
                 await self._fetch_once(fetching)
-                unheard = {tp for tp in doubtful if fetching.highwater(tp) is None}
+                unheard = {tp for tp in self._positions if fetching.highwater(tp) is None}
                 beyond = self._beyond_the_log(fetching)
                 if unheard or (beyond and now() < given_up):
                     continue
@@ -452,10 +458,9 @@ class TopicReader:
         )
 
     async def _watch(self, asking: AIOKafkaConsumer, fetching: AIOKafkaConsumer) -> None:
-        patience = max(self._watch_timeout, 2 * self._connection.fetch_max_wait + 1)
         pulse = Pulse(
             asyncio.get_running_loop().time,
-            patience=patience,
+            patience=self._patience,
             step=1.5 * self._watch_interval,
         )
         while True:

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
 from apache_kafka.apache import ApacheKafka
@@ -33,6 +34,20 @@ async def until_in_sync(kafka: ApacheKafka, topics: Iterable[str], *, within: fl
 async def leads(kafka: ApacheKafka, topic: str) -> set[int]:
     """The brokers that lead at least one of a topic's partitions."""
     return {p["leader"] for p in await _partitions(kafka, [topic])}
+
+
+async def require_copies(kafka: ApacheKafka, topic: str, copies: int) -> None:
+    """Have a topic take a record only when so many brokers have it."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
+    try:
+        await admin.start()
+        wanted = {"min.insync.replicas": str(copies)}
+        (response,) = await admin.alter_configs(
+            [ConfigResource(ConfigResourceType.TOPIC, topic, wanted)]
+        )
+        assert not any(code for code, *_ in response.resources), response
+    finally:
+        await admin.close()
 
 
 async def _partitions(kafka: ApacheKafka, topics: list[str]) -> list[dict[str, Any]]:

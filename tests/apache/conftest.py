@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import aiohttp
 import pytest
-from support.apache import require_apache_kafka, running_kafka
+from support.brokers import require_apache_kafka, running_kafka
 from support.measure import Measure
 from support.platform import Names
 

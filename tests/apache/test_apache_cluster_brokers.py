@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from apache.cluster import StableAddress, alive, controller, leads, until_in_sync
-from apache.conftest import drive
+from apache.cluster import StableAddress, alive, controller, leads, require_copies, until_in_sync
+from support.brokers import running_kafka
 from support.measure import Measure
 from support.platform import Names, Platform, platform
 from support.served import Served, served
@@ -30,12 +30,8 @@ KILLED = 20.0
 
 @pytest.fixture(scope="module")
 def three(prepared: None) -> Iterator[ApacheKafka]:  # noqa: ARG001 - asked for its effect
-    kafka = ApacheKafka(brokers=3)
-    drive(kafka.start())
-    try:
+    with running_kafka(ApacheKafka(brokers=3)) as kafka:
         yield kafka
-    finally:
-        drive(kafka.stop())
 
 
 @pytest.fixture
@@ -136,6 +132,29 @@ async def test_brokers_that_are_killed_in_turn_leave_no_request_without_its_answ
     measured("brokers killed in turn", await service.check(whole.bootstrap_servers, names))
 
 
+async def test_partitions_that_take_no_writes_end_in_504_in_time_and_are_used_again_after(
+    whole: ApacheKafka, service: Served, items: Platform, names: Names, measured: Measure
+) -> None:
+    """Questions and fetches are answered; only what is written waits for a third copy."""
+    item_id = await service.item(items, 2)
+    assert (await service.take_down(item_id)).status == 200
+    await require_copies(whole, names.reported, 3)
+    (away, *_) = (node for node in whole.nodes if node != controller(whole))
+    await whole.stop_node(away)
+    ids = [await service.item(items, 2) for _ in range(20)]
+    asked = await asyncio.gather(*(service.take_down(item_id) for item_id in ids))
+    assert {each.status for each in asked} <= {502, 503, 504}
+    ready, _ = await service.readiness()
+    counts = {s: sum(a.status == s for a in asked) for s in {a.status for a in asked}}
+    measured("no writes taken: answers", counts)
+    measured("no writes taken: /readyz says", ready)
+    await whole.restart(away)
+    measured("no writes taken: first 200 after", await service.until_200(items))
+    await back_to_normal(service, items)
+    await until_in_sync(whole, names.settings().values())
+    measured("no writes taken", await service.check(whole.bootstrap_servers, names))
+
+
 async def test_brokers_that_all_come_back_on_other_ports_are_found_again(
     whole: ApacheKafka, names: Names, measured: Measure
 ) -> None:
@@ -152,7 +171,7 @@ async def test_brokers_that_all_come_back_on_other_ports_are_found_again(
 
             old = set(whole.bootstrap_servers.split(","))
             await asyncio.gather(*(whole.kill(node) for node in whole.nodes))
-            await service.until_ready(503)
+            measured("all on other ports: not ready after", await service.until_ready(503))
             assert (await service.take_down(ids[-1])).status == 503
             await whole.start_nodes(whole.nodes, port=0)
             assert not old & set(whole.bootstrap_servers.split(","))

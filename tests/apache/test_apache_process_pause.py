@@ -146,7 +146,7 @@ async def test_a_process_that_is_stopped_under_load_gives_no_stale_200(
 @asynccontextmanager
 async def clock_of(offset: Path, kafka: ApacheKafka, names: Names) -> AsyncIterator[Served]:
     """A service whose wall clock is as wrong as a file says, at any moment."""
-    offset.write_text("+0")
+    set_clock(offset, 0)
     async with AsyncExitStack() as stack:
         with pytest.MonkeyPatch.context() as patch:  # the process inherits it when it starts
             patch.setenv("LD_PRELOAD", str(FAKETIME))
@@ -155,6 +155,11 @@ async def clock_of(offset: Path, kafka: ApacheKafka, names: Names) -> AsyncItera
             patch.setenv("FAKETIME_DONT_FAKE_MONOTONIC", "1")
             service = await stack.enter_async_context(served(kafka.bootstrap_servers, names))
         yield service
+
+
+def set_clock(offset: Path, seconds: int) -> None:
+    """Libfaketime looks into the file whenever it is asked for the time."""
+    offset.write_text(f"{seconds:+d}")
 
 
 def error_of_label(request: dict[str, Any]) -> float:
@@ -178,7 +183,7 @@ async def test_a_wall_clock_that_jumps_an_hour_moves_no_deadline(
         for item_id in (*confirmed, *stuck):
             await items.wait_for_requests(item_id, 1)
 
-        offset.write_text(f"{jump:+d}")
+        set_clock(offset, jump)
         await asyncio.sleep(1.0)
         for item_id in confirmed:
             await items.delete(item_id, service.lists[item_id][0])
@@ -209,12 +214,12 @@ async def test_a_wall_clock_that_is_hours_ahead_is_refused_by_kafka_and_the_call
         clock_of(offset, kafka, names) as service,
         platform(kafka.bootstrap_servers, names, on_request=Confirming()) as items,
     ):
-        offset.write_text("+7200")
+        set_clock(offset, 7200)
         asked = await service.take_down(await service.item(items))
         assert asked.status == 502
         assert "timestamp" in asked.got.body["detail"].lower()
         assert asked.got.seconds < 1.0
-        offset.write_text("+0")
+        set_clock(offset, 0)
         assert await service.until_200(items) < 1.0
         report = await service.check(kafka.bootstrap_servers, names)
     measured("clock two hours ahead", report)

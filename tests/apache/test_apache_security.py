@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from support.apache import drive, running_kafka
+from support.brokers import drive, running_kafka
 from support.measure import Measure
 from support.observed import logged
 from support.platform import Names, confirm, platform
@@ -94,7 +94,11 @@ def says_no_secret(service: Served) -> None:
 async def test_the_right_password_is_let_in_over_tls(
     mechanism: str, secure: ApacheKafka, authority: Authority, names: Names
 ) -> None:
-    settings = {**login(authority), "kafka_sasl_mechanism": mechanism}
+    settings = {
+        **login(authority),
+        "kafka_sasl_mechanism": mechanism,
+        "log_level": "debug",  # it says the most, and no secret
+    }
     async with served(secure.bootstrap(Listener.SASL_SSL), names, settings=settings) as service:
         await works(secure, service, names)
     says_no_secret(service)

@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from aiokafka.conn import AIOKafkaConnection, CloseReason
+from aiokafka.errors import IncompatibleBrokerVersion, KafkaConnectionError
+from aiokafka.protocol.admin import ApiVersionRequest
 
 from bus import quirks
+from bus.connection import Connection
 
 
 class Client:
@@ -39,3 +43,49 @@ async def test_connections_are_closed_however_a_consumer_stops(
     async with asyncio.timeout(5):
         await quirks.stop_consumer(consumer, within=1)
     assert consumer._client.closed
+
+
+class Closed:
+    """What uvloop leaves of a connection that was reset, until it tells the protocol."""
+
+    closed = False
+
+    def write(self, _data: bytes) -> None:
+        raise RuntimeError("unable to perform operation on <TCPTransport closed=True>")
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Unfit:
+    def prepare(self, _versions: object) -> None:
+        raise IncompatibleBrokerVersion("too old")
+
+
+async def broken_connection() -> tuple[AIOKafkaConnection, Closed, list[CloseReason]]:
+    writer = Closed()
+    reasons: list[CloseReason] = []
+    connection = AIOKafkaConnection("kafka", 9092, on_close=lambda _, why: reasons.append(why))
+    connection._reader, connection._writer = asyncio.StreamReader(), writer
+    connection._read_task = asyncio.get_running_loop().create_task(asyncio.sleep(3600))
+    connection._versions = {18: (0, 3)}
+    return connection, writer, reasons
+
+
+async def test_a_connection_that_uvloop_has_closed_is_broken_and_not_a_defect() -> None:
+    Connection("kafka:9092").client_options()  # every client is made with them
+    connection, writer, reasons = await broken_connection()
+    with pytest.raises(KafkaConnectionError, match="kafka:9092 broken: unable to perform"):
+        connection.send(ApiVersionRequest())
+    assert writer.closed
+    assert not connection.connected()
+    assert reasons == [CloseReason.CONNECTION_BROKEN]
+
+
+async def test_what_aiokafka_itself_refuses_leaves_the_connection_as_it_is() -> None:
+    quirks.mend()
+    connection, writer, _ = await broken_connection()
+    with pytest.raises(IncompatibleBrokerVersion):
+        connection.send(Unfit())
+    assert not writer.closed
+    connection.close()

@@ -1,4 +1,8 @@
-"""One embedded broker for the whole run, and one service process for each module."""
+"""Two brokers for the whole run, and one service process for each module on each of them.
+
+Every test here that needs a broker runs on the embedded one and on Apache Kafka. pytest puts the
+tests in the order of the brokers, so that each broker is started once.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +10,20 @@ from collections.abc import AsyncIterator, Iterator
 
 import aiohttp
 import pytest
+from support.brokers import EITHER, Broker, running_broker
 from support.platform import Names, Platform, platform
 from support.processes import Process, running
 
 
+@pytest.fixture(scope="session", params=EITHER)
+def broker(request: pytest.FixtureRequest) -> Iterator[Broker]:
+    with running_broker(request.param) as broker:
+        yield broker
+
+
 @pytest.fixture(scope="session")
-def bootstrap() -> Iterator[str]:
-    with running("broker", broker_port=0, log_format="json") as broker:
-        yield broker.wait_for_event("ready")["kafka"]
-        assert broker.stop() == 0
+def bootstrap(broker: Broker) -> str:
+    return broker.address
 
 
 @pytest.fixture(scope="module")
@@ -29,12 +38,12 @@ def settings() -> dict[str, object]:
 
 
 @pytest.fixture(scope="module")
-def service(bootstrap: str, names: Names, settings: dict[str, object]) -> Iterator[Process]:
+def service(broker: Broker, names: Names, settings: dict[str, object]) -> Iterator[Process]:
     """`takedown serve`."""
     with running(
         "serve",
-        kafka_bootstrap_servers=bootstrap,
-        kafka_fetch_max_wait=0.01,
+        kafka_bootstrap_servers=broker.address,
+        kafka_fetch_max_wait=broker.fetch_max_wait,
         http_port=0,
         admin_port=0,
         log_format="json",

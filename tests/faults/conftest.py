@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import aiohttp
 import pytest
+from support.brokers import EITHER, Broker, running_broker
 from support.platform import Names
 from support.processes import Process, running
 
@@ -37,17 +38,39 @@ def broker(port: int) -> Iterator[Process]:
         yield process
 
 
+@pytest.fixture(scope="session", params=EITHER)
+def either(request: pytest.FixtureRequest) -> Iterator[Broker]:
+    """For tests that do the broker no harm: both brokers, each started once."""
+    with running_broker(request.param) as broker:
+        yield broker
+
+
 @pytest.fixture
-def settings(bootstrap: str, names: Names) -> dict[str, object]:
+def fetch_max_wait() -> float:
+    return 0.01
+
+
+@pytest.fixture
+def service_settings(names: Names) -> dict[str, object]:
+    """Settings of a service without a word about the broker."""
     return {
-        "kafka_bootstrap_servers": bootstrap,
-        "kafka_fetch_max_wait": 0.01,
         "kafka_request_timeout": 5,
         "http_port": 0,
         "admin_port": 0,
         "timeout": 3,
         "log_format": "json",
         **names.settings(),
+    }
+
+
+@pytest.fixture
+def settings(
+    bootstrap: str, fetch_max_wait: float, service_settings: dict[str, object]
+) -> dict[str, object]:
+    return {
+        "kafka_bootstrap_servers": bootstrap,
+        "kafka_fetch_max_wait": fetch_max_wait,
+        **service_settings,
     }
 
 

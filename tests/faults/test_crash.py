@@ -9,8 +9,8 @@ import aiohttp
 import pytest
 from pykka import ActorRegistry
 from support.asking import take_down
+from support.brokers import Broker
 from support.platform import Names, Platform, confirm, containers, new_item_id, platform
-from support.processes import Process
 
 from actors.item_censor import ItemCensor
 from bus.connection import Connection
@@ -22,14 +22,24 @@ from service import Service
 
 
 @pytest.fixture
+def bootstrap(either: Broker) -> str:
+    return either.address
+
+
+@pytest.fixture
+def fetch_max_wait(either: Broker) -> float:
+    return either.fetch_max_wait
+
+
+@pytest.fixture
 async def service(
-    settings: dict[str, object],
-    broker: Process,  # noqa: ARG001 - the service needs it
-    bootstrap: str,
+    settings: dict[str, object], bootstrap: str, fetch_max_wait: float
 ) -> AsyncIterator[Service]:
     environment = {f"TAKEDOWN_{name.upper()}": str(value) for name, value in settings.items()}
     lifecycle = Lifecycle()
-    service = Service(load(environment, {}), Connection(bootstrap, fetch_max_wait=0.01), lifecycle)
+    service = Service(
+        load(environment, {}), Connection(bootstrap, fetch_max_wait=fetch_max_wait), lifecycle
+    )
     try:
         await service.start()
         async with asyncio.timeout(20):

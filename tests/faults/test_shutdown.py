@@ -7,15 +7,26 @@ import signal
 
 import aiohttp
 import psutil
+import pytest
 from support.asking import readiness, take_down, until_ready, wait_for_doors
+from support.brokers import Broker
 from support.platform import Names, confirm, containers, new_item_id, platform
-from support.processes import Process, running
+from support.processes import running
+
+
+@pytest.fixture
+def bootstrap(either: Broker) -> str:
+    return either.address
+
+
+@pytest.fixture
+def fetch_max_wait(either: Broker) -> float:
+    return either.fetch_max_wait
 
 
 async def test_takedowns_in_flight_are_answered_before_the_service_ends_and_new_ones_get_503(
     http: aiohttp.ClientSession,
     settings: dict[str, object],
-    broker: Process,  # noqa: ARG001 - the service needs it
     bootstrap: str,
     names: Names,
 ) -> None:
@@ -56,7 +67,6 @@ async def test_takedowns_in_flight_are_answered_before_the_service_ends_and_new_
 async def test_a_second_signal_does_not_wait_for_what_is_in_flight(
     http: aiohttp.ClientSession,
     settings: dict[str, object],
-    broker: Process,  # noqa: ARG001 - the service needs it
     bootstrap: str,
     names: Names,
 ) -> None:
@@ -77,9 +87,9 @@ async def test_a_second_signal_does_not_wait_for_what_is_in_flight(
 
 
 async def test_a_service_with_its_own_broker_leaves_no_process_behind_even_when_it_is_killed(
-    settings: dict[str, object],
+    service_settings: dict[str, object],
 ) -> None:
-    with running("serve", **settings | {"kafka_bootstrap_servers": ""}) as service:
+    with running("serve", **service_settings) as service:
         await asyncio.to_thread(service.wait_for_event, "ready")
         (child,) = psutil.Process(service.pid).children()
         service.signal(signal.SIGKILL)
@@ -89,8 +99,9 @@ async def test_a_service_with_its_own_broker_leaves_no_process_behind_even_when_
 
 
 async def test_a_service_that_is_stopped_before_it_is_ready_ends_at_once(
-    settings: dict[str, object],
+    service_settings: dict[str, object], port: int
 ) -> None:
-    with running("serve", **settings) as service:
+    nobody = f"127.0.0.1:{port}"
+    with running("serve", **service_settings | {"kafka_bootstrap_servers": nobody}) as service:
         await asyncio.to_thread(service.wait_for_event, "listening")
         assert await asyncio.to_thread(service.stop) == 0

@@ -310,6 +310,24 @@ async def test_a_connection_that_lost_nothing_survives_dropped_answers(
     assert await client.receive(1) == b"2"
 
 
+async def test_a_connection_that_is_ended_before_its_first_turn_is_closed(
+    server: EchoServer,
+) -> None:
+    class Hasty(FaultProxy):
+        def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            super()._accept(reader, writer)
+            for task in self._connections.values():
+                task.cancel()
+
+    async with Hasty(server.address) as proxy:
+        client = Client(*await asyncio.open_connection(*proxy.address.split(":")))
+        try:
+            with contextlib.suppress(ConnectionResetError):
+                assert await soon(client.reader.read()) == b""
+        finally:
+            client.writer.close()
+
+
 async def test_a_reset_by_the_client_reaches_the_server(
     proxy: FaultProxy, server: EchoServer, clients: list[Client]
 ) -> None:

@@ -116,6 +116,7 @@ async def served(
     ready: bool = True,
     timeout: float = TIMEOUT,
     settings: Mapping[str, object] | None = None,
+    **more: object,
 ) -> AsyncIterator[Served]:
     """A service that is told to stop when the block ends well, and must do that well.
 
@@ -125,6 +126,7 @@ async def served(
         ready: wait until it is.
         timeout: its deadline in seconds.
         settings: further settings.
+        more: the same.
     """
     base: Mapping[str, object] = {
         "kafka_bootstrap_servers": bootstrap,
@@ -134,7 +136,7 @@ async def served(
         "log_format": "json",
         **names.settings(),
     }
-    with running("serve", **{**base, **(settings or {})}) as process:
+    with running("serve", **{**base, **(settings or {}), **more}) as process:
         door, admin = await wait_for_doors(process)
         connector = aiohttp.TCPConnector(limit=0)
         async with aiohttp.ClientSession(connector=connector) as http:

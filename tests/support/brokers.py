@@ -1,4 +1,4 @@
-"""Real Apache Kafka for fixtures that outlive a test."""
+"""Brokers for fixtures that outlive a test: the embedded one, and real Apache Kafka."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -13,6 +14,39 @@ import pytest
 from apache_kafka.apache import ApacheKafka
 from apache_kafka.jars import java_and_maven_missing
 from apache_kafka.prepare import prepare
+from support.processes import running
+
+EITHER = ("embedded", pytest.param("apache", marks=pytest.mark.apache))
+"""Parameters of a fixture whose tests run on both."""
+
+
+@dataclass(frozen=True)
+class Broker:
+    """A broker that runs.
+
+    Attributes:
+        kind: which of `EITHER`.
+        address: its bootstrap servers.
+        fetch_max_wait: seconds that it should hold a fetch back, as a setting of the service.
+    """
+
+    kind: str
+    address: str
+    fetch_max_wait: float
+
+
+@contextmanager
+def running_broker(kind: str) -> Iterator[Broker]:
+    """One of `EITHER` that runs during the block."""
+    if kind == "embedded":
+        with running("broker", broker_port=0, log_format="json") as process:
+            yield Broker(kind, process.wait_for_event("ready")["kafka"], fetch_max_wait=0.01)
+            assert process.stop() == 0
+    else:
+        require_apache_kafka()
+        # The embedded broker has no limit that a test comes near, either.
+        with running_kafka(ApacheKafka(properties={"message.max.bytes": "16000000"})) as kafka:
+            yield Broker(kind, kafka.bootstrap_servers, fetch_max_wait=0.5)
 
 
 def drive(coroutine: Coroutine[Any, Any, None]) -> None:

@@ -1,0 +1,36 @@
+"""No duration depends on the wall clock: it is read for labels only, in the places named here."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+ROOMS = ("actors", "bus", "catalogue", "coordinator", "web")
+
+LABELS = {
+    ("bus/publisher.py", "datetime.now"),  # reportedAt
+    ("web/callers.py", "datetime.now"),  # the deadline that travels with each request
+}
+
+WALL = {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "datetime.today"}
+OWN = {"time.monotonic", "time.perf_counter", "time.monotonic_ns", "time.perf_counter_ns"}
+"""They do not jump, but they are not the loop's: a virtual clock does not own them."""
+
+
+def clocks_read(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            name = f"{node.value.id}.{node.attr}"
+            if name in WALL | OWN:
+                yield name
+        elif isinstance(node, ast.ImportFrom) and node.module == "time":
+            yield from (f"time.{alias.name}" for alias in node.names)
+
+
+def test_the_wall_clock_is_read_for_labels_only() -> None:
+    paths = [p for room in ROOMS for p in ROOT.joinpath(room).rglob("*.py")]
+    paths += ROOT.glob("*.py")
+    found = {(str(p.relative_to(ROOT)), name) for p in paths for name in clocks_read(p)}
+    assert found == LABELS
