@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_TURNS = 5
+"""Turns of the loop that whoever is to answer still has when the time is over."""
+
 _HELD_UP = 0.1
 """Seconds by which a timeout that comes late says that the whole loop was held up."""
 
@@ -48,7 +51,7 @@ class LoopFuture(pykka.Future[T]):
         if self._bound_to is not None:
             self._future: asyncio.Future[Any] = self._bound_to.create_future()
         self._timed_out = False
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
         if timeout is not None:
             self._on_loop(self._arm, timeout)
 
@@ -69,12 +72,16 @@ class LoopFuture(pykka.Future[T]):
             due = self._loop.time() + timeout
             self._timer = self._loop.call_at(due, self._time_out, timeout, due)
 
-    def _time_out(self, timeout: float, due: float | None) -> None:
+    def _time_out(self, timeout: float, due: float | None, turns: int = _TURNS) -> None:
         self._timer = None
         if due is not None and self._loop.time() - due > _HELD_UP:
             # The process was stopped, or the loop was blocked: whoever is to answer has not had a
             # turn either, and may have his answer ready.
             self._timer = self._loop.call_later(_HELD_UP, self._time_out, timeout, None)
+            return
+        if turns and not self._future.done():
+            # It may have been held up until just now: an earlier timer came in this same turn.
+            self._timer = self._loop.call_soon(self._time_out, timeout, None, turns - 1)
             return
         if not self._future.done():
             self._resolve(None, pykka.Timeout(f"{timeout} seconds"))

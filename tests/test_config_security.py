@@ -240,8 +240,10 @@ def test_a_key_with_a_password_is_never_asked_for_on_the_terminal(authority: Aut
         (SCRAM | {"ssl_ca": "/nowhere/ca.pem"}, "SSL_CA cannot be read: No such file or directory"),
         (
             SCRAM | {"bootstrap_servers": ""},
-            "BOOTSTRAP_SERVERS must be set: the embedded broker does not speak SASL_SSL, "
-            "which TAKEDOWN_KAFKA_SECURITY_PROTOCOL names",
+            (
+                "BOOTSTRAP_SERVERS must be set: the embedded broker does not speak SASL_SSL, "
+                "which TAKEDOWN_KAFKA_SECURITY_PROTOCOL names"
+            ),
         ),
     ],
 )

@@ -18,7 +18,18 @@ from aiohttp import HttpVersion10, web
 
 from bus.codec import parse_item_id
 from errors import CallerError
-from messages import Failed, Outcome, TakeDown, Takedown, TakedownId, Unavailable
+from messages import (
+    Container,
+    Deleted,
+    DeletedContainer,
+    Failed,
+    Outcome,
+    TakeDown,
+    Takedown,
+    TakedownId,
+    TimedOut,
+    Unavailable,
+)
 from web.door import new_takedown_id
 from web.headers import parse_wait, take_traceparent
 from web.problems import outcome_response, problem_response
@@ -31,6 +42,9 @@ logger = logging.getLogger("takedown.http")
 _LARGEST_BODY = 64 * 1024
 _GRACE = 0.2
 """Seconds after the deadline at which the door stops waiting for the answer it must have had."""
+
+_LATEST = 0.25
+"""Seconds after the deadline within which the contract still takes an answer for one in time."""
 
 _TAKEDOWN_ID = web.RequestKey("takedown_id", str)
 _ITEM_ID = web.RequestKey("item_id", str)
@@ -183,9 +197,10 @@ class CallersDoor:
         )
 
     async def _outcome(self, takedown: Takedown) -> Outcome:
-        left = takedown.deadline - asyncio.get_running_loop().time()
+        now = asyncio.get_running_loop().time
         try:
-            return await self._ask(TakeDown(takedown), timeout=left + _GRACE)
+            timeout = takedown.deadline - now() + _GRACE
+            outcome = await self._ask(TakeDown(takedown), timeout=timeout)
         except pykka.ActorDeadError as error:
             if error.__cause__ is None:  # it had stopped before it came to this takedown
                 return Unavailable("shutting-down", "This instance is shutting down")
@@ -198,6 +213,15 @@ class CallersDoor:
                 extra={"takedownId": takedown.takedown_id, "itemId": takedown.item_id},
             )
             return Failed()
+        if isinstance(outcome, Deleted) and now() > takedown.deadline + _LATEST:
+            # The process was stopped between the censor's answer and here: what comes out so late
+            # must not be taken for an answer in time.
+            return TimedOut(tuple(map(_place, outcome.containers)), ())
+        return outcome
+
+
+def _place(container: DeletedContainer) -> Container:
+    return Container(container.container_id, container.container_type)
 
 
 def _require_version(request: web.Request) -> None:

@@ -87,9 +87,13 @@ class _Connection(web.RequestHandler):
             code, title = "malformed-request", "Malformed request"
             detail = (message or "This is not HTTP").splitlines()[0][:200]
         takedown_id = new_takedown_id()
-        response = problem_response(
-            status, code, title, detail, takedown_id, headers={"Takedown-Id": takedown_id}
+        logger.info(
+            "Refused what is not a request: %s",
+            detail,
+            extra={"takedownId": takedown_id, "status": status},
         )
+        headers = {"Takedown-Id": takedown_id, "Server": "takedown"}
+        response = problem_response(status, code, title, detail, takedown_id, headers=headers)
         response.force_close()
         return response
 

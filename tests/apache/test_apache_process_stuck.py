@@ -124,7 +124,6 @@ def stop_listening(consumer: AIOKafkaConsumer) -> None:
         connection._writer.transport.pause_reading()
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize(
     "break_it", [end_the_fetch_task, crash_the_fetch_task, freeze_the_fetches, stop_listening]
 )

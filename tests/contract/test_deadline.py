@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 
 import aiohttp
 import pytest
 from support.answers import GRACE, assert_deleted, assert_problem, take_down
 from support.platform import Platform, confirm, containers, new_item_id
+from support.processes import Process
 
 TIMEOUT = 3
 """The service's own; see conftest.py."""
@@ -147,3 +150,27 @@ async def test_events_along_the_way_do_not_restart_the_deadline(
         outstanding=places[5:],
     )
     assert 2 <= got.seconds <= 2 + GRACE
+
+
+@pytest.mark.parametrize("paused", [0.71, 0.75, 0.78, 0.8, 1.2, 2.0])
+async def test_a_service_that_was_paused_over_a_deadline_says_so_and_calls_it_no_defect(
+    http: aiohttp.ClientSession, door: str, items: Platform, service: Process, paused: float
+) -> None:
+    item_ids = [new_item_id() for _ in range(5)]
+    await items.publish_items({item_id: containers(2) for item_id in item_ids})
+    asking = [
+        asyncio.create_task(take_down(http, door, item_id, [("Prefer", "wait=1")]))
+        for item_id in item_ids
+    ]
+    for item_id in item_ids:
+        await items.wait_for_requests(item_id, 2)
+    await asyncio.sleep(0.5)
+
+    os.kill(service.pid, signal.SIGSTOP)
+    try:
+        await asyncio.sleep(paused)
+    finally:
+        os.kill(service.pid, signal.SIGCONT)
+
+    # Nobody can answer while he sleeps; what counts is what is said afterwards.
+    assert [got.status for got in await asyncio.gather(*asking)] == [504] * 5

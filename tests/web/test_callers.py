@@ -18,6 +18,7 @@ from messages import (
     Container,
     ContainerId,
     Deleted,
+    DeletedContainer,
     Failed,
     NotFound,
     Outcome,
@@ -111,6 +112,23 @@ async def test_the_answer_is_waited_for_until_just_after_the_deadline(callers: C
     ((takedown, timeout),) = callers.asked
     assert takedown.deadline == takedown.accepted_at + 4
     assert 4 < timeout <= 4.25
+
+
+@pytest.mark.parametrize(("late", "status"), [(0.2, 200), (0.3, 504)])
+async def test_a_success_that_comes_out_later_than_the_contract_allows_is_not_called_one(
+    callers: Callers, late: float, status: int
+) -> None:
+    async def reply(takedown: Takedown) -> Outcome:
+        await asyncio.sleep(takedown.deadline + late - asyncio.get_running_loop().time())
+        return Deleted((DeletedContainer(ContainerId("c"), "group", NOON),))
+
+    callers.reply = reply
+    answer = await exchange(callers.address, delete("Prefer: wait=1"))
+
+    assert answer.status == status
+    if status == 504:
+        assert answer.json()["deleted"] == [{"containerId": "c", "containerType": "group"}]
+        assert answer.json()["outstanding"] == []
 
 
 @pytest.mark.parametrize(
