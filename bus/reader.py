@@ -40,11 +40,13 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError, RecordTooLargeError
 
 from bus.backoff import Backoff
+from bus.catching_up import CatchingUp
 from bus.pulse import Pulse
 from bus.quirks import client_of, stop_consumer
 from errors import KafkaUnavailable, UnreadableRecord
 
 if TYPE_CHECKING:
+    from bus.catching_up import Ends
     from bus.connection import Connection
 
 logger = logging.getLogger("takedown.kafka")
@@ -156,9 +158,7 @@ class TopicReader:
         self._patience = max(watch_timeout, 2 * connection.fetch_max_wait + 1)
         self._positions: dict[TopicPartition, int] = {}
         self._replaced: set[TopicPartition] = set()
-        self._targets: list[_Target] = []
-        self._waiting: list[asyncio.Future[None]] = []
-        self._asked = asyncio.Event()
+        self._catching_up = CatchingUp(self._distance)
         self._positioned = False
         self._caught_up = False
         self._behind = 0
@@ -210,10 +210,7 @@ class TopicReader:
         """
         if not self._positioned:
             raise KafkaUnavailable(f"{self._topic} cannot be read: {self._why_not()}")
-        waiter = asyncio.get_running_loop().create_future()
-        self._waiting.append(waiter)
-        self._asked.set()
-        await waiter
+        await self._catching_up.ask()
 
     def _why_not(self) -> str:
         return self._last_error or "not connected yet"
@@ -251,22 +248,14 @@ class TopicReader:
         self._fail_waiters()
 
     def _fail_waiters(self) -> None:
-        error = KafkaUnavailable(f"{self._topic} cannot be read: {self._why_not()}")
-        waiters = [*self._waiting, *(w for target in self._targets for w in target.waiters)]
-        self._waiting.clear()
-        self._targets.clear()
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_exception(error)
+        self._catching_up.fail(KafkaUnavailable(f"{self._topic} cannot be read: {self._why_not()}"))
 
     async def _session(self) -> None:
         await self._prepare()
         async with self._consumer("asking") as asking, self._consumer("fetching") as fetching:
             ends = await self._position(asking, fetching)
             self._caught_up = False
-            caught_up = asyncio.get_running_loop().create_future()
-            caught_up.add_done_callback(self._on_caught_up)
-            self._targets.append(_Target(ends, [caught_up]))
+            self._catching_up.expect(ends).add_done_callback(self._on_caught_up)
             self._positioned = True
             self._sessions += 1
             logger.info(
@@ -275,7 +264,7 @@ class TopicReader:
                 len(self._positions),
                 self._distance(ends),
             )
-            self._settle()
+            self._catching_up.settle()
             try:
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._fetch(fetching), name=f"fetch {self._topic}")
@@ -429,7 +418,7 @@ class TopicReader:
             # Further than the last record: markers of transactions and records that compaction
             # removed have offsets too. It does not wait, the position is known.
             self._positions[tp] = max(self._positions[tp], await fetching.position(tp))
-        self._settle()
+        self._catching_up.settle()
 
     def _skip_unfetched(self, error: RecordTooLargeError) -> None:
         self._skipped += 1
@@ -498,40 +487,12 @@ class TopicReader:
 
     async def _answer(self, asking: AIOKafkaConsumer, fetching: AIOKafkaConsumer) -> None:
         while True:
-            await self._asked.wait()
-            self._asked.clear()
-            # Whoever comes from here on gets the next round: the log may have grown.
-            target = _Target({}, self._waiting)
-            self._waiting = []
-            self._targets.append(target)
-            target.ends = await self._look(asking, fetching)
-            target.known = True
-            self._settle()
+            taken = await self._catching_up.next_round()
+            taken.ends = await self._look(asking, fetching)
+            self._catching_up.settle()
 
-    def _settle(self) -> None:
-        """Let those go on who waited for what is read by now."""
-        for target in tuple(self._targets):
-            if target.known and self._distance(target.ends) == 0:
-                self._targets.remove(target)
-                for waiter in target.waiters:
-                    if not waiter.done():
-                        waiter.set_result(None)
-
-    def _distance(self, ends: dict[TopicPartition, int]) -> int:
+    def _distance(self, ends: Ends) -> int:
         return sum(max(0, end - self._positions.get(tp, 0)) for tp, end in ends.items())
-
-
-class _Target:
-    """Ends of the log, and who waits until they are read."""
-
-    __slots__ = ("ends", "known", "waiters")
-
-    def __init__(
-        self, ends: dict[TopicPartition, int], waiters: list[asyncio.Future[None]]
-    ) -> None:
-        self.ends = ends
-        self.known = bool(ends)
-        self.waiters = waiters
 
 
 def _numbers(partitions: set[TopicPartition]) -> str:

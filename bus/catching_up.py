@@ -1,0 +1,79 @@
+"""Who waits until a log is read to where it ended when they asked.
+
+Callers that ask at the same time share one question to the broker. It is always asked after the
+last of them came; whoever comes while it is on its way waits for the next one, since the log may
+have grown meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+Ends: TypeAlias = Mapping[Any, int]
+"""Where each partition of the log ends."""
+
+
+class Round:
+    """One question, and who waits for what it says to be read; `ends` is None until it is known."""
+
+    __slots__ = ("ends", "waiters")
+
+    def __init__(self, ends: Ends | None, waiters: list[asyncio.Future[None]]) -> None:
+        self.ends = ends
+        self.waiters = waiters
+
+
+class CatchingUp:
+    """The rounds of one reader.
+
+    Args:
+        distance: how many records are left to read up to such ends.
+    """
+
+    def __init__(self, distance: Callable[[Ends], int]) -> None:
+        self._distance = distance
+        self._rounds: list[Round] = []
+        self._waiting: list[asyncio.Future[None]] = []
+        self._asked = asyncio.Event()
+
+    def ask(self) -> asyncio.Future[None]:
+        """Done once all is read that was there when this was called; or fails."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        self._asked.set()
+        return waiter
+
+    def expect(self, ends: Ends) -> asyncio.Future[None]:
+        """Done once it is read to these ends; or fails."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._rounds.append(Round(ends, [waiter]))
+        return waiter
+
+    async def next_round(self) -> Round:
+        """Wait until somebody asks; the caller finds the ends out and sets them."""
+        await self._asked.wait()
+        self._asked.clear()
+        taken = Round(None, self._waiting)
+        self._waiting = []
+        self._rounds.append(taken)
+        return taken
+
+    def settle(self) -> None:
+        """Let those go on who waited for what is read by now."""
+        for round_ in tuple(self._rounds):
+            if round_.ends is not None and self._distance(round_.ends) == 0:
+                self._rounds.remove(round_)
+                for waiter in round_.waiters:
+                    if not waiter.done():
+                        waiter.set_result(None)
+
+    def fail(self, error: Exception) -> None:
+        """Tell everyone who waits that it cannot be shown."""
+        waiters = [*self._waiting, *(w for round_ in self._rounds for w in round_.waiters)]
+        self._waiting.clear()
+        self._rounds.clear()
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_exception(error)
