@@ -33,6 +33,9 @@ logger = logging.getLogger("takedown")
 _FAILED = 1
 _MISUSED = 2
 _OPEN_FILES = 65_536
+_SAME_KEYSTROKE = 0.5
+"""Seconds within which a second signal is the first one again: programs that start others pass a
+Ctrl-C on which the terminal has given to all of them."""
 
 _LOGS = ("log_format", "log_level")
 _KAFKA = tuple(
@@ -205,11 +208,15 @@ async def _until_stopped(command: Command, settings: Settings) -> int:
     failed: Failed = loop.create_future()
     hurry: list[Callable[[], None]] = []
 
+    first_signal = loop.time()
+
     def on_signal(name: str) -> None:
+        nonlocal first_signal
         if not stop.is_set():
             logger.info("Stopping on %s", name)
+            first_signal = loop.time()
             stop.set()
-        else:
+        elif loop.time() - first_signal > _SAME_KEYSTROKE:
             logger.warning("Stopping at once on another %s", name)
             for callback in hurry:
                 callback()

@@ -80,7 +80,13 @@ async def test_a_second_signal_does_not_wait_for_what_is_in_flight(
             await items.wait_for_requests(item_id, 1)
             service.signal(signal.SIGINT)
             await asyncio.to_thread(service.wait_for_event, "Stopping on SIGINT")
-            service.signal(signal.SIGINT)
+            service.signal(signal.SIGINT)  # the same keystroke, passed on: waits none the less
+            await until_ready(http, admin, status=503)
+            assert not answer.done()
+            async with asyncio.timeout(15):
+                while "Stopping at once on another SIGINT" not in service.text():
+                    service.signal(signal.SIGINT)
+                    await asyncio.sleep(0.1)
             assert await asyncio.to_thread(service.wait, within=15) == 0
             # It was published, so what became of it is unknown: an honest 500.
             assert (await answer)[0] == 500
