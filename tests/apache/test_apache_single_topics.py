@@ -166,7 +166,7 @@ async def test_records_that_retention_deletes_after_they_were_read_are_not_misse
 
 
 @pytest.mark.parametrize("which", ["deleted", "published", "reported"])
-async def test_a_topic_that_is_deleted_is_made_again_and_the_service_is_never_ready_while_blind(
+async def test_a_topic_that_is_deleted_is_made_again_and_no_404_is_false_meanwhile(
     which: str,
     kafka: ApacheKafka,
     service: Served,
