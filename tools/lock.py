@@ -17,7 +17,7 @@ def main() -> None:
         subprocess.run([sys.executable, "-m", "venv", venv], check=True)  # noqa: S603 - our own
         bin_ = str(venv / "bin")
         subprocess.run([f"{bin_}/python", "-m", "pip", "install", "--quiet", "uv"], check=True)  # noqa: S603 - our own
-        for name, extra in (("run", []), ("dev", ["--extra", "dev"])):
+        for name, extra in (("run", []), ("dev", ["--extra", "dev", "--extra", "tracing"])):
             subprocess.run(  # noqa: S603 - our own
                 [
                     *(f"{bin_}/uv", "pip", "compile", "pyproject.toml", *extra),
