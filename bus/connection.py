@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
 
 from bus.quirks import mend
 from bus.security import Security
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """What makes clients, of keyword options; the simulation puts its own here."""
+
+    consumer: Callable[..., Any] = AIOKafkaConsumer
+    producer: Callable[..., Any] = AIOKafkaProducer
+    admin: Callable[..., Any] = AIOKafkaAdminClient
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +37,7 @@ class Connection:
             and needs a short time here.
         metadata_max_age: seconds after which the list of partitions is looked up again.
         security: what is shown to Kafka and demanded of it.
+        clients: what makes the clients.
     """
 
     bootstrap_servers: str
@@ -30,6 +46,7 @@ class Connection:
     fetch_max_wait: float = 0.5
     metadata_max_age: float = 5.0
     security: Security = field(default_factory=Security)
+    clients: Clients = field(default_factory=Clients)
 
     def client_options(self, role: str = "") -> dict[str, Any]:
         """Options that every aiokafka client takes; what is wrong with them all is mended here.

@@ -16,6 +16,9 @@
   sender (every record under way is "unknown"), the consumer's fetcher or the metadata's
   synchronizer (https://github.com/aio-libs/aiokafka/issues/1038). `mend` has it be what it is, a
   broken connection, after which aiokafka tries again.
+- What the broker refuses, since the partition has another leader or is gone, is fetched again for
+  ever, or sent again for as long as the request timeout lasts, and nobody is told.
+  `hear_refusals` hears it in the answers.
 - The consumer keeps its client private; the producer does not say that its background task has
   died, and then fails each record one by one.
 """
@@ -26,16 +29,22 @@ import asyncio
 import contextlib
 import logging
 import ssl
+from collections.abc import Callable
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+from aiokafka import TopicPartition
+from aiokafka.client import ConnectionGroup
 from aiokafka.conn import AIOKafkaConnection, CloseReason
 from aiokafka.errors import (
     KafkaConnectionError,
     KafkaError,
     StaleMetadata,
     UnsupportedSaslMechanismError,
+    for_code,
 )
+from aiokafka.protocol.fetch import FetchRequest
+from aiokafka.protocol.produce import ProduceRequest
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
@@ -130,9 +139,40 @@ def _send_or_break(connection: Any, request: Any, expect_response: bool = True) 
         raise KafkaConnectionError(f"Connection at {where} broken: {error}") from error
 
 
+Refused: TypeAlias = Callable[[TopicPartition, type[KafkaError]], object]
+"""Is told which partition a broker refuses, and why."""
+
+
+def hear_refusals(client: AIOKafkaClient, refused: Refused) -> None:
+    """Have it told at once when a broker refuses what this client fetches or sends.
+
+    Args:
+        client: which asks; from now on, and for as long as it lives.
+        refused: must not raise: it is called within aiokafka's own tasks.
+    """
+    send = client.send
+
+    async def send_and_hear(node_id: int, request: Any, **options: Any) -> Any:
+        response = await send(node_id, request, **options)
+        if isinstance(request, FetchRequest | ProduceRequest):
+            for topic, partitions in response.topics or ():
+                for partition, error_code, *_ in partitions:
+                    if error_code:
+                        refused(TopicPartition(topic, partition), for_code(error_code))
+        return response
+
+    client.send = send_and_hear
+
+
 def client_of(consumer: AIOKafkaConsumer) -> AIOKafkaClient:
     """The client below a consumer: topics, metadata, connections."""
     return consumer._client  # noqa: SLF001 - public in the producer, private here
+
+
+def is_connected(client: AIOKafkaClient, node: int) -> bool:
+    """Whether there is a connection to this broker now; `ready` would make one."""
+    connection = client._conns.get((node, ConnectionGroup.DEFAULT))  # noqa: SLF001 - see ready()
+    return connection is not None and connection.connected()
 
 
 def sender_of(producer: AIOKafkaProducer) -> asyncio.Task[None]:

@@ -19,6 +19,12 @@ wait for one. The price is that we do ourselves what a group would do for us:
   broker gives a high water mark below it, and for a batch of several records the latter says
   that the log ends after the first of them. A high water mark below our position is a suspicion
   only: a partition's new leader gives one, too, until its followers have asked it once.
+- A topic that was deleted and made again is another log, whatever its length. Its id says so; it is
+  looked at when a session begins and at every look, always after what else the look asks, so that
+  a log's ends are never taken for another's. Who tells no id is judged by the rule above.
+- A broker that no longer has a partition says so when it is fetched, at once and before anything
+  else does: the reader is blind from then on, and its session ends. For other refusals, as when
+  the leader moved, it takes its look early.
 - A record is handled once, in its order, whatever makes aiokafka fetch it again: what lies below
   our own position is skipped.
 
@@ -31,23 +37,30 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError, OffsetOutOfRangeError, RecordTooLargeError
+from aiokafka.errors import (
+    KafkaError,
+    OffsetOutOfRangeError,
+    RecordTooLargeError,
+    UnknownTopicOrPartitionError,
+)
 
 from bus.backoff import Backoff
 from bus.catching_up import CatchingUp
 from bus.pulse import Pulse
-from bus.quirks import client_of, stop_consumer
+from bus.quirks import client_of, hear_refusals, stop_consumer
+from bus.topic_identity import find_identity
 from errors import KafkaUnavailable, UnreadableRecord
 
 if TYPE_CHECKING:
     from bus.catching_up import Ends
     from bus.connection import Connection
+    from bus.topic_identity import TopicIdentity
 
 logger = logging.getLogger("takedown.kafka")
 
@@ -55,6 +68,11 @@ Record: TypeAlias = Any
 """aiokafka's ConsumerRecord: topic, partition, offset, key, value, headers."""
 
 Prepare: TypeAlias = Callable[[], Awaitable[object]]
+
+Resume: TypeAlias = Callable[[], "tuple[Mapping[int, int], TopicIdentity] | None"]
+Advance: TypeAlias = Callable[[Mapping[int, int], "TopicIdentity | None"], Awaitable[object]]
+
+OnSkip: TypeAlias = Callable[[str, int, int, str], object]
 
 ConsumerFactory: TypeAlias = Callable[..., Any]
 """Makes a consumer of options, as the class `AIOKafkaConsumer` does."""
@@ -66,6 +84,9 @@ _IDLE_POLL = 0.2
 
 _NEW_LEADER = 1.0
 """Seconds in which a new leader learns where its log ends: its followers ask twice a second."""
+
+_BETWEEN_LOOKS = 0.05
+"""Seconds between two looks at least, however often fetches are refused."""
 
 
 class Start(Enum):
@@ -128,6 +149,11 @@ class TopicReader:
         prepare: run before each session; makes sure that the topic exists.
         rewind: called when the log was replaced or cut and everything is read again from the
             beginning: forget what was read. Without it, only what is left is read on.
+        resume: asked once, when `run` begins: the next offset of each partition and the log that
+            these are of, or None. They are judged like positions of our own.
+        advance: told after each round of records up to where all was handled, also when it moved
+            without records, and which log that is. Nothing is fetched before it returns.
+        on_skip: told of each record that is skipped: topic, partition, offset, and why.
         watch_interval: seconds between two looks at the log's ends.
         watch_timeout: seconds after which a broker that does not answer counts as away.
         consumer_factory: makes the aiokafka consumers.
@@ -142,6 +168,9 @@ class TopicReader:
         handle: Callable[[Record], None],
         prepare: Prepare,
         rewind: Callable[[], None] | None = None,
+        resume: Resume | None = None,
+        advance: Advance | None = None,
+        on_skip: OnSkip | None = None,
         watch_interval: float = 1.0,
         watch_timeout: float = 3.0,
         consumer_factory: ConsumerFactory = AIOKafkaConsumer,
@@ -153,11 +182,19 @@ class TopicReader:
         self._handle = handle
         self._prepare = prepare
         self._rewind = rewind
+        self._resume = resume
+        self._advance = advance
+        self._on_skip = on_skip
         self._watch_interval = watch_interval
         self._watch_timeout = watch_timeout
         self._patience = max(watch_timeout, 2 * connection.fetch_max_wait + 1)
         self._positions: dict[TopicPartition, int] = {}
         self._replaced: set[TopicPartition] = set()
+        self._identity: TopicIdentity | None = None
+        self._refused = asyncio.Event()
+        self._gone: _Lost | None = None
+        self._again = ""
+        self._held = False
         self._catching_up = CatchingUp(self._distance)
         self._positioned = False
         self._caught_up = False
@@ -178,6 +215,11 @@ class TopicReader:
     def caught_up(self) -> bool:
         """It is positioned and has read to where the log ended when it connected."""
         return self._positioned and self._caught_up
+
+    @property
+    def identity(self) -> TopicIdentity | None:
+        """Which log the positions are of; None before the first session."""
+        return self._identity
 
     @property
     def last_error(self) -> str:
@@ -212,6 +254,16 @@ class TopicReader:
             raise KafkaUnavailable(f"{self._topic} cannot be read: {self._why_not()}")
         await self._catching_up.ask()
 
+    def read_again(self, reason: str) -> None:
+        """Read everything again from the beginning: what was made of it is lost.
+
+        Not positioned and not caught up from now on; `rewind` is called when it begins.
+        """
+        self._again = reason
+        self._gone = _TopicChanged(reason)
+        self._interrupted(self._gone)
+        self._refused.set()
+
     def _why_not(self) -> str:
         return self._last_error or "not connected yet"
 
@@ -219,6 +271,9 @@ class TopicReader:
 
     async def run(self) -> None:
         """Read until cancelled."""
+        if self._resume is not None and (kept := self._resume()) is not None:
+            positions, self._identity = kept
+            self._positions = {TopicPartition(self._topic, n): at for n, at in positions.items()}
         backoff = Backoff()
         while True:
             sessions = self._sessions
@@ -253,8 +308,12 @@ class TopicReader:
     async def _session(self) -> None:
         await self._prepare()
         async with self._consumer("asking") as asking, self._consumer("fetching") as fetching:
+            hear_refusals(client_of(fetching), self._on_refusal)
             ends = await self._position(asking, fetching)
+            if self._again:  # it was asked for while we connected
+                raise _TopicChanged(self._again)
             self._caught_up = False
+            self._gone = None
             self._catching_up.expect(ends).add_done_callback(self._on_caught_up)
             self._positioned = True
             self._sessions += 1
@@ -266,14 +325,38 @@ class TopicReader:
             )
             self._catching_up.settle()
             try:
-                async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(self._fetch(fetching), name=f"fetch {self._topic}")
-                    tasks.create_task(self._watch(asking, fetching), name=f"watch {self._topic}")
-                    tasks.create_task(self._answer(asking, fetching), name=f"answer {self._topic}")
-            except BaseExceptionGroup as group:
+                await _until_one_fails(
+                    asyncio.create_task(self._fetch(fetching), name=f"fetch {self._topic}"),
+                    asyncio.create_task(self._watch(asking, fetching), name=f"watch {self._topic}"),
+                    asyncio.create_task(
+                        self._answer(asking, fetching), name=f"answer {self._topic}"
+                    ),
+                )
+            except Exception as error:
                 # At once: to stop the consumers of a broker that hangs takes seconds.
-                self._interrupted(_first(group))
+                self._interrupted(error)
                 raise
+
+    def _on_refusal(self, tp: TopicPartition, error: type[KafkaError]) -> None:
+        """A fetch was refused; aiokafka tries again, and tells nobody."""
+        # Before it is positioned there is nothing to lose: brokers learn of a new topic one by one.
+        if tp.topic != self._topic or not self._positioned:
+            return
+        if error is UnknownTopicOrPartitionError:
+            self._gone = _Lost(f"{tp.topic}[{tp.partition}] is not known to its broker any more")
+            self._interrupted(self._gone)
+            self._unknown()
+        self._refused.set()
+
+    def _unknown(self) -> None:
+        """The topic is not there, or was not for a moment.
+
+        Whatever comes back under its name may be another log, and may be longer than ours when we
+        see it. The id will tell; where there is none, the worst is assumed by who can rewind.
+        Who cannot would read the same log twice for certain.
+        """
+        if self._rewind is not None and not (self._identity and self._identity.topic_id):
+            self._replaced.update(self._positions)
 
     def _on_caught_up(self, future: asyncio.Future[None]) -> None:
         if not future.cancelled() and future.exception() is None:
@@ -309,10 +392,7 @@ class TopicReader:
             raise KafkaUnavailable("no broker answers questions about the topic's partitions")
         numbers = asking.partitions_for_topic(self._topic)
         if not numbers:
-            if self._rewind is not None:
-                # Whatever comes back under this name may be another log, and may be longer than
-                # ours when we see it. Without a rewind it would be read twice for certain.
-                self._replaced.update(self._positions)
+            self._unknown()
             raise KafkaUnavailable("the topic's partitions are not known to the broker")
         return {TopicPartition(self._topic, number) for number in numbers}
 
@@ -322,10 +402,13 @@ class TopicReader:
         """Decide where each partition is read from, and go there; returns the log's ends."""
         partitions = await self._partitions(asking)
         async with asyncio.timeout(self._watch_timeout):
+            # Before the rest: if the topic is made again meanwhile, the next look tells.
+            identity = await find_identity(client_of(asking), self._topic)
             ends: dict[TopicPartition, int] = await asking.end_offsets(partitions)
             beginnings: dict[TopicPartition, int] = await asking.beginning_offsets(partitions)
         first_time = not self._positions
-        carried = self._still_valid(beginnings)
+        carried = self._still_valid(identity, beginnings)
+        self._identity = identity
         self._positions = {
             tp: ends[tp]
             if first_time and self._start is Start.END
@@ -334,10 +417,33 @@ class TopicReader:
         }
         self._assign(fetching)
         await self._confirm(fetching)
+        await self._same_log(asking)
         return ends
 
-    def _still_valid(self, beginnings: dict[TopicPartition, int]) -> dict[TopicPartition, int]:
+    async def _same_log(self, asking: AIOKafkaConsumer) -> None:
+        async with asyncio.timeout(self._watch_timeout):
+            identity = await find_identity(client_of(asking), self._topic)
+        if self._identity is not None and identity.differs_from(self._identity):
+            raise _TopicChanged(f"{self._topic} was made again")
+
+    def _still_valid(
+        self, identity: TopicIdentity, beginnings: dict[TopicPartition, int]
+    ) -> dict[TopicPartition, int]:
         """The positions that can be carried on; all or none if the reader can rewind."""
+        if self._again:
+            self._again = ""
+            self._replaced.clear()
+            self._begin_again()
+            return {}
+        if self._identity is not None and identity.differs_from(self._identity):
+            logger.error(
+                "%s is not the log that we have read: it was made again",
+                self._topic,
+                extra={"was": str(self._identity), "now": str(identity)},
+            )
+            self._replaced.clear()
+            self._begin_again()
+            return {}
         problems = {}
         for tp, position in self._positions.items():
             where = f"{tp.topic}[{tp.partition}]"
@@ -350,10 +456,14 @@ class TopicReader:
         for problem in problems.values():
             logger.error(problem)
         if problems and self._rewind is not None:
-            logger.warning("%s is read again from its beginning", self._topic)
-            self._rewind()
+            self._begin_again()
             return {}
         return {tp: at for tp, at in self._positions.items() if tp not in problems}
+
+    def _begin_again(self) -> None:
+        logger.warning("%s is read again from its beginning", self._topic)
+        if self._rewind is not None:
+            self._rewind()
 
     async def _confirm(self, fetching: AIOKafkaConsumer) -> None:
         """Fetch once from every position, to see that it exists and that we may.
@@ -419,6 +529,15 @@ class TopicReader:
             # removed have offsets too. It does not wait, the position is known.
             self._positions[tp] = max(self._positions[tp], await fetching.position(tp))
         self._catching_up.settle()
+        if self._advance is not None:
+            at = {tp.partition: position for tp, position in self._positions.items()}
+            self._held = True
+            try:
+                await self._advance(at, self._identity)
+            finally:
+                self._held = False
+        if handled:
+            await asyncio.sleep(0)  # aiokafka does not wait as long as it has records at hand
 
     def _skip_unfetched(self, error: RecordTooLargeError) -> None:
         self._skipped += 1
@@ -436,6 +555,8 @@ class TopicReader:
 
     def _skip(self, record: Record, reason: str) -> None:
         self._skipped += 1
+        if self._on_skip is not None:
+            self._on_skip(record.topic, record.partition, record.offset, reason)
         logger.warning(
             "Skipped an unreadable record: %s",
             reason,
@@ -447,13 +568,9 @@ class TopicReader:
         )
 
     async def _watch(self, asking: AIOKafkaConsumer, fetching: AIOKafkaConsumer) -> None:
-        pulse = Pulse(
-            asyncio.get_running_loop().time,
-            patience=self._patience,
-            step=1.5 * self._watch_interval,
-        )
+        pulse = self._pulse()
         while True:
-            await asyncio.sleep(self._watch_interval)
+            await self._until_next_look()
             self._behind = self._distance(await self._look(asking, fetching))
             if beyond := self._beyond_the_log(fetching):
                 # The next session finds out which it is.
@@ -461,9 +578,28 @@ class TopicReader:
                     f"{self._topic}[{_numbers(beyond)}] ends before our position, "
                     "or has a new leader"
                 )
+            if self._held:
+                pulse = self._pulse()  # nobody fetches, so nothing is answered
+                continue
             silent = pulse.silent({tp: fetching.last_poll_timestamp(tp) for tp in self._positions})
             if silent:
                 raise _Stuck(f"no fetch of {self._topic}[{_numbers(silent)}] is answered any more")
+
+    def _pulse(self) -> Pulse:
+        return Pulse(
+            asyncio.get_running_loop().time,
+            patience=self._patience,
+            step=1.5 * self._watch_interval,
+        )
+
+    async def _until_next_look(self) -> None:
+        await asyncio.sleep(_BETWEEN_LOOKS)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._watch_interval - _BETWEEN_LOOKS):
+                await self._refused.wait()
+        self._refused.clear()
+        if self._gone is not None:
+            raise self._gone
 
     async def _look(
         self, asking: AIOKafkaConsumer, fetching: AIOKafkaConsumer
@@ -483,6 +619,8 @@ class TopicReader:
                 self._assign(fetching)
                 logger.info("New partitions of %s: %s", self._topic, _numbers(new))
             ends: dict[TopicPartition, int] = await asking.end_offsets(partitions)
+        # After the rest: what it said is of this log, or of no use.
+        await self._same_log(asking)
         return ends
 
     async def _answer(self, asking: AIOKafkaConsumer, fetching: AIOKafkaConsumer) -> None:
@@ -497,6 +635,22 @@ class TopicReader:
 
 def _numbers(partitions: set[TopicPartition]) -> str:
     return ", ".join(str(tp.partition) for tp in sorted(partitions))
+
+
+async def _until_one_fails(*tasks: asyncio.Task[None]) -> None:
+    """Wait for tasks of which none ends by itself; ends all of them and raises why one failed.
+
+    A TaskGroup would do this, but when it is cancelled while it ends with an error, it forgets the
+    one for the other before Python 3.13, and whoever wanted us to stop would wait for ever.
+    """
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+    errors = [error for task in tasks if not task.cancelled() and (error := task.exception())]
+    raise errors[0] if errors else _Lost("a part of the session was cancelled by itself")
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

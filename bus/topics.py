@@ -7,7 +7,7 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from bus.quirks import hearing
@@ -89,7 +89,7 @@ async def ensure_topics(
 
 
 async def _ensure(connection: Connection, topics: Sequence[Topic]) -> tuple[str, ...]:
-    admin = AIOKafkaAdminClient(**connection.client_options("topics"))
+    admin = connection.clients.admin(**connection.client_options("topics"))
     try:
         await admin.start()
         # Listed, not asked for by name: a question about a topic creates it on some brokers.

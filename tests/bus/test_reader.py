@@ -432,15 +432,19 @@ async def test_it_is_not_positioned_while_its_topic_is_away() -> None:
     async with reading(topic) as it:
         topic.exists = False
         await it.positioned(so=False)
-        assert "not known to the broker" in it.reader.last_error
+        assert "not known to its broker" in it.reader.last_error
         await asyncio.sleep(10)
         assert not it.reader.positioned
         topic.make_again()
         await it.positioned()
 
 
-async def test_a_view_is_built_anew_when_its_topic_was_away_even_if_the_new_one_is_longer() -> None:
+@pytest.mark.parametrize("tells_id", [True, False])
+async def test_a_view_is_built_anew_when_its_topic_was_away_even_if_the_new_one_is_longer(
+    tells_id: bool,
+) -> None:
     topic = FakeTopic(partitions=1)
+    topic.tells_id = tells_id
     async with reading(topic, rewinds=True) as it:
         topic.append("a")
         await caught_up(it)

@@ -14,10 +14,19 @@ from typing import Any
 
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaConnectionError, OffsetOutOfRangeError
+from aiokafka.protocol.fetch import FetchRequest, FetchResponse_v4
+from aiokafka.protocol.metadata import MetadataResponse_v5
+from aiokafka.structs import BrokerMetadata
+
+from bus.topic_identity import MetadataResponse_v12
 
 TOPIC = "topic"
 
+UNKNOWN_TOPIC = 3
+NOT_LEADER = 6
+
 _stamps = itertools.count(1)
+_ids = itertools.count(1)
 
 
 @dataclass(frozen=True)
@@ -48,6 +57,11 @@ class FakeTopic:
         self.exists = True
         self.down = False
         self.refuses_positions = True
+        self.refuses_fetches = 0
+        """The code of the error that every fetch gets, or 0."""
+        self.cluster_id = "cluster"
+        self.topic_id = next(_ids)
+        self.tells_id = True
         self.asked: list[str] = []
         self.consumers: list[FakeConsumer] = []
         self.stopping_takes = 0.0
@@ -83,6 +97,16 @@ class FakeTopic:
     def make_again(self, partitions: int = 2) -> None:
         self.partitions = {number: Partition() for number in range(partitions)}
         self.exists = True
+        self.topic_id = next(_ids)
+        self.change()
+
+    def delete(self) -> None:
+        """Fetches that wait are answered at once."""
+        self.exists = False
+        self.change()
+
+    def refuse_fetches(self, error_code: int) -> None:
+        self.refuses_fetches = error_code
         self.change()
 
     def break_connections(self) -> None:
@@ -129,6 +153,27 @@ class FakeTopic:
 class _Client:
     def __init__(self, topic: FakeTopic) -> None:
         self._topic = topic
+        self.cluster = self
+        self.refused: dict[TopicPartition, int] = {}
+
+    def brokers(self) -> list[BrokerMetadata]:
+        return [BrokerMetadata(1, "kafka", 9092, None)]
+
+    async def send(self, _node: int, request: Any) -> Any:
+        topic = self._topic
+        if isinstance(request, FetchRequest):
+            refused: list[Any] = [
+                (tp.partition, code, -1, -1, [], b"") for tp, code in self.refused.items()
+            ]
+            return FetchResponse_v4(0, [(TOPIC, refused)])
+        await topic.answer("identity")
+        name, error = TOPIC, 0 if topic.exists else UNKNOWN_TOPIC
+        if not topic.tells_id:
+            return MetadataResponse_v5(0, [], topic.cluster_id, 1, [(error, name, False, [])])
+        topic_id = (topic.topic_id if topic.exists else 0).to_bytes(16)
+        return MetadataResponse_v12(
+            0, [], topic.cluster_id, 1, [(error, name, topic_id, False, [], 0, {})], {}
+        )
 
     def add_topic(self, _name: str) -> None:
         pass
@@ -211,6 +256,9 @@ class FakeConsumer:
         if not found:
             await self._topic.news(timeout_ms / 1000)
             found = self._fetch()
+        if self._client.refused:
+            # As aiokafka's fetcher does it: by way of its client, and nothing comes of it.
+            await self._client.send(1, FetchRequest(0, 0, 0, 0, []))
         return found
 
     def _fetch(self) -> dict[TopicPartition, list[LogRecord]]:
@@ -219,9 +267,15 @@ class FakeConsumer:
         if self.stuck or self._topic.down:
             return {}
         found = {}
+        refused = self._client.refused
+        refused.clear()
         for tp, position in self.assigned.items():
             log = self._topic.partitions.get(tp.partition)
+            if self._topic.refuses_fetches:
+                refused[tp] = self._topic.refuses_fetches
+                continue
             if log is None or not self._topic.exists:
+                refused[tp] = UNKNOWN_TOPIC
                 continue
             if self._topic.refuses_positions and not log.start <= position <= log.end:
                 raise OffsetOutOfRangeError({tp: position})

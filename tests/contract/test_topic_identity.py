@@ -1,0 +1,70 @@
+"""Which log a topic is, as both brokers tell it."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import AsyncIterator
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import UnknownTopicOrPartitionError
+
+from bus.connection import Connection
+from bus.topic_identity import find_identity
+from bus.topics import Topic, ensure_topics
+
+
+@pytest.fixture
+async def client(bootstrap: str) -> AsyncIterator[AIOKafkaClient]:
+    client = AIOKafkaClient(bootstrap_servers=bootstrap)
+    await client.bootstrap()
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+@pytest.fixture
+async def admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        yield admin
+    finally:
+        await admin.close()
+
+
+async def make(bootstrap: str, *topics: str) -> None:
+    await ensure_topics(Connection(bootstrap), [Topic(name, 3) for name in topics])
+
+
+async def test_a_topic_keeps_its_identity_until_it_is_made_again(
+    bootstrap: str, client: AIOKafkaClient, admin: AIOKafkaAdminClient
+) -> None:
+    one, other = f"one-{uuid.uuid4()}", f"other-{uuid.uuid4()}"
+    await make(bootstrap, one, other)
+    first = await find_identity(client, one)
+    assert first.cluster_id
+    assert re.fullmatch(r"[\w-]{22}", first.topic_id)
+    assert await find_identity(client, one) == first
+    beside = await find_identity(client, other)
+    assert beside.cluster_id == first.cluster_id
+    assert beside.differs_from(first)
+    await admin.delete_topics([one])
+    with pytest.raises(UnknownTopicOrPartitionError):
+        await find_identity(client, one)
+    await make(bootstrap, one)
+    again = await find_identity(client, one)
+    assert again.differs_from(first)
+    assert again.cluster_id == first.cluster_id
+
+
+async def test_asking_about_a_topic_that_is_not_there_does_not_make_it(
+    client: AIOKafkaClient, admin: AIOKafkaAdminClient
+) -> None:
+    missing = f"missing-{uuid.uuid4()}"
+    with pytest.raises(UnknownTopicOrPartitionError):
+        await find_identity(client, missing)
+    assert missing not in await admin.list_topics()
