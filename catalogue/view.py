@@ -1,8 +1,12 @@
-"""The view of `item_published` in memory.
+"""The view of `item_published`.
 
-What it knows it tells at once. What it does not know, it does not take for an answer: the item
-may have been published a moment ago. So on a miss it waits until the topic is read to its end as
-it was then, and only then says that the item is unknown: a 404 is evidence, or it is not given.
+What it knows it tells at once, if it has read the topic to its end since it connected. What it
+does not know, it does not take for an answer: the item may have been published a moment ago. So on
+a miss it waits until the topic is read to its end as it was then, and only then says that the item
+is unknown: a 404 is evidence, or it is not given.
+
+What it holds is kept in a store, together with how far the topic was read, so that a restart goes
+on from there. If the store is damaged, or the topic is another one, all is read again.
 """
 
 from __future__ import annotations
@@ -11,19 +15,30 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bus.codec import decode_item_published, item_id_from_key
+from bus.topic_identity import TopicIdentity
+from catalogue.entries import DamagedEntry, Listed, key_of, pack, unpack
+from catalogue.store import StoreDamaged, StoreUnavailable
+from catalogue.write_behind import INTERVAL, MOST, MUCH, Reached, WriteBehind
 from errors import KafkaUnavailable
 from messages import CatalogueUnavailable, ContainersFound, ItemUnknown
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from bus.reader import Record
+    from catalogue.store import Store
     from messages import Container, ItemId, Takedown
 
 logger = logging.getLogger("takedown.catalogue")
 
 Tell = Callable[[Any], object]
+OnChange = Callable[["ItemId", tuple["Container", ...], datetime], object]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _MARGIN = 0.1
 """Seconds before the deadline at which a search is given up, so that its answer is in time."""
@@ -32,8 +47,15 @@ _MARGIN = 0.1
 class Log(Protocol):
     """The topic behind the view."""
 
+    @property
+    def caught_up(self) -> bool:
+        """Whether all is read that was there when we connected."""
+
     async def catch_up(self) -> None:
         """Wait until all is read that was there when this was called; `KafkaUnavailable`."""
+
+    def read_again(self, reason: str) -> None:
+        """Read everything again; not caught up from now on. `rewind` follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,31 +63,73 @@ class CatalogueStatistics:
     """What the view holds and was asked.
 
     Attributes:
-        items: items that are in at least one container.
+        items: items that are in at least one container, as of the last transaction.
         containers: their containers.
+        pending: changes that are read and not kept yet.
+        commits: transactions since the start.
+        bytes: the store's size on disk.
+        problem: why nothing can be kept now; empty if it can.
         hits: searches that were answered at once.
         misses: searches that had to wait for evidence.
         waiting: searches that wait now.
+        rebuilds: how often all was read again since the start.
     """
 
     items: int
     containers: int
+    pending: int
+    commits: int
+    bytes: int
+    problem: str
     hits: int
     misses: int
     waiting: int
+    rebuilds: int
 
 
-class InMemoryCatalogue:
-    """Holds every item's current containers.
+def _time_of(record: Record) -> datetime:
+    """When a record was written, by whoever wrote it: any number, or none."""
+    try:
+        return _EPOCH + timedelta(milliseconds=record.timestamp)
+    except (TypeError, OverflowError):
+        return _EPOCH
 
-    Feed it the records of `item_published` in their order through `apply`, and give it the log
-    that they come from with `attach`.
+
+class CatalogueView:
+    """Every item's current containers.
+
+    Feed it the records of `item_published` in their order through `apply`, with `advance` after
+    each round of them, and give it the log that they come from with `attach`. `start` first, and
+    `run` writes what was read.
+
+    Args:
+        store: where it is kept.
+        on_change: told each new list as a search would find it, but not while all is read (again).
+        on_rebuilt: called when all was read again: what was found before may have changed.
+        interval, much, most: see `WriteBehind`.
     """
 
-    def __init__(self) -> None:
-        self._items: dict[ItemId, tuple[Container, ...]] = {}
-        self._containers = 0
+    def __init__(
+        self,
+        store: Store,
+        *,
+        on_change: OnChange | None = None,
+        on_rebuilt: Callable[[], object] | None = None,
+        interval: float = INTERVAL,
+        much: int = MUCH,
+        most: int = MOST,
+    ) -> None:
+        self._store = store
+        self._on_change = on_change
+        self._on_rebuilt = on_rebuilt
+        self._entries = WriteBehind(
+            store, on_damage=self._lose, interval=interval, much=much, most=most
+        )
         self._log: Log | None = None
+        self._started = asyncio.Event()
+        self._lost = ""
+        self._building = True
+        self._rebuilds = 0
         self._searches: set[asyncio.Task[None]] = set()
         self._hits = 0
         self._misses = 0
@@ -74,17 +138,57 @@ class InMemoryCatalogue:
         """Name the log that `apply` is fed from."""
         self._log = log
 
+    async def start(self) -> None:
+        """Open the store. Takes longer after a crash: then all of it is checked first."""
+        await self._store.ready()
+        self._started.set()
+
+    async def run(self) -> None:
+        """Keep what was read, and hear what the check of the store says; until cancelled."""
+        await self._started.wait()
+        proving = asyncio.ensure_future(self._prove())
+        try:
+            await self._entries.run()
+        finally:
+            proving.cancel()
+            await asyncio.gather(proving, return_exceptions=True)
+
+    async def _prove(self) -> None:
+        try:
+            await self._store.proven()
+        except StoreDamaged as error:
+            self._lose(str(error))
+
     def statistics(self) -> CatalogueStatistics:
         """What it holds and was asked."""
+        kept = self._store.statistics()
         return CatalogueStatistics(
-            items=len(self._items),
-            containers=self._containers,
+            items=kept.items,
+            containers=kept.containers,
+            pending=self._entries.pending,
+            commits=kept.commits,
+            bytes=kept.bytes,
+            problem=self._entries.problem,
             hits=self._hits,
             misses=self._misses,
             waiting=len(self._searches),
+            rebuilds=self._rebuilds,
         )
 
+    def why_not_ready(self) -> str | None:
+        """What is wrong with the view itself, in words; None if nothing is."""
+        if not self._started.is_set():
+            return "what was kept is being checked"
+        return self._lost or self._entries.problem or None
+
     # ------------------------------------------------------------------------ the view
+
+    def resume(self) -> tuple[Mapping[int, int], TopicIdentity] | None:
+        """The positions to go on from, and in which log; None to begin at the beginning."""
+        kept = self._store.kept()
+        if kept is None:
+            return None
+        return kept.positions, TopicIdentity(kept.cluster_id, kept.topic_id)
 
     def apply(self, record: Record) -> None:
         """Take over one record: the item's new list, or a null value, which ends it.
@@ -93,30 +197,82 @@ class InMemoryCatalogue:
             UnreadableRecord: it is not what the contract says; the view is as before.
         """
         if record.value is None:
-            self._set(item_id_from_key(record.key), ())
+            item_id = item_id_from_key(record.key)
+            containers: tuple[Container, ...] = ()
+            listed_at = _time_of(record)
         else:
             message = decode_item_published(record.value)
-            self._set(message.item_id, message.containers)
+            item_id, containers = message.item_id, message.containers
+            listed_at = message.published_at
+        building = self._is_building()  # before this record is in it
+        key = key_of(item_id)
+        self._entries.put(key, pack(key, containers, listed_at) if containers else None)
+        if self._on_change is not None and not building:
+            self._on_change(item_id, containers, listed_at)
 
-    def _set(self, item_id: ItemId, containers: tuple[Container, ...]) -> None:
-        self._containers += len(containers) - len(self._items.pop(item_id, ()))
-        if containers:
-            self._items[item_id] = containers
+    async def advance(self, positions: Mapping[int, int], identity: TopicIdentity | None) -> None:
+        """All records below these positions were applied. Waits while too much is not kept yet."""
+        if self._lost:
+            return
+        self._is_building()
+        log = identity or TopicIdentity("", "")
+        await self._entries.reached(Reached(positions, log.cluster_id, log.topic_id))
+
+    def _is_building(self) -> bool:
+        """Whether all is read (again). It ends as soon as searches are answered.
+
+        So it is asked with each record: a search may have been answered since the last round.
+        """
+        if self._building and self._log is not None and self._log.caught_up:
+            self._building = False
+            if self._on_rebuilt is not None:
+                self._on_rebuilt()
+        return self._building
 
     def rewind(self) -> None:
         """Forget everything: the log is read again from its beginning."""
-        self._items.clear()
-        self._containers = 0
+        self._lost = ""
+        self._building = True
+        self._rebuilds += 1
+        self._entries.begin_again()
+
+    def _lose(self, reason: str) -> None:
+        """The store is not to be believed: from now on nothing is known."""
+        if self._lost:
+            return
+        self._lost = f"it is made again: {reason}"
+        logger.error("The catalogue is damaged and is made again from its topic: %s", reason)
+        if self._log is not None:
+            self._log.read_again("the catalogue is damaged")
 
     # ------------------------------------------------------------------------ searches
 
+    def known(self, item_id: ItemId) -> Listed | None:
+        """The item's list as it was last read; None if none is known, or not for now."""
+        try:
+            return self._look_up(item_id)
+        except StoreUnavailable:
+            return None
+
+    def _look_up(self, item_id: ItemId) -> Listed | None:
+        if self._lost:
+            return None
+        key = key_of(item_id)
+        try:
+            value = self._entries.get(key)
+            return unpack(key, value) if value is not None else None
+        except (StoreDamaged, DamagedEntry) as error:
+            self._lose(str(error))
+            return None
+
     def locate(self, takedown: Takedown, tell: Tell) -> None:
         """Tell what is known of the takedown's item, now or once it is certain."""
-        containers = self._items.get(takedown.item_id)
-        if containers is not None:
-            self._hits += 1
-            tell(ContainersFound(takedown.takedown_id, containers))
-            return
+        if self._log is not None and self._log.caught_up:
+            found = self.known(takedown.item_id)
+            if found is not None:
+                self._hits += 1
+                tell(ContainersFound(takedown.takedown_id, found.containers, found.listed_at))
+                return
         self._misses += 1
         search = asyncio.get_running_loop().create_task(self._search(takedown, tell))
         self._searches.add(search)
@@ -125,24 +281,46 @@ class InMemoryCatalogue:
     async def _search(self, takedown: Takedown, tell: Tell) -> None:
         takedown_id = takedown.takedown_id
         try:
-            if self._log is None:
-                raise KafkaUnavailable("the catalogue has no log")
             async with asyncio.timeout_at(takedown.deadline - _MARGIN):
-                await self._log.catch_up()
+                found = await self._find(takedown.item_id)
         except TimeoutError:
             reason = "the catalogue is behind its topic and did not catch up in time"
             tell(CatalogueUnavailable(takedown_id, reason))
         except KafkaUnavailable as error:
             tell(CatalogueUnavailable(takedown_id, f"the catalogue may be behind: {error}"))
+        except (StoreDamaged, StoreUnavailable) as error:
+            tell(CatalogueUnavailable(takedown_id, f"the catalogue cannot be searched: {error}"))
         except Exception as error:
             logger.exception("Defect while searching")
             tell(CatalogueUnavailable(takedown_id, f"defect in the catalogue: {error!r}"))
         else:
-            containers = self._items.get(takedown.item_id)
-            if containers is None:
+            if found is None:
                 tell(ItemUnknown(takedown_id))
             else:
-                tell(ContainersFound(takedown_id, containers))
+                tell(ContainersFound(takedown_id, found.containers, found.listed_at))
+
+    async def _find(self, item_id: ItemId) -> Listed | None:
+        """The item's list; None on evidence that there is none."""
+        if self._log is None:
+            raise KafkaUnavailable("the catalogue has no log")
+        if self._lost:
+            raise StoreDamaged(self._lost)
+        await self._log.catch_up()
+        found = self._certain(item_id)
+        if found is None and not self._entries.fresh:
+            # That something is not there is said of all that is kept.
+            rebuilds = self._rebuilds
+            await self._store.proven()
+            if rebuilds != self._rebuilds:
+                raise StoreDamaged("it was read again meanwhile")
+            found = self._certain(item_id)
+        return found
+
+    def _certain(self, item_id: ItemId) -> Listed | None:
+        found = self._look_up(item_id)
+        if self._lost:
+            raise StoreDamaged(self._lost)
+        return found
 
     async def stop(self) -> None:
         """Give up the searches that wait."""
@@ -150,3 +328,11 @@ class InMemoryCatalogue:
         for search in searches:
             search.cancel()
         await asyncio.gather(*searches, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Keep what is left to be kept, and close the store. Call it when nothing is read."""
+        try:
+            if not self._lost:
+                await self._entries.write()
+        finally:
+            await self._store.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -19,9 +20,17 @@ from support.fakes import (
 )
 
 from bus.codec import encode
-from catalogue.view import CatalogueStatistics, InMemoryCatalogue
+from catalogue.store import MemoryStore
+from catalogue.view import CatalogueStatistics, CatalogueView
 from errors import KafkaUnavailable, UnreadableRecord
-from messages import CatalogueUnavailable, ContainersFound, ItemId, ItemPublished, ItemUnknown
+from messages import (
+    CatalogueUnavailable,
+    Container,
+    ContainersFound,
+    ItemId,
+    ItemPublished,
+    ItemUnknown,
+)
 
 
 def published(*names: str, item: ItemId = ITEM) -> FakeRecord:
@@ -36,11 +45,30 @@ class View:
     """A catalogue, its log, and what it tells."""
 
     def __init__(self, *records: FakeRecord) -> None:
-        self.catalogue = InMemoryCatalogue()
+        self.store = MemoryStore()
+        self.changes: list[tuple[ItemId, tuple[Container, ...], datetime]] = []
+        self.rebuilt = 0
+        self.catalogue = CatalogueView(
+            self.store,
+            on_change=lambda *change: self.changes.append(change),
+            on_rebuilt=self._on_rebuilt,
+        )
         self.log = FakeLog()
         self.catalogue.attach(self.log)
+        self.offset = 0
+        self.read(*records)
+
+    def _on_rebuilt(self) -> None:
+        self.rebuilt += 1
+
+    def read(self, *records: FakeRecord) -> None:
         for record in records:
             self.catalogue.apply(record)
+
+    async def advance(self) -> None:
+        """Say that a round of records has ended."""
+        self.offset += 1
+        await self.catalogue.advance({0: self.offset}, None)
 
     def locate(self, item: ItemId = ITEM, *, seconds: float = 10.0) -> list[Any]:
         """Start a search; the list fills with what is told."""
@@ -57,7 +85,10 @@ class View:
         assert isinstance(found, ContainersFound)
         return tuple(c.container_id for c in found.containers)
 
-    def held(self) -> tuple[int, int]:
+    async def held(self) -> tuple[int, int]:
+        """Items and containers, once all is kept."""
+        await self.advance()
+        assert await self.catalogue._entries.write()
         statistics = self.catalogue.statistics()
         return statistics.items, statistics.containers
 
@@ -67,7 +98,7 @@ async def test_what_it_knows_it_tells_at_once() -> None:
     mine = takedown_now()
     told: list[Any] = []
     view.catalogue.locate(mine, told.append)
-    assert told == [ContainersFound(mine.takedown_id, places("a", "b"))]
+    assert told == [ContainersFound(mine.takedown_id, places("a", "b"), T0)]
     await settle()
     assert len(told) == 1
     assert view.log.calls == 0
@@ -76,21 +107,21 @@ async def test_what_it_knows_it_tells_at_once() -> None:
 async def test_a_list_replaces_the_one_before() -> None:
     view = View(published("a", "b", "c"), published("b", "d"))
     assert view.knows() == ("b", "d")
-    assert view.held() == (1, 2)
+    assert await view.held() == (1, 2)
 
 
 async def test_a_null_value_ends_an_item() -> None:
     view = View(published("a"), published("b", item=OTHER_ITEM), tombstone())
     assert view.knows(OTHER_ITEM) == ("b",)
     assert view.knows() is None
-    assert view.held() == (1, 1)
+    assert await view.held() == (1, 1)
     await view.catalogue.stop()
 
 
 async def test_an_empty_list_is_an_item_that_is_in_no_container() -> None:
     view = View(published("a"), published())
     told = view.locate()
-    assert view.held() == (0, 0)
+    assert await view.held() == (0, 0)
     await settle()
     view.log.reach_end()
     await settle()
@@ -104,14 +135,14 @@ async def test_an_item_that_is_published_again_is_there_again() -> None:
 
 async def test_a_null_value_for_what_is_not_known_changes_nothing() -> None:
     view = View(tombstone(), tombstone())
-    assert view.held() == (0, 0)
+    assert await view.held() == (0, 0)
 
 
 async def test_the_value_decides_and_not_the_key() -> None:
     value = published("a").value
     view = View(FakeRecord(OTHER_ITEM.encode(), value), FakeRecord(None, published("b").value))
     assert view.knows() == ("b",)
-    assert view.held() == (1, 1)
+    assert await view.held() == (1, 1)
 
 
 async def test_ids_in_upper_case_name_the_same_item() -> None:
@@ -120,7 +151,7 @@ async def test_ids_in_upper_case_name_the_same_item() -> None:
     view = View(published("a", item=upper))
     assert view.knows(lower) == ("a",)
     view.catalogue.apply(tombstone(upper))
-    assert view.held() == (0, 0)
+    assert await view.held() == (0, 0)
 
 
 async def test_a_miss_waits_for_the_log_and_then_says_that_the_item_is_unknown() -> None:
@@ -148,7 +179,7 @@ async def test_a_miss_finds_what_was_read_while_it_waited() -> None:
     assert told == []
     view.log.reach_end()
     await settle()
-    assert told == [ContainersFound(mine.takedown_id, places("a"))]
+    assert told == [ContainersFound(mine.takedown_id, places("a"), T0)]
 
 
 async def test_each_miss_asks_for_evidence_of_its_own() -> None:
@@ -208,7 +239,7 @@ async def test_a_defect_in_a_search_is_told_at_once_and_not_at_the_deadline() ->
 
 async def test_a_view_without_a_log_has_no_evidence() -> None:
     told: list[Any] = []
-    InMemoryCatalogue().locate(takedown_now(), told.append)
+    CatalogueView(MemoryStore()).locate(takedown_now(), told.append)
     await settle()
     assert [type(event) for event in told] == [CatalogueUnavailable]
 
@@ -216,14 +247,14 @@ async def test_a_view_without_a_log_has_no_evidence() -> None:
 async def test_a_rewound_view_knows_nothing_until_it_is_read_again() -> None:
     view = View(published("a"), published("b", item=OTHER_ITEM))
     view.catalogue.rewind()
-    assert view.held() == (0, 0)
+    assert await view.held() == (0, 0)
     told = view.locate()
     await settle()
     view.catalogue.apply(published("a", "c"))
     view.log.reach_end()
     await settle()
     assert [event.containers for event in told] == [places("a", "c")]
-    assert view.held() == (1, 2)
+    assert await view.held() == (1, 2)
 
 
 POISON = {
@@ -243,7 +274,7 @@ async def test_a_record_that_cannot_be_read_leaves_the_view_as_it_was(what: str)
     with pytest.raises(UnreadableRecord):
         view.catalogue.apply(POISON[what])
     assert view.knows() == ("a", "b")
-    assert view.held() == (1, 2)
+    assert await view.held() == (1, 2)
 
 
 async def test_stop_gives_up_what_waits_and_tells_nothing() -> None:
@@ -272,8 +303,19 @@ async def test_statistics_say_what_it_holds_and_was_asked() -> None:
     view.locate(item_id(1))
     view.locate(item_id(2))
     view.locate()
+    assert view.catalogue.statistics().pending == 10
+    assert await view.held() == (10, 20)
     assert view.catalogue.statistics() == CatalogueStatistics(
-        items=10, containers=20, hits=2, misses=1, waiting=1
+        items=10,
+        containers=20,
+        pending=0,
+        commits=1,
+        bytes=0,
+        problem="",
+        hits=2,
+        misses=1,
+        waiting=1,
+        rebuilds=0,
     )
     await view.catalogue.stop()
 
@@ -282,8 +324,9 @@ async def test_ten_thousand_items_come_and_go_and_nothing_is_kept() -> None:
     view = View()
     for number in range(10_000):
         view.catalogue.apply(published("a", "b", item=item_id(number)))
-    assert view.held() == (10_000, 20_000)
+    assert await view.held() == (10_000, 20_000)
     for number in range(10_000):
         view.catalogue.apply(tombstone(item_id(number)))
-    assert view.held() == (0, 0)
-    assert view.catalogue._items == {}
+    assert await view.held() == (0, 0)
+    assert view.store.entries == {}
+    assert view.catalogue.statistics().pending == 0

@@ -1,0 +1,119 @@
+"""How an item and its containers are kept: a short key, a packed value, and its checksum.
+
+The key is the 16 bytes of the item's UUID. The value is a checksum (CRC-32 of all the rest), the
+number of containers, four bytes each, and, as MessagePack, the list's own time and the pairs of
+container id and type. The checksum covers the key too, so that a value which turns up under another
+key is found out as well.
+"""
+
+from __future__ import annotations
+
+import zlib
+from datetime import datetime
+from hashlib import blake2b
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+import msgspec
+
+from messages import Container, ContainerId
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from messages import ItemId
+
+_UUID_LENGTH = 36
+_UUID_BYTES = 16
+_TEXT = bytes(_UUID_BYTES) + b"t"
+"""In front of an id that is no UUID: longer than one, so that the two are never mixed up."""
+
+_LONGEST_TEXT = 400
+_DIGEST = bytes(_UUID_BYTES) + b"d"
+"""In front of the hash of an id that is too long for a key."""
+
+_CHECKSUM = 4
+_COUNT = 4
+
+_Packed: TypeAlias = tuple[datetime, tuple[tuple[ContainerId, str], ...]]
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(tuple[datetime, tuple[tuple[ContainerId, str], ...]]).decode
+
+
+class Listed(NamedTuple):
+    """An item's list.
+
+    Attributes:
+        containers: where the item is.
+        listed_at: the list's own time, in UTC.
+    """
+
+    containers: tuple[Container, ...]
+    listed_at: datetime
+
+
+class DamagedEntry(Exception):
+    """A value is not what was written under its key."""
+
+
+def key_of(item_id: ItemId) -> bytes:
+    """The key of an item: 16 bytes for a UUID in canonical form, more for any other text."""
+    if len(item_id) == _UUID_LENGTH:
+        try:
+            raw = bytes.fromhex(item_id.replace("-", ""))
+        except ValueError:
+            raw = b""
+        # Only the canonical form: other spellings are other ids here.
+        if len(raw) == _UUID_BYTES and _canonical(item_id):
+            return raw
+    text = item_id.encode("utf-8", "surrogatepass")
+    if len(text) <= _LONGEST_TEXT:
+        return _TEXT + text
+    return _DIGEST + blake2b(text, digest_size=32).digest()
+
+
+def _canonical(text: str) -> bool:
+    return text[8] == text[13] == text[18] == text[23] == "-" and text == text.lower()
+
+
+def pack(key: bytes, containers: Iterable[Container], listed_at: datetime) -> bytes:
+    """The value of an item under its key; `listed_at` is aware."""
+    pairs = [(one.container_id, one.container_type) for one in containers]
+    packed = len(pairs).to_bytes(_COUNT, "little") + _encode((listed_at, pairs))
+    return zlib.crc32(packed, zlib.crc32(key)).to_bytes(_CHECKSUM, "little") + packed
+
+
+def unpack(key: bytes, value: bytes) -> Listed:
+    """The list that a value holds.
+
+    Raises:
+        DamagedEntry: this is not what was written under this key.
+    """
+    if not is_whole(key, value):
+        raise DamagedEntry(f"the checksum of entry {key.hex()} is wrong")
+    listed_at, pairs = _read(key, value)
+    return Listed(tuple([Container(*pair) for pair in pairs]), listed_at)
+
+
+def count(value: bytes) -> int:
+    """How many containers a value says that it has, without a look at its checksum."""
+    return int.from_bytes(value[_CHECKSUM : _CHECKSUM + _COUNT], "little")
+
+
+def _read(key: bytes, value: bytes) -> _Packed:
+    try:
+        return _decode(memoryview(value)[_CHECKSUM + _COUNT :])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise DamagedEntry(f"entry {key.hex()} cannot be read: {error}") from None
+
+
+def is_whole(key: bytes, value: bytes) -> bool:
+    """Whether the checksum is right."""
+    return len(value) > _CHECKSUM and zlib.crc32(
+        memoryview(value)[_CHECKSUM:], zlib.crc32(key)
+    ) == checksum(value)
+
+
+def checksum(value: bytes) -> int:
+    """The checksum that a value carries."""
+    return int.from_bytes(value[:_CHECKSUM], "little")

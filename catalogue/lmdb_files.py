@@ -1,0 +1,386 @@
+"""The entries in LMDB: one folder, one file, one writer.
+
+Everything here blocks and belongs on a thread of its own, but `get`: that is a read in the memory
+map, which waits for nothing but the disk where a page is not in memory.
+
+What the engine's switches mean here:
+
+- `metasync=False`: a commit flushes its pages before it writes the page that makes them count, and
+  leaves the flush of that one page to the next commit. If the machine dies, the last transaction
+  may be undone, and never half of one is there. Since the positions are in it, what is undone is
+  read again from the topic.
+- no `writemap`: what is written goes through the file system, so that a full disk is an error and
+  not a signal that ends the process, and no stray pointer can write into the map.
+- `readahead=False`: searches are at random.
+- the map begins small and doubles when it is full: a map is address space only, but a limit on
+  that (`ulimit -v`, some sandboxes) would refuse a huge one.
+
+The file is only ever given to LMDB after `glance`: LMDB believes what it finds in a file, and a
+file that was cut short ends the process with SIGBUS.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import shutil
+import struct
+import threading
+from typing import TYPE_CHECKING, Any
+
+import lmdb
+import msgspec
+
+from catalogue.entries import DamagedEntry, checksum, count
+from catalogue.folder import clear, data_of, sweep
+from catalogue.store import (
+    FORMAT,
+    Batch,
+    Kept,
+    StoreDamaged,
+    StoreStatistics,
+    StoreUnavailable,
+    add_up,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+FIRST_MAP = 1 << 28
+"""Bytes of the first map."""
+
+_ENGINE = 0
+"""LMDB 0.9: its files are what all tools read."""
+
+_CHUNK = 500
+"""Keys in one call: LMDB's calls keep the interpreter's lock while they search."""
+
+_ENTRIES = b"entries"
+_META = b"meta"
+_KEPT = b"kept"
+
+_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+_DAMAGE: tuple[type[Exception], ...] = (
+    lmdb.CorruptedError,
+    lmdb.PageNotFoundError,
+    lmdb.InvalidError,
+    lmdb.VersionMismatchError,
+    lmdb.IncompatibleError,
+    lmdb.BadValsizeError,
+    DamagedEntry,
+)
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Kept).decode
+
+_MAGIC = 0xBEEFC0DE
+_META_PAGE = struct.Struct("=8x2xH4x II 8x 8x I 44x 48x Q Q")
+"""Flags, magic, version, page size, last page, transaction: of LMDB 0.9 on 64 bits."""
+_IS_META = 0x08
+
+
+def glance(path: Path) -> None:
+    """Look whether the data file in this folder is one, and as long as it says. Opens no map.
+
+    Raises:
+        StoreDamaged: it is not.
+        FileNotFoundError: there is none.
+    """
+    data = data_of(path)
+    size = data.stat().st_size
+    with data.open("rb") as file:
+        pages = []
+        first = file.read(_META_PAGE.size)
+        if len(first) == _META_PAGE.size:
+            pages.append(_META_PAGE.unpack(first))
+            file.seek(pages[0][3])
+            second = file.read(_META_PAGE.size)
+            if len(second) == _META_PAGE.size:
+                pages.append(_META_PAGE.unpack(second))
+    if len(pages) != 2 or any(  # noqa: PLR2004 - there are two
+        not flags & _IS_META or magic != _MAGIC or version != 1
+        for flags, magic, version, *_ in pages
+    ):
+        raise StoreDamaged(f"{data} is not a file of LMDB 0.9")
+    page_size, last_page = max(pages, key=lambda page: page[5])[3:5]
+    if size < (last_page + 1) * page_size:
+        raise StoreDamaged(
+            f"{data} has {size} bytes and should have {(last_page + 1) * page_size}: it was cut"
+        )
+
+
+class LmdbFiles:
+    """An open store. Every method may be called from any thread.
+
+    Args:
+        path: its folder.
+        first_map: bytes of the first map; it doubles when it is full.
+    """
+
+    def __init__(self, path: Path, *, first_map: int = FIRST_MAP) -> None:
+        self._path = path
+        self._map_size = first_map
+        self._swap = threading.Lock()
+        self._env: lmdb.Environment | None = None
+        self._entries: Any = None
+        self._meta: Any = None
+        self._kept: Kept | None = None
+        self._commits = 0
+        self._bytes = 0
+
+    # ----------------------------------------------------------------------- opening
+
+    def open(self) -> Kept | None:
+        """Open what is there, or make it; returns what was kept.
+
+        Raises:
+            StoreDamaged: what is there cannot be used.
+            StoreUnavailable: nothing can be made here now.
+        """
+        try:
+            glance(self._path)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise StoreUnavailable(self._explained(error)) from error
+        try:
+            with self._swap:
+                self._open_locked()
+        except _DAMAGE as error:
+            raise StoreDamaged(f"{data_of(self._path)}: {error}") from error
+        except (lmdb.Error, OSError) as error:
+            raise StoreUnavailable(self._explained(error)) from error
+        return self._kept
+
+    def _open_locked(self) -> None:
+        # The lock file of a process that was killed: LMDB makes it anew by itself.
+        env = lmdb.open(
+            str(self._path),
+            map_size=self._map_size,
+            max_dbs=2,
+            metasync=False,
+            readahead=False,
+            mode=0o600,
+            lib_version=_ENGINE,
+        )
+        try:
+            self._map_size = max(self._map_size, env.info()["map_size"])
+            self._entries = env.open_db(_ENTRIES)
+            self._meta = env.open_db(_META)
+            with env.begin(db=self._meta) as txn:
+                kept = _read_kept(txn.get(_KEPT))
+                entries = txn.stat(self._entries)["entries"]
+            if entries != (kept.items if kept is not None else 0):
+                raise DamagedEntry(f"there are {entries} entries, which is not what was kept")
+        except BaseException:
+            env.close()
+            raise
+        self._env = env
+        self._kept = kept
+        self._bytes = data_of(self._path).stat().st_size
+
+    def close(self) -> None:
+        """Flush and close."""
+        with self._swap:
+            if self._env is not None:
+                try:
+                    self._env.sync(True)
+                finally:
+                    self._close_locked()
+
+    def _close_locked(self) -> None:
+        env, self._env = self._env, None
+        if env is not None:
+            env.close()
+
+    # ----------------------------------------------------------------------- reading
+
+    @property
+    def kept(self) -> Kept | None:
+        """What the last transaction wrote."""
+        return self._kept
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value of a key.
+
+        Raises:
+            StoreDamaged: the file is damaged where it was looked for.
+            StoreUnavailable: it cannot be opened now.
+        """
+        with self._swap:
+            if self._env is None:
+                if self._kept is None:
+                    return None
+                raise StoreUnavailable(f"{data_of(self._path)} is closed")
+            try:
+                with self._env.begin(db=self._entries) as txn:
+                    return txn.get(key)
+            except lmdb.Error as error:
+                raise StoreDamaged(f"{data_of(self._path)}: {error}") from error
+
+    def statistics(self) -> StoreStatistics:
+        """What it keeps."""
+        kept = self._kept
+        return StoreStatistics(
+            kept.items if kept else 0, kept.containers if kept else 0, self._bytes, self._commits
+        )
+
+    # ----------------------------------------------------------------------- writing
+
+    def commit(self, batch: Batch, topic: str) -> None:
+        """Write a batch in one transaction.
+
+        Raises:
+            StoreDamaged: what is there is not what was written.
+            StoreUnavailable: it cannot be written now; what is there is as before.
+        """
+        try:
+            if batch.fresh:
+                self._start_over()
+            elif self._env is None:
+                self._open_again()
+            while True:
+                try:
+                    self._write(batch, topic)
+                    break
+                except lmdb.MapFullError:
+                    self._grow()
+        except _DAMAGE as error:
+            raise StoreDamaged(f"{data_of(self._path)}: {error}") from error
+        except (lmdb.Error, OSError) as error:
+            reason = self._explained(error)
+            # After some failures LMDB takes no more transactions until it is opened again.
+            with self._swap:
+                self._close_locked()
+            with contextlib.suppress(StoreUnavailable):  # the next commit tries, too
+                self._open_again()
+            raise StoreUnavailable(reason) from error
+        self._commits += 1
+
+    def _write(self, batch: Batch, topic: str) -> None:
+        env = self._env
+        if env is None:
+            raise OSError(errno.EIO, "the store is closed")
+        before = self._kept or Kept(FORMAT, topic, "", "", {}, 0, 0, 0)
+        with env.begin(write=True, db=self._entries) as txn:
+            items, containers, digest = _put_all(txn, batch.entries)
+            sums = add_up(before, items=items, containers=containers, digest=digest)
+            kept = Kept(
+                FORMAT, topic, batch.cluster_id, batch.topic_id, dict(batch.positions), *sums
+            )
+            txn.put(_KEPT, _encode(kept), db=self._meta)
+        self._kept = kept
+        self._bytes = data_of(self._path).stat().st_size
+
+    def _grow(self) -> None:
+        with self._swap:
+            assert self._env is not None
+            self._env.set_mapsize(2 * self._map_size)
+            self._map_size *= 2
+
+    def _start_over(self) -> None:
+        """Put what is there aside and begin with nothing."""
+        with self._swap:
+            self._close_locked()
+            self._kept = None
+            sweep(self._path)
+            clear(self._path)
+            self._open_locked()
+        sweep(self._path)
+
+    def _open_again(self) -> None:
+        before = self._kept
+        self.open()
+        if self._kept != before:
+            raise StoreDamaged(f"{data_of(self._path)} is not the file that we wrote")
+
+    def _explained(self, error: Exception) -> str:
+        code = getattr(error, "code", 0) or getattr(error, "errno", 0)
+        text = f"{self._path} cannot be written to: {error}"
+        if code in _NO_SPACE:
+            try:
+                free = shutil.disk_usage(self._path).free
+            except OSError:
+                return text
+            text += f" ({free >> 20} MiB of the disk are free)"
+        return text
+
+
+@contextlib.contextmanager
+def read_only(path: Path) -> Iterator[tuple[Entries, Kept | None]]:
+    """One state of the store in this folder, while another process may write on.
+
+    Yields:
+        A transaction on the entries, and what was kept with them.
+
+    Raises:
+        StoreDamaged: it is no store of ours.
+        FileNotFoundError: there is none.
+    """
+    glance(path)
+    try:
+        with (
+            lmdb.open(str(path), max_dbs=2, readonly=True, create=False, readahead=False) as env,
+            env.begin() as txn,
+        ):
+            try:
+                meta = env.open_db(_META, txn, create=False)
+                entries = env.open_db(_ENTRIES, txn, create=False)
+            except lmdb.NotFoundError as error:
+                raise StoreDamaged(f"{data_of(path)} is not a store of ours: {error}") from error
+            yield Entries(txn, entries), _read_kept(txn.get(_KEPT, db=meta))
+    except (lmdb.Error, DamagedEntry) as error:
+        raise StoreDamaged(f"{data_of(path)}: {error}") from error
+
+
+class Entries:
+    """The entries as one transaction sees them."""
+
+    def __init__(self, txn: Any, entries: Any) -> None:
+        self._txn = txn
+        self._entries = entries
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value of a key."""
+        value: bytes | None = self._txn.get(key, db=self._entries)
+        return value
+
+    def cursor(self) -> Any:
+        """A cursor over them, in the order of their keys."""
+        return self._txn.cursor(db=self._entries)
+
+
+def _read_kept(value: bytes | None) -> Kept | None:
+    if value is None:
+        return None
+    try:
+        kept = _decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise DamagedEntry(f"what was kept cannot be read: {error}") from None
+    if kept.format != FORMAT:
+        raise DamagedEntry(f"it is of format {kept.format}, and we read {FORMAT}")
+    return kept
+
+
+def _put_all(txn: Any, entries: Mapping[bytes, bytes | None]) -> tuple[int, int, int]:
+    """Write them; returns how the sums of items, containers and checksums change."""
+    items = containers = digest = 0
+    ordered = sorted(entries.items())  # neighbours share pages
+    with txn.cursor() as cursor:
+        for at in range(0, len(ordered), _CHUNK):
+            chunk = ordered[at : at + _CHUNK]
+            for _, old in cursor.getmulti([key for key, _ in chunk]):
+                items -= 1
+                containers -= count(old)
+                digest -= checksum(old)
+            new = [(key, value) for key, value in chunk if value is not None]
+            cursor.putmulti(new)
+            for _, value in new:
+                items += 1
+                containers += count(value)
+                digest += checksum(value)
+            for key, gone in chunk:
+                if gone is None:
+                    txn.delete(key)
+    return items, containers, digest

@@ -1,0 +1,201 @@
+"""`takedown catalogue`: look at what is kept, check it, or have it made again.
+
+All but `rebuild` work while a service runs. Exit status: 0 when all is well, 1 when something is
+not (there is no catalogue, no such item, or damage), 2 when it was called wrongly.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+import msgspec
+
+from bus.codec import parse_item_id
+from catalogue.check import check
+from catalogue.entries import DamagedEntry, key_of, unpack
+from catalogue.folder import Folder, FolderInUse, clear, data_of, is_in_use, sweep
+from catalogue.lmdb_files import read_only
+from catalogue.store import StoreDamaged
+from config import SETTINGS, load
+from errors import SettingsError
+from service import folder_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from catalogue.store import Kept
+
+_FAILED = 1
+
+_FOLDER = SETTINGS["catalogue_folder"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What the command line asks about."""
+
+    path: Path
+    json: bool
+
+    def answer(self, facts: dict[str, Any], text: str) -> None:
+        click.echo(msgspec.json.encode(facts).decode() if self.json else text)
+
+    def fail(self, reason: str, **facts: Any) -> NoReturn:
+        """Say what is not well, and end."""
+        if self.json:
+            click.echo(msgspec.json.encode({"problem": reason, **facts}).decode())
+        else:
+            click.echo(f"takedown: {reason}", err=True)
+        sys.exit(_FAILED)
+
+
+@click.group("catalogue", help="Look at the catalogue that is kept, check it, or make it again.")
+def catalogue() -> None:
+    """Nothing by itself: the commands do it."""
+
+
+def _command(function: Callable[..., None]) -> click.Command:
+    """A command with the folder and `--json` as options."""
+
+    @functools.wraps(function)
+    def callback(*, catalogue_folder: str | None, json: bool, **arguments: str) -> None:
+        settings = load(os.environ, {"catalogue_folder": catalogue_folder})
+        asked = _Asked(folder_of(settings), json)
+        try:
+            function(asked, **arguments)
+        except FileNotFoundError:
+            workers = sorted(asked.path.glob("worker-*"))
+            hint = f"; its workers' are in {', '.join(map(str, workers))}" if workers else ""
+            asked.fail(f"there is no catalogue in {asked.path}{hint}")
+        except PermissionError as error:
+            asked.fail(f"{asked.path} cannot be read: {error.strerror}")
+        except (StoreDamaged, DamagedEntry) as error:
+            asked.fail(f"the catalogue is damaged: {error}")
+
+    command = click.command(function.__name__.removeprefix("_"))(callback)
+    assert isinstance(command, click.Command)
+    command.params += [
+        click.Option(
+            [_FOLDER.flag, "catalogue_folder"],
+            metavar="TEXT",
+            help=f"{_FOLDER.help} [{_FOLDER.variable}; default: empty]",
+        ),
+        click.Option(["--json"], is_flag=True, help="for programs"),
+    ]
+    catalogue.add_command(command)
+    return command
+
+
+def _facts(path: Path, kept: Kept | None) -> dict[str, Any]:
+    return {
+        "folder": str(path),
+        "inUse": is_in_use(path),
+        "bytes": data_of(path).stat().st_size,
+        "topic": kept.topic if kept else "",
+        "clusterId": kept.cluster_id if kept else "",
+        "topicId": kept.topic_id if kept else "",
+        "format": kept.format if kept else 0,
+        "items": kept.items if kept else 0,
+        "containers": kept.containers if kept else 0,
+        "positions": {str(n): at for n, at in sorted(kept.positions.items())} if kept else {},
+    }
+
+
+@_command
+def _status(asked: _Asked) -> None:
+    """What is kept, and how far the topic was read for it."""
+    with read_only(asked.path) as (_, kept):
+        facts = _facts(asked.path, kept)
+    positions = ", ".join(f"{number}: {at}" for number, at in facts["positions"].items())
+    lines = (
+        ("folder", facts["folder"]),
+        ("in use", "yes, by a service" if facts["inUse"] else "no"),
+        ("size", f"{facts['bytes'] / 2**20:.1f} MiB"),
+        ("items", facts["items"]),
+        ("containers", facts["containers"]),
+        ("topic", facts["topic"] or "nothing was read yet"),
+        ("topic id", facts["topicId"] or "the broker told none"),
+        ("cluster id", facts["clusterId"] or "the broker told none"),
+        ("positions", positions or "none"),
+    )
+    asked.answer(facts, "\n".join(f"{name:<11}{value}" for name, value in lines))
+
+
+@_command
+@click.argument("item_id")
+def _item(asked: _Asked, item_id: str) -> None:
+    """Where one item is, as of the positions that are kept."""
+    parsed = parse_item_id(item_id)
+    if parsed is None:
+        raise SettingsError(f"{item_id!r} is not an item's id: a UUID in its usual text form")
+    key = key_of(parsed)
+    with read_only(asked.path) as (entries, _):
+        value = entries.get(key)
+    if value is None:
+        asked.fail(f"{parsed} is not in the catalogue as it is kept", itemId=parsed)
+    listed = unpack(key, value)
+    facts = {
+        "itemId": parsed,
+        "listedAt": listed.listed_at,
+        "containers": listed.containers,
+    }
+    lines = [f"{parsed}, list of {listed.listed_at.isoformat()}"]
+    lines += [f"  {one.container_id}  ({one.container_type})" for one in listed.containers]
+    asked.answer(facts, "\n".join(lines))
+
+
+@_command
+def _verify(asked: _Asked) -> None:
+    """Read all of it, and say whether it is what was written. Status 1 if it is not."""
+    if not data_of(asked.path).exists():
+        raise FileNotFoundError
+    try:
+        # Ours for the while: the structure can only be looked at while nobody writes.
+        folder = Folder.take(asked.path, patience=0)
+    except FolderInUse:
+        checked = check(asked.path, structure=False)
+    else:
+        try:
+            checked = check(asked.path, structure=True)
+        finally:
+            folder.give_back(well=False)
+    facts = {
+        "folder": str(asked.path),
+        "items": checked.items,
+        "containers": checked.containers,
+        "structure": checked.structure,
+    }
+    if checked.problems:
+        asked.fail(f"the catalogue is damaged: {'; '.join(checked.problems)}", **facts)
+    without = "" if checked.structure else " A service writes: the file's structure was not checked"
+    asked.answer(
+        facts,
+        f"{checked.items} items in {checked.containers} containers: all is as it was written."
+        + without,
+    )
+
+
+@_command
+def _rebuild(asked: _Asked) -> None:
+    """Remove what is kept: the next start reads the topic from its beginning."""
+    if not data_of(asked.path).exists():
+        raise FileNotFoundError
+    try:
+        folder = Folder.take(asked.path)
+    except FolderInUse as error:
+        raise SettingsError(f"{error}: stop it first") from None
+    try:
+        clear(asked.path)
+        sweep(asked.path)
+    finally:
+        folder.give_back(well=True)
+    asked.answer(
+        {"folder": str(asked.path), "removed": True},
+        "The catalogue is removed; the next start makes it again from the topic.",
+    )

@@ -1,0 +1,117 @@
+"""A view that lags behind its topic, under load: it is late, and never wrong.
+
+The real reader, view and overlay on a virtual clock; the topic and the store are in memory, and
+both are slow.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Any
+
+import pytest
+from support.fakes import T0, item_id, places, takedown_now
+from support.log import TOPIC, FakeTopic
+
+from bus.codec import encode
+from bus.connection import Connection
+from bus.reader import Start, TopicReader
+from catalogue.store import Batch, MemoryStore, StoreUnavailable
+from catalogue.view import CatalogueView
+from messages import CatalogueUnavailable, ContainersFound, ItemPublished, ItemUnknown
+
+ITEMS = 400
+
+
+class _SlowDisk(MemoryStore):
+    """Takes its time, and is full now and then."""
+
+    def __init__(self, rng: random.Random) -> None:
+        super().__init__()
+        self._rng = rng
+
+    async def commit(self, batch: Batch) -> None:
+        await asyncio.sleep(self._rng.uniform(0, 2))
+        if self._rng.random() < 0.3:
+            raise StoreUnavailable("no space left on device")
+        await super().commit(batch)
+
+
+async def trouble(topic: FakeTopic, reader: TopicReader, rng: random.Random) -> None:
+    """The broker gets slow, breaks connections, goes away; the store is lost."""
+    while True:
+        await asyncio.sleep(rng.uniform(0.5, 3))
+        what = rng.randrange(4)
+        if what == 0:
+            topic.answering_takes = rng.choice([0.0, 0.05, 0.3])
+        elif what == 1:
+            topic.break_connections()
+        elif what == 2:
+            topic.down = True
+            await asyncio.sleep(rng.uniform(0, 2))
+            topic.down = False
+        else:
+            reader.read_again("the catalogue is damaged")
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_what_was_published_is_never_unknown_and_what_was_not_is_never_found(
+    seed: int,
+) -> None:
+    rng = random.Random(seed)
+    topic = FakeTopic()
+    view = CatalogueView(_SlowDisk(rng), much=2000, most=8000)
+
+    async def prepare() -> None:
+        pass
+
+    reader = TopicReader(
+        connection=Connection("nowhere:1"),
+        topic=TOPIC,
+        start=Start.BEGINNING,
+        handle=view.apply,
+        prepare=prepare,
+        rewind=view.rewind,
+        resume=view.resume,
+        advance=view.advance,
+        consumer_factory=topic.consumer,
+    )
+    view.attach(reader)
+    await view.start()
+    tasks = [asyncio.create_task(view.run()), asyncio.create_task(reader.run())]
+    tasks.append(asyncio.create_task(trouble(topic, reader, rng)))
+    wrong: list[str] = []
+    seen: set[type] = set()
+
+    def ask(number: int, expected: tuple[str, ...]) -> None:
+        """Ask now: what is in the topic now is the least that must be known."""
+
+        def told(event: Any) -> None:
+            seen.add(type(event))
+            if isinstance(event, ItemUnknown) and expected:
+                wrong.append(f"{number} was unknown")
+            elif isinstance(event, ContainersFound) and not expected:
+                wrong.append(f"{number} was found")
+            elif isinstance(event, ContainersFound) and event.containers != places(*expected):
+                wrong.append(f"{number} was found where it was before")
+
+        view.locate(takedown_now(item_id(number), seconds=rng.uniform(0.2, 4)), told)
+
+    for number in range(ITEMS):
+        item = item_id(number)
+        value = encode(ItemPublished(item, places("a", "b"), T0))
+        topic.append(value, partition=number % 2)
+        ask(number, ("a", "b"))
+        ask(number + 10 * ITEMS, ())
+        await asyncio.sleep(rng.uniform(0, 0.2))
+        # Long after it was published, whatever has happened since.
+        ask(rng.randrange(number + 1), ("a", "b"))
+    await asyncio.sleep(20)
+    for task in reversed(tasks):
+        task.cancel()
+        await asyncio.wait([task])
+    await view.stop()
+    assert not wrong
+    assert seen == {ItemUnknown, ContainersFound, CatalogueUnavailable}
+    assert view.statistics().waiting == 0
