@@ -55,7 +55,16 @@ class _FaultsBody(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fi
     duplicate: float = 0.0
     reorder: bool = False
     never_delete: frozenset[str] = frozenset()
+    work: float = 0.0
+    slow: frozenset[str] = frozenset()
+    slow_work: float = 3.0
     seed: int | None = None
+
+
+class _UnknownItem(Exception):
+    def __init__(self, item_id: ItemId) -> None:
+        super().__init__(f"there is no item {item_id}")
+        self.item_id = item_id
 
 
 class Api:
@@ -159,7 +168,11 @@ class Api:
         return _json(_item_body(await self._found(_item_id(request))))
 
     async def get_containers(self, request: web.Request) -> web.Response:
-        """The containers that an item is in now, in the shape of a record of `item_published`."""
+        """The containers that an item is in now, in the shape of a record of `item_published`.
+
+        Of an unknown item, a 404 that names it in `itemId`: unlike one from a proxy or for a path
+        that we do not have, it can be taken for evidence.
+        """
         item = await self._found(_item_id(request))
         return _json(
             {
@@ -184,7 +197,7 @@ class Api:
     async def _found(self, item_id: ItemId) -> StoredItem:
         item = await self._store.find(item_id)
         if item is None:
-            raise web.HTTPNotFound(text=f"there is no item {item_id}")
+            raise _UnknownItem(item_id)
         return item
 
     async def _until_published(self, entry_id: int) -> None:
@@ -207,6 +220,14 @@ async def _problems(
         return await handler(request)
     except CallerError as error:
         return _problem(request, http.HTTPStatus.BAD_REQUEST, error.detail, code=error.code)
+    except _UnknownItem as error:
+        return _problem(
+            request,
+            http.HTTPStatus.NOT_FOUND,
+            str(error),
+            code="unknown-item",
+            more={"itemId": error.item_id},
+        )
     except web.HTTPException as error:
         headers = {
             name: error.headers[name] for name in ("Allow", "Retry-After") if name in error.headers
@@ -226,6 +247,7 @@ def _problem(
     *,
     code: str | None = None,
     headers: dict[str, str] | None = None,
+    more: dict[str, str] | None = None,
 ) -> web.Response:
     body = {
         "type": f"urn:takedown:items-service:{code}" if code else "about:blank",
@@ -233,6 +255,7 @@ def _problem(
         "status": status,
         "detail": detail,
         "instance": request.path,
+        **(more or {}),
     }
     return _json(body, status=status, headers=headers, content_type="application/problem+json")
 
@@ -268,6 +291,7 @@ def _faults_body(faults: Faults) -> dict[str, Any]:
         _FaultsBody(**{name: getattr(faults, name) for name in _FaultsBody.__struct_fields__})
     )
     body["neverDelete"] = sorted(faults.never_delete)
+    body["slow"] = sorted(faults.slow)
     return body
 
 

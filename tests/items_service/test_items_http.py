@@ -98,6 +98,19 @@ async def test_what_was_deleted_is_shown_with_its_time(call: Client, kafka: Kafk
     assert body == {"itemId": item, "containers": [alive]}
 
 
+@pytest.mark.parametrize("rest", ["", "/containers"])
+async def test_a_404_about_an_item_names_it_and_one_about_a_path_does_not(
+    alone: Client, rest: str
+) -> None:
+    item = new_item()
+    status, problem = await alone("GET", f"/items/{item.upper()}{rest}")
+    assert (status, problem["itemId"]) == (404, item)
+    assert problem["type"] == "urn:takedown:items-service:unknown-item"
+    status, problem = await alone("GET", f"/v1/items/{item}{rest}")
+    assert status == 404
+    assert "itemId" not in problem
+
+
 async def test_an_item_leaves_a_container_without_an_event(call: Client, kafka: Kafka) -> None:
     item = new_item()
     await call("PUT", f"/items/{item}", json=TWO)

@@ -1,0 +1,171 @@
+"""What an answer of the Items service proves about an item: the contract, and nothing else.
+
+`GET {base}/items/{itemId}/containers` is asked. Two answers are evidence:
+
+* **200**, `application/json`: `{"itemId","containers":[{"containerId","containerType"}]}`, the
+  item's complete, current list; an empty one means that it is nowhere any more.
+* **404**, `application/problem+json` with `"itemId"`: the item is unknown. A proxy, a wrong base
+  path or a router that knows no such route answers 404 as well, and knows nothing about items:
+  a 404 that does not name the item in that member proves nothing.
+
+In both, `itemId` must be the item that was asked for; other members are ignored. Whatever else
+comes back proves nothing, and the caller gets a 503: a 404 is told to the police on evidence only.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import msgspec
+
+from bus.codec import parse_item_id
+from errors import TakedownError
+from messages import Container, ItemId  # noqa: TC001 - msgspec reads the annotations
+
+LARGEST_BODY = 2 << 20
+"""Bytes. A thousand containers with the longest names that our Items service takes fit in."""
+
+_OK = 200
+_NOT_FOUND = 404
+_TOO_MANY = 429
+_REDIRECTS = range(300, 400)
+_FORBIDDEN = frozenset({401, 403, 407})
+_PASSING = frozenset({502, 503, 504})
+
+_EXCERPT = 80
+
+
+class Fault(enum.Enum):
+    """Whose fault it is that there is no evidence, and what follows."""
+
+    PASSING = "passing"
+    """It may work in a moment: worth a retry, and a failure for the circuit."""
+
+    LASTING = "lasting"
+    """A retry will not help, and every other search will fail the same way."""
+
+    ODD = "odd"
+    """A retry will not help, and it may be about this one item: other searches may well work.
+
+    Not a failure for the circuit, or one poisoned item, asked for again and again, would shut
+    everybody out.
+    """
+
+
+class NoEvidence(TakedownError):
+    """What came back, if anything, proves nothing about the item.
+
+    Args:
+        cause: for people.
+        fault: what follows.
+        retry_after: seconds that the Items service wants to be left alone.
+    """
+
+    def __init__(self, cause: str, fault: Fault, *, retry_after: float = 0.0) -> None:
+        super().__init__(cause)
+        self.fault = fault
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer over HTTP, read to its end.
+
+    Attributes:
+        status: its status.
+        content_type: its media type in lower case, without parameters; empty if it has none.
+        body: its body as it came, not decompressed; None: it was larger than `LARGEST_BODY`.
+        retry_after: its header of that name.
+    """
+
+    status: int
+    content_type: str
+    body: bytes | None
+    retry_after: str | None = None
+
+
+class _Located(msgspec.Struct, rename="camel"):
+    item_id: str
+    containers: tuple[Container, ...]
+
+
+class _Unknown(msgspec.Struct, rename="camel"):
+    item_id: str
+
+
+_located = msgspec.json.Decoder(_Located)
+_unknown = msgspec.json.Decoder(_Unknown)
+
+M = TypeVar("M", _Located, _Unknown)
+
+
+def judge(answer: Answer, item_id: ItemId) -> tuple[Container, ...] | None:
+    """The item's containers (none: it is nowhere any more), or None: it is unknown.
+
+    Raises:
+        NoEvidence: the answer proves neither.
+    """
+    if answer.status == _OK:
+        if answer.content_type != "application/json":
+            raise NoEvidence(f"a 200 of type {_shown(answer.content_type)}, not JSON", Fault.ODD)
+        located = _read(_located, answer, item_id)
+        return located.containers
+    if answer.status == _NOT_FOUND:
+        _prove_unknown(answer, item_id)
+        return None
+    raise _refusal(answer)
+
+
+def _prove_unknown(answer: Answer, item_id: ItemId) -> None:
+    try:
+        if answer.content_type == "application/problem+json":
+            _read(_unknown, answer, item_id)
+            return
+        cause = f"its type is {_shown(answer.content_type)}"
+    except NoEvidence as error:
+        cause = str(error)
+    raise NoEvidence(
+        "a 404 that is not the Items service's word about the item; is TAKEDOWN_CATALOGUE_URL"
+        f" right? ({cause})",
+        Fault.LASTING,
+    )
+
+
+def _read(decoder: msgspec.json.Decoder[M], answer: Answer, item_id: ItemId) -> M:
+    if answer.body is None:
+        raise NoEvidence(f"a {answer.status} of more than {LARGEST_BODY} bytes", Fault.ODD)
+    try:
+        message = decoder.decode(answer.body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        cause = str(error) or type(error).__name__
+        raise NoEvidence(f"a {answer.status} that cannot be read: {cause}", Fault.ODD) from None
+    if parse_item_id(message.item_id) != item_id:
+        named = _shown(message.item_id)
+        raise NoEvidence(f"a {answer.status} about another item, {named}", Fault.ODD)
+    return message
+
+
+def _refusal(answer: Answer) -> NoEvidence:
+    status = answer.status
+    if status in _PASSING or status == _TOO_MANY:
+        return NoEvidence(
+            f"it answered {status}", Fault.PASSING, retry_after=_seconds(answer.retry_after)
+        )
+    if status in _REDIRECTS:
+        return NoEvidence(f"it answered {status}; a redirect is not followed", Fault.LASTING)
+    if status in _FORBIDDEN:
+        return NoEvidence(f"it answered {status}: we are not let in", Fault.LASTING)
+    return NoEvidence(f"it answered {status}", Fault.ODD)
+
+
+def _seconds(text: str | None) -> float:
+    """A `Retry-After` in seconds. A date would need the wall clock: then our own backoff does."""
+    if text is None or not (text.isascii() and text.isdigit()):
+        return 0.0
+    return float(text[:9])
+
+
+def _shown(text: Any) -> str:
+    return repr(text[:_EXCERPT]) if text else "none"

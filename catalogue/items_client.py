@@ -1,0 +1,92 @@
+"""Asks the Items service over HTTP: the one module below the doors that speaks it.
+
+One attempt, as it is: no retry, no redirect, no cookie, no proxy of the environment's, no
+decompression (a small body would become a large one), and no timeout of its own, since whoever
+asks bounds the time. What aiohttp raises is `NoEvidence` from here on.
+"""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING
+
+import aiohttp
+
+from catalogue.evidence import LARGEST_BODY, Answer, Fault, NoEvidence
+
+if TYPE_CHECKING:
+    from messages import ItemId
+
+_TLS = (aiohttp.ClientSSLError, ssl.SSLError, aiohttp.ServerFingerprintMismatch)
+_HEADERS = {
+    "Accept": "application/json, application/problem+json",
+    "Accept-Encoding": "identity",
+    "User-Agent": "takedown",
+}
+
+
+class ItemsClient:
+    """A pool of connections to one Items service.
+
+    Args:
+        url: its base, without a slash at the end.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._session: aiohttp.ClientSession | None = None
+
+    async def get(self, item_id: ItemId, traceparent: str | None) -> Answer:
+        """What it answers when asked for an item's containers.
+
+        Raises:
+            NoEvidence: it did not answer, or not in HTTP.
+        """
+        headers = {} if traceparent is None else {"traceparent": traceparent}
+        url = f"{self._url}/items/{item_id}/containers"
+        try:
+            async with self._opened().get(url, headers=headers, allow_redirects=False) as response:
+                return Answer(
+                    status=response.status,
+                    content_type=_media_type(response.headers.get("Content-Type", "")),
+                    body=await _bounded(response),
+                    retry_after=response.headers.get("Retry-After"),
+                )
+        except _TLS as error:
+            raise NoEvidence(f"TLS failed: {error}", Fault.LASTING) from error
+        except aiohttp.ClientResponseError as error:
+            cause = f"what it answered is not HTTP: {error.message}"
+            raise NoEvidence(cause, Fault.LASTING) from error
+        except (aiohttp.ClientError, OSError) as error:
+            # Refused, reset, no such name, hung up in the middle of the body.
+            raise NoEvidence(str(error) or type(error).__name__, Fault.PASSING) from error
+
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                # How many are asked at once is bounded by whoever asks.
+                connector=aiohttp.TCPConnector(limit=0),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers=_HEADERS,
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
+                auto_decompress=False,
+            )
+        return self._session
+
+    async def close(self) -> None:
+        """Close every connection."""
+        if self._session is not None:
+            await self._session.close()
+
+
+async def _bounded(response: aiohttp.ClientResponse) -> bytes | None:
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > LARGEST_BODY:
+            return None  # and the connection is closed: the rest is not read
+    return bytes(body)
+
+
+def _media_type(text: str) -> str:
+    return text.partition(";")[0].strip().lower()

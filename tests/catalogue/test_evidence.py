@@ -1,0 +1,201 @@
+"""Only the Items service's own word about the very item counts; all else proves nothing."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from support.fakes import ITEM, OTHER_ITEM, places
+
+from catalogue.evidence import Answer, Fault, NoEvidence, judge
+from messages import Container
+
+JSON = "application/json"
+PROBLEM = "application/problem+json"
+
+
+def answer(status: int, body: Any = None, *, kind: str = JSON, **more: Any) -> Answer:
+    return Answer(
+        status, kind, body if isinstance(body, bytes) else json.dumps(body).encode(), **more
+    )
+
+
+def located(*names: str, item: str = ITEM, **more: Any) -> dict[str, Any]:
+    listed = [{"containerId": name, "containerType": "group"} for name in names]
+    return {"itemId": item, "containers": listed, **more}
+
+
+def refused(given: Answer) -> NoEvidence:
+    with pytest.raises(NoEvidence) as raised:
+        judge(given, ITEM)
+    assert str(raised.value)
+    return raised.value
+
+
+def test_a_200_tells_the_items_containers() -> None:
+    assert judge(answer(200, located("a", "b", later="?")), ITEM) == places("a", "b")
+
+
+def test_a_200_with_an_empty_list_says_that_it_is_nowhere_any_more() -> None:
+    assert judge(answer(200, located()), ITEM) == ()
+
+
+def test_an_item_may_be_named_in_upper_case() -> None:
+    assert judge(answer(200, located("a", item=ITEM.upper())), ITEM) == places("a")
+
+
+def test_containers_that_come_twice_are_left_to_the_machine_which_knows_what_that_means() -> None:
+    assert judge(answer(200, located("a", "a")), ITEM) == places("a", "a")
+
+
+def test_a_404_that_names_the_item_says_that_it_is_unknown() -> None:
+    assert judge(answer(404, {"itemId": ITEM, "status": 404}, kind=PROBLEM), ITEM) is None
+
+
+NOT_A_WORD = {
+    "a proxy's page": answer(404, b"<html>not found</html>", kind="text/html"),
+    "an empty one": answer(404, b"", kind=""),
+    "JSON of somebody's": answer(404, {"itemId": ITEM}),
+    "a router's problem": answer(
+        404, {"status": 404, "instance": f"/api/items/{ITEM}/containers"}, kind=PROBLEM
+    ),
+    "about another item": answer(404, {"itemId": OTHER_ITEM}, kind=PROBLEM),
+    "about no item": answer(404, {"itemId": "?"}, kind=PROBLEM),
+    "about nothing": answer(404, {"itemId": None}, kind=PROBLEM),
+    "no JSON": answer(404, b"not found", kind=PROBLEM),
+    "too large": Answer(404, PROBLEM, None),
+}
+
+
+@pytest.mark.parametrize("what", NOT_A_WORD)
+def test_a_404_that_is_not_the_items_services_word_proves_nothing(what: str) -> None:
+    error = refused(NOT_A_WORD[what])
+    assert error.fault is Fault.LASTING
+    assert "TAKEDOWN_CATALOGUE_URL" in str(error)
+
+
+BROKEN = {
+    "no JSON": answer(200, b"{"),
+    "nothing": answer(200, b""),
+    "no UTF-8": answer(200, b'{"itemId":"\xff"}'),
+    "a login page": answer(200, b"<html>", kind="text/html"),
+    "no type": answer(200, located("a"), kind=""),
+    "a list": answer(200, [located("a")]),
+    "null": answer(200, None),
+    "no itemId": answer(200, {"containers": []}),
+    "no containers": answer(200, {"itemId": ITEM}),
+    "null containers": answer(200, {"itemId": ITEM, "containers": None}),
+    "a container without its type": answer(
+        200, {"itemId": ITEM, "containers": [{"containerId": "a"}]}
+    ),
+    "a container without a name": answer(200, located("")),
+    "a number for a name": answer(
+        200, {"itemId": ITEM, "containers": [{"containerId": 1, "containerType": "x"}]}
+    ),
+    "another item": answer(200, located("a", item=OTHER_ITEM)),
+    "another item, nowhere": answer(200, located(item=OTHER_ITEM)),
+    "no UUID": answer(200, located("a", item="items/1")),
+    "too deep": answer(200, b"[" * 100_000),
+    "too large": Answer(200, JSON, None),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_a_200_that_is_not_what_the_contract_says_proves_nothing(what: str) -> None:
+    assert refused(BROKEN[what]).fault is Fault.ODD
+
+
+@pytest.mark.parametrize("status", [502, 503, 504, 429])
+def test_what_may_pass_is_worth_a_retry(status: int) -> None:
+    assert refused(answer(status)).fault is Fault.PASSING
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308, 401, 403, 407])
+def test_what_meets_every_search_alike_is_lasting(status: int) -> None:
+    error = refused(answer(status, located("a")))
+    assert error.fault is Fault.LASTING
+    assert str(status) in str(error)
+
+
+@pytest.mark.parametrize("status", [201, 204, 206, 400, 405, 406, 410, 418, 451, 500, 501, 505])
+def test_any_other_status_proves_nothing_and_may_be_about_the_item(status: int) -> None:
+    body = {"itemId": ITEM, "containers": []}
+    error = refused(answer(status, body))
+    assert error.fault is Fault.ODD
+    assert str(status) in str(error)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        (None, 0.0),
+        ("0", 0.0),
+        ("7", 7.0),
+        ("", 0.0),
+        ("-1", 0.0),
+        ("1.5", 0.0),
+        ("٣", 0.0),
+        ("Wed, 21 Oct 2026 07:28:00 GMT", 0.0),
+        ("9" * 400, 999_999_999.0),
+    ],
+)
+def test_retry_after_is_read_in_seconds(text: str | None, seconds: float) -> None:
+    assert refused(answer(503, retry_after=text)).retry_after == seconds
+
+
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just(ITEM),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(["itemId", "containers", "containerId", "containerType"]) | st.text(),
+            inner,
+            max_size=5,
+        )
+    ),
+    max_leaves=12,
+)
+BODIES = st.binary(max_size=200) | ANY_JSON.map(lambda value: json.dumps(value).encode())
+
+
+@settings(deadline=None)
+@given(
+    status=st.sampled_from([200, 404]) | st.integers(100, 599),
+    kind=st.sampled_from([JSON, PROBLEM, "text/html", ""]),
+    body=BODIES | st.none(),
+)
+@example(status=200, kind=JSON, body=json.dumps(located("a")).encode())
+@example(status=404, kind=PROBLEM, body=json.dumps({"itemId": ITEM}).encode())
+def test_whatever_comes_it_is_evidence_by_the_contract_or_none(
+    status: int, kind: str, body: bytes | None
+) -> None:
+    try:
+        told = judge(Answer(status, kind, body), ITEM)
+    except NoEvidence:
+        return
+    assert body is not None
+    message = json.loads(body)
+    assert message["itemId"].lower() == ITEM
+    if told is None:
+        assert (status, kind) == (404, PROBLEM)
+    else:
+        assert (status, kind) == (200, JSON)
+        assert [(c.container_id, c.container_type) for c in told] == [
+            (c["containerId"], c["containerType"]) for c in message["containers"]
+        ]
+
+
+NAMES = st.text(min_size=1).filter(lambda text: text.isprintable())
+
+
+@settings(deadline=None)
+@given(st.lists(st.builds(Container, NAMES, st.text()), max_size=5))
+def test_a_list_by_the_contract_is_read_as_it_was_written(containers: list[Container]) -> None:
+    listed = [
+        {"containerId": c.container_id, "containerType": c.container_type} for c in containers
+    ]
+    told = judge(answer(200, {"itemId": ITEM, "containers": listed}), ITEM)
+    assert told == tuple(containers)
