@@ -134,10 +134,17 @@ class Drain(Struct, frozen=True):
 
 
 class ContainersFound(Struct, frozen=True):
-    """The catalogue knows the item; `containers` is empty if it is in none any more."""
+    """The catalogue knows the item; `containers` is empty if it is in none any more.
+
+    Attributes:
+        takedown_id: who had asked.
+        containers: the item's list as the catalogue has it.
+        listed_at: the list's own time (`publishedAt`); None if the catalogue does not know it.
+    """
 
     takedown_id: TakedownId
     containers: tuple[Container, ...]
+    listed_at: UtcTime | None = None
 
 
 class ItemUnknown(Struct, frozen=True):
@@ -153,19 +160,37 @@ class CatalogueUnavailable(Struct, frozen=True):
     reason: str
 
 
+class ItemListed(Struct, frozen=True):
+    """The catalogue has read a newer complete list of an item. Goes over the event bus.
+
+    It is told when a search would find this list, neither earlier nor later, so that what comes
+    before a `ContainersFound` is in it, and what comes after is newer. It is not told while the
+    catalogue is filled or rebuilt.
+
+    Attributes:
+        item_id: whose list it is.
+        containers: the item's containers; empty for a tombstone.
+        listed_at: the list's own time (`publishedAt`); for a tombstone the record's.
+    """
+
+    item_id: ItemId
+    containers: tuple[Container, ...]
+    listed_at: UtcTime
+
+
 class RequestsPublished(Struct, frozen=True):
-    """Kafka has acknowledged every delete request of a takedown."""
+    """Kafka has acknowledged every delete request of one publication of a takedown."""
 
     takedown_id: TakedownId
 
 
 class PublishFailed(Struct, frozen=True):
-    """At least one delete request of a takedown was not acknowledged by Kafka.
+    """At least one delete request of one publication of a takedown was not acknowledged by Kafka.
 
     Attributes:
         takedown_id: whose requests they were.
         cause: why, for people.
-        handed_over: False means that no record can have reached Kafka.
+        handed_over: False means that no record of this publication can have reached Kafka.
         published: the containers whose request Kafka acknowledged.
         unpublished: the others. Those that were handed over may be in the topic all the same.
     """
@@ -187,7 +212,7 @@ class DeadlinePassed(Struct, frozen=True):
 
 
 class Deleted(Struct, frozen=True):
-    """Every container has confirmed."""
+    """Of every container an `item_deleted` or a newer list without it was read."""
 
     containers: tuple[DeletedContainer, ...]
 

@@ -7,23 +7,48 @@ takedown, its absolute deadline, and asks the catalogue in which containers the 
 (Locating). Then it subscribes to each container's deletion and only afterwards has the delete
 requests published (Active): a deletion may be heard of before Kafka acknowledges its request.
 
-It is done when the *set* of outstanding containers is empty; nothing is ever counted, so that
-duplicates are harmless. Whatever ends a takedown does the same things in the same order: cancel
-the timer, stop publishing, unsubscribe, answer the caller, tell the coordinator, be idle.
+The item may be published elsewhere meanwhile. So the censor follows the item's lists, from before
+it asks the catalogue: what comes while it is Locating is in the answer already, what comes while
+it is Active is newer. A container that a list adds is subscribed to and asked for like the others;
+one that is outstanding and not in a list any more counts as deleted at the list's time, unless
+that is older than a list's before. What a deletion has confirmed stays confirmed, whatever lists
+say; what only vanished and is listed again is outstanding again. There is one publication at a
+time: containers that are added while requests are on their way are asked for together once those
+are settled.
+
+It is done when the *set* of outstanding containers is empty: for each container an `item_deleted`
+or a newer list without it was read. Nothing is ever counted, so that duplicates are harmless.
+Whatever ends a takedown does the same things in the same order: cancel the timer, stop publishing,
+unsubscribe, answer the caller, tell the coordinator, be idle.
 
 Events carry the takedown they belong to where they can (the catalogue's and the producer's); one
 that belongs to an earlier takedown of the same actor changes nothing. Deletions cannot carry it,
 since nothing needs to be echoed by the Items service: they count if the container is outstanding.
+Why lists are believed as they are: docs/decisions/0011-following-an-item.md.
 """
 
 from __future__ import annotations
 
-from enum import Enum
+from datetime import timedelta
 from typing import TypeAlias
 
-from msgspec import Struct
 from msgspec.structs import replace
 
+from actors.censor_parts import (
+    Answer,
+    Data,
+    FindContainers,
+    FollowItem,
+    ItemsToBeDeleted,
+    ItemToBeLocated,
+    PublishRequests,
+    Release,
+    State,
+    StopPublishing,
+    SubscribeToDeletions,
+    Uninitialized,
+    UnsubscribeAll,
+)
 from actors.fsm import CancelTimer, Effect, Machine, Row, StartTimer, Step, ignore
 from messages import (
     Begin,
@@ -36,7 +61,7 @@ from messages import (
     DeletedContainer,
     Flush,
     ItemDeleted,
-    ItemId,
+    ItemListed,
     ItemUnknown,
     NotFound,
     Outcome,
@@ -51,97 +76,8 @@ from messages import (
 DEADLINE = "deadline"
 """The name of the takedown's timer."""
 
-
-class State(Enum):
-    """The label; the data beside it says the rest."""
-
-    IDLE = "Idle"
-    LOCATING = "Locating"
-    ACTIVE = "Active"
-
-
-class Uninitialized(Struct, frozen=True):
-    """Data of Idle: there is no takedown."""
-
-
-class ItemToBeLocated(Struct, frozen=True):
-    """Data of Locating."""
-
-    takedown: Takedown
-
-
-class ItemsToBeDeleted(Struct, frozen=True):
-    """Data of Active.
-
-    Attributes:
-        takedown: the takedown.
-        containers: every container the item was found in, in the catalogue's order.
-        outstanding: those whose deletion was not heard of yet.
-        deleted: those whose deletion was heard of, in that order.
-        published: Kafka has acknowledged every request.
-    """
-
-    takedown: Takedown
-    containers: tuple[Container, ...]
-    outstanding: frozenset[ContainerId]
-    deleted: tuple[DeletedContainer, ...] = ()
-    published: bool = False
-
-    def still_outstanding(self) -> tuple[Container, ...]:
-        """The outstanding containers, in the catalogue's order."""
-        return tuple(c for c in self.containers if c.container_id in self.outstanding)
-
-    def already_deleted(self) -> tuple[Container, ...]:
-        """The deleted containers, in the order of their deletions."""
-        return tuple(Container(c.container_id, c.container_type) for c in self.deleted)
-
-
-Data: TypeAlias = Uninitialized | ItemToBeLocated | ItemsToBeDeleted
-
-
-# ------------------------------------------------------------------------------- effects
-
-
-class FindContainers(Effect, frozen=True):
-    """Ask the catalogue; it tells one of its three events."""
-
-    takedown: Takedown
-
-
-class SubscribeToDeletions(Effect, frozen=True):
-    """Hear of the item's deletion from these containers, from now on."""
-
-    item_id: ItemId
-    containers: tuple[Container, ...]
-
-
-class PublishRequests(Effect, frozen=True):
-    """Publish one delete request for each container; the result comes as an event."""
-
-    takedown: Takedown
-    containers: tuple[Container, ...]
-
-
-class StopPublishing(Effect, frozen=True):
-    """Hand nothing more over to Kafka; there need be nothing left to hand over."""
-
-
-class UnsubscribeAll(Effect, frozen=True):
-    """Hear of no deletion any more; there need be no subscription."""
-
-
-class Answer(Effect, frozen=True):
-    """Give the caller the one answer."""
-
-    outcome: Outcome
-
-
-class Release(Effect, frozen=True):
-    """Tell the coordinator that this takedown is over."""
-
-    takedown: Takedown
-    outcome: Outcome
-
+_PRECISION = timedelta(milliseconds=1)
+"""A tombstone's time is its record's, in whole milliseconds: less than one apart, none is older."""
 
 # ------------------------------------------------------------------------------- actions
 
@@ -176,6 +112,13 @@ def _begin(_data: Uninitialized, event: Begin) -> _Step:
     )
 
 
+def _begin_to_follow(data: Uninitialized, event: Begin) -> _Step:
+    step = _begin(data, event)
+    timer, find = step.effects
+    # Before the search: no list can come between its answer and the subscription.
+    return Step(step.state, step.data, (timer, FollowItem(event.takedown.item_id), find))
+
+
 def _flush(data: Uninitialized, _event: Flush) -> _Step:
     return Step(State.IDLE, data, (CancelTimer(DEADLINE), StopPublishing(), UnsubscribeAll()))
 
@@ -194,7 +137,11 @@ def _found(data: ItemToBeLocated, event: ContainersFound) -> _Step:
     return Step(
         State.ACTIVE,
         ItemsToBeDeleted(
-            takedown, containers, outstanding=frozenset(c.container_id for c in containers)
+            takedown,
+            containers,
+            outstanding=frozenset(first),
+            publishing=containers,
+            listed_at=event.listed_at,
         ),
         (
             SubscribeToDeletions(takedown.item_id, containers),
@@ -221,6 +168,9 @@ def _not_located_in_time(data: ItemToBeLocated, _event: DeadlinePassed) -> _Step
 
 
 def _deleted(data: ItemsToBeDeleted, event: ItemDeleted) -> _Step:
+    if event.item_id == data.takedown.item_id and event.container_id in data.vanished:
+        # By a list it was deleted already; now it is confirmed, also if it is listed again.
+        return Step(State.ACTIVE, replace(data, vanished=data.vanished - {event.container_id}))
     if event.container_id not in data.outstanding or event.item_id != data.takedown.item_id:
         return Step(State.ACTIVE, data)
     container_type = next(
@@ -236,24 +186,87 @@ def _deleted(data: ItemsToBeDeleted, event: ItemDeleted) -> _Step:
     return Step(State.ACTIVE, replace(data, outstanding=outstanding, deleted=deleted))
 
 
+def _listed(data: ItemsToBeDeleted, event: ItemListed) -> _Step:
+    if event.item_id != data.takedown.item_id:
+        return Step(State.ACTIVE, data)
+    listed = {c.container_id for c in event.containers}
+    newest, gone = data.listed_at, frozenset[ContainerId]()
+    if newest is None or event.listed_at > newest - _PRECISION:
+        gone = data.outstanding - listed
+        newest = event.listed_at if newest is None else max(newest, event.listed_at)
+    known = {c.container_id for c in data.containers}
+    new: dict[ContainerId, Container] = {}
+    for container in event.containers:
+        if container.container_id not in known:
+            new.setdefault(container.container_id, container)
+    added = (data.vanished & listed).union(new)
+    if not gone and not added:
+        return Step(State.ACTIVE, replace(data, listed_at=newest))
+    deleted = (
+        *(d for d in data.deleted if d.container_id not in added),
+        *(
+            DeletedContainer(c.container_id, c.container_type, event.listed_at)
+            for c in data.containers
+            if c.container_id in gone
+        ),
+    )
+    outstanding = (data.outstanding - gone) | added
+    if not outstanding:
+        return _finish(data.takedown, Deleted(deleted))
+    data = replace(
+        data,
+        containers=(*data.containers, *new.values()),
+        outstanding=outstanding,
+        deleted=deleted,
+        vanished=(data.vanished - added) | gone,
+        due=data.due | added,
+        published=data.published - added,
+        listed_at=newest,
+    )
+    if not added:
+        return Step(State.ACTIVE, data)
+    more = tuple(c for c in data.containers if c.container_id in added)
+    return _publish_what_is_due(data, SubscribeToDeletions(data.takedown.item_id, more))
+
+
+def _publish_what_is_due(data: ItemsToBeDeleted, *before: Effect) -> _Step:
+    if data.publishing or not data.due:
+        return Step(State.ACTIVE, data, before)
+    due = data.due & data.outstanding
+    requests = tuple(c for c in data.containers if c.container_id in due)
+    data = replace(data, publishing=requests, due=frozenset())
+    if not requests:
+        return Step(State.ACTIVE, data, before)
+    return Step(State.ACTIVE, data, (*before, PublishRequests(data.takedown, requests)))
+
+
 def _published(data: ItemsToBeDeleted, event: RequestsPublished) -> _Step:
     if event.takedown_id != data.takedown.takedown_id:
         return Step(State.ACTIVE, data)
-    return Step(State.ACTIVE, replace(data, published=True))
+    return _publish_what_is_due(_settled(data, data.publishing))
+
+
+def _settled(data: ItemsToBeDeleted, published: tuple[Container, ...]) -> ItemsToBeDeleted:
+    """The requests that were on their way are settled; these of them Kafka has acknowledged."""
+    # Who is due again has not been asked by what was published before.
+    acknowledged = frozenset(c.container_id for c in published) - data.due
+    return replace(data, publishing=(), published=data.published | acknowledged, handed_over=True)
 
 
 def _publish_failed(data: ItemsToBeDeleted, event: PublishFailed) -> _Step:
     if event.takedown_id != data.takedown.takedown_id:
         return Step(State.ACTIVE, data)
-    if not event.handed_over:
+    if not event.handed_over and not data.handed_over:
         return _finish(data.takedown, Unavailable("kafka-unreachable", event.cause))
-    if all(c.container_id not in data.outstanding for c in event.unpublished):
+    data = _settled(data, event.published)
+    asked = data.outstanding - data.due
+    if all(c.container_id not in asked for c in event.unpublished):
         # What Kafka did not acknowledge is known to be deleted: the rest may still come.
-        return Step(State.ACTIVE, data)
+        return _publish_what_is_due(data)
     refused = Refused(
         cause=event.cause,
-        published=event.published,
-        unpublished=event.unpublished,
+        published=tuple(c for c in data.containers if c.container_id in data.published),
+        unpublished=tuple(c for c in data.containers if c.container_id not in data.published),
         deleted=data.already_deleted(),
         outstanding=data.still_outstanding(),
     )
@@ -274,96 +287,132 @@ def _leave_no_trace(_state: State, _data: Data) -> tuple[Effect, ...]:
 
 _LATE = "late: its takedown has been answered"
 _EARLIER = "it can only belong to an earlier takedown of this actor"
+_INCLUDED = "the catalogue has read it before it answers"
 
-ITEM_CENSOR: Machine[State, Data] = Machine(
-    name="ItemCensor",
-    data={
-        State.IDLE: Uninitialized,
-        State.LOCATING: ItemToBeLocated,
-        State.ACTIVE: ItemsToBeDeleted,
-    },
-    initial=Step(State.IDLE, Uninitialized()),
-    effects=(
-        StartTimer,
-        CancelTimer,
-        FindContainers,
-        SubscribeToDeletions,
-        PublishRequests,
-        StopPublishing,
-        UnsubscribeAll,
-        Answer,
-        Release,
-    ),
-    rows=(
-        # ----------------------------------------------------------------- Idle
-        Row(State.IDLE, Begin, _begin, {State.LOCATING: ""}, (StartTimer, FindContainers)),
-        Row(
-            State.IDLE,
-            Flush,
-            _flush,
-            {State.IDLE: ""},
-            (CancelTimer, StopPublishing, UnsubscribeAll),
-        ),
-        *ignore(
-            State.IDLE,
-            ItemDeleted,
-            ContainersFound,
-            ItemUnknown,
-            CatalogueUnavailable,
-            RequestsPublished,
-            PublishFailed,
-            why=_LATE,
-        ),
-        # ------------------------------------------------------------- Locating
-        Row(
-            State.LOCATING,
-            ContainersFound,
-            _found,
-            {
-                State.ACTIVE: "in at least one container",
-                State.IDLE: "in no container: 404",
-                State.LOCATING: "for an earlier takedown",
-            },
-            (SubscribeToDeletions, PublishRequests, *_FINISH),
-        ),
-        Row(
-            State.LOCATING,
-            ItemUnknown,
-            _unknown,
-            {State.IDLE: "404", State.LOCATING: "for an earlier takedown"},
-            _FINISH,
-        ),
-        Row(
-            State.LOCATING,
-            CatalogueUnavailable,
-            _no_catalogue,
-            {State.IDLE: "503", State.LOCATING: "for an earlier takedown"},
-            _FINISH,
-        ),
-        Row(State.LOCATING, DeadlinePassed, _not_located_in_time, {State.IDLE: "503"}, _FINISH),
-        *ignore(State.LOCATING, ItemDeleted, RequestsPublished, PublishFailed, why=_EARLIER),
-        # --------------------------------------------------------------- Active
-        Row(
-            State.ACTIVE,
-            ItemDeleted,
-            _deleted,
-            {State.IDLE: "it was the last: 200", State.ACTIVE: "others are outstanding"},
-            _FINISH,
-        ),
-        Row(State.ACTIVE, RequestsPublished, _published, {State.ACTIVE: ""}),
-        Row(
-            State.ACTIVE,
-            PublishFailed,
-            _publish_failed,
-            {
-                State.IDLE: "nothing was handed over: 503; else 502",
-                State.ACTIVE: "what failed is deleted, or for an earlier takedown",
-            },
-            _FINISH,
-        ),
-        Row(State.ACTIVE, DeadlinePassed, _timed_out, {State.IDLE: "504"}, _FINISH),
-        *ignore(State.ACTIVE, ContainersFound, ItemUnknown, CatalogueUnavailable, why=_EARLIER),
-    ),
-    on_termination=_leave_no_trace,
+_BEGIN: Row[State] = Row(
+    State.IDLE, Begin, _begin, {State.LOCATING: ""}, (StartTimer, FindContainers)
 )
+_BEGIN_TO_FOLLOW: Row[State] = Row(
+    State.IDLE,
+    Begin,
+    _begin_to_follow,
+    {State.LOCATING: ""},
+    (StartTimer, FollowItem, FindContainers),
+)
+
+
+def item_censor(*, follow_changes: bool) -> Machine[State, Data]:
+    """The machine, with or without following the item's lists.
+
+    One that does not follow never subscribes to them, so that its rows for them are not used.
+    """
+    return Machine(
+        name="ItemCensor",
+        data={
+            State.IDLE: Uninitialized,
+            State.LOCATING: ItemToBeLocated,
+            State.ACTIVE: ItemsToBeDeleted,
+        },
+        initial=Step(State.IDLE, Uninitialized()),
+        effects=(
+            StartTimer,
+            CancelTimer,
+            FollowItem,
+            FindContainers,
+            SubscribeToDeletions,
+            PublishRequests,
+            StopPublishing,
+            UnsubscribeAll,
+            Answer,
+            Release,
+        ),
+        rows=(
+            # ----------------------------------------------------------------- Idle
+            _BEGIN_TO_FOLLOW if follow_changes else _BEGIN,
+            Row(
+                State.IDLE,
+                Flush,
+                _flush,
+                {State.IDLE: ""},
+                (CancelTimer, StopPublishing, UnsubscribeAll),
+            ),
+            *ignore(
+                State.IDLE,
+                ItemDeleted,
+                ItemListed,
+                ContainersFound,
+                ItemUnknown,
+                CatalogueUnavailable,
+                RequestsPublished,
+                PublishFailed,
+                why=_LATE,
+            ),
+            # ------------------------------------------------------------- Locating
+            Row(
+                State.LOCATING,
+                ContainersFound,
+                _found,
+                {
+                    State.ACTIVE: "in at least one container",
+                    State.IDLE: "in no container: 404",
+                    State.LOCATING: "for an earlier takedown",
+                },
+                (SubscribeToDeletions, PublishRequests, *_FINISH),
+            ),
+            Row(
+                State.LOCATING,
+                ItemUnknown,
+                _unknown,
+                {State.IDLE: "404", State.LOCATING: "for an earlier takedown"},
+                _FINISH,
+            ),
+            Row(
+                State.LOCATING,
+                CatalogueUnavailable,
+                _no_catalogue,
+                {State.IDLE: "503", State.LOCATING: "for an earlier takedown"},
+                _FINISH,
+            ),
+            Row(State.LOCATING, DeadlinePassed, _not_located_in_time, {State.IDLE: "503"}, _FINISH),
+            *ignore(State.LOCATING, ItemListed, why=_INCLUDED),
+            *ignore(State.LOCATING, ItemDeleted, RequestsPublished, PublishFailed, why=_EARLIER),
+            # --------------------------------------------------------------- Active
+            Row(
+                State.ACTIVE,
+                ItemDeleted,
+                _deleted,
+                {State.IDLE: "it was the last: 200", State.ACTIVE: "others are outstanding"},
+                _FINISH,
+            ),
+            Row(
+                State.ACTIVE,
+                ItemListed,
+                _listed,
+                {
+                    State.IDLE: "nothing that is outstanding is in it: 200",
+                    State.ACTIVE: "what it adds is asked for, what it lacks is deleted",
+                },
+                (SubscribeToDeletions, PublishRequests, *_FINISH),
+            ),
+            Row(
+                State.ACTIVE, RequestsPublished, _published, {State.ACTIVE: ""}, (PublishRequests,)
+            ),
+            Row(
+                State.ACTIVE,
+                PublishFailed,
+                _publish_failed,
+                {
+                    State.IDLE: "nothing was handed over: 503; else 502",
+                    State.ACTIVE: "what failed is deleted, or for an earlier takedown",
+                },
+                (PublishRequests, *_FINISH),
+            ),
+            Row(State.ACTIVE, DeadlinePassed, _timed_out, {State.IDLE: "504"}, _FINISH),
+            *ignore(State.ACTIVE, ContainersFound, ItemUnknown, CatalogueUnavailable, why=_EARLIER),
+        ),
+        on_termination=_leave_no_trace,
+    )
+
+
+ITEM_CENSOR = item_censor(follow_changes=True)
 """The machine. Its picture is docs/machines/item-censor.md, drawn from this table."""

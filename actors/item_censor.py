@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from actors.censor_machine import (
-    ITEM_CENSOR,
+from actors.censor_machine import ITEM_CENSOR, item_censor
+from actors.censor_parts import (
     Answer,
     Data,
     FindContainers,
+    FollowItem,
     PublishRequests,
     Release,
     State,
@@ -18,7 +19,7 @@ from actors.censor_machine import (
     UnsubscribeAll,
 )
 from actors.machine_actor import MachineActor
-from bus.event_bus import partition_key
+from bus.event_bus import list_key, partition_key
 from messages import Begin, CensorFailed, CensorFinished
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from actors.runtime import LoopActorRef, Supervisor
     from bus.event_bus import EventBus
     from messages import Container, Reply, Takedown, TakedownId
+
+_AS_FOUND = item_censor(follow_changes=False)
 
 Tell = Callable[[Any], object]
 """Puts an event into an actor's mailbox; never raises."""
@@ -59,7 +62,8 @@ class Publisher(Protocol):
         """Publish one request for each container.
 
         Tells `RequestsPublished` or `PublishFailed` once all are acknowledged or lost, or
-        nothing if it was stopped before anything was handed over.
+        nothing if it was stopped before anything was handed over. A takedown has one publication
+        on its way at a time.
         """
 
 
@@ -69,13 +73,13 @@ class ItemCensor(MachineActor[Data]):
     Args:
         catalogue: where containers are looked up.
         publisher: where delete requests go.
-        bus: where deletions come from.
+        bus: where deletions and newer lists come from.
         coordinator: is told when a takedown is over.
         feed: hears of every transition.
+        follow_changes: take the item down also where it is published meanwhile, and count it as
+            deleted where it vanishes.
         supervisor: the coordinator's policy for failures.
     """
-
-    machine = ITEM_CENSOR
 
     def __init__(
         self,
@@ -85,8 +89,10 @@ class ItemCensor(MachineActor[Data]):
         bus: EventBus,
         coordinator: LoopActorRef[Any],
         feed: TransitionFeed,
+        follow_changes: bool = True,
         supervisor: Supervisor | None = None,
     ) -> None:
+        self.machine = ITEM_CENSOR if follow_changes else _AS_FOUND
         super().__init__(feed=feed, supervisor=supervisor)
         self._catalogue = catalogue
         self._publisher = publisher
@@ -107,37 +113,63 @@ class ItemCensor(MachineActor[Data]):
     def on_restart(self, error: BaseException) -> None:
         """Begin anew, and say which takedown is lost: only we know how far the mailbox was."""
         carried, self._carried, self._reply = self._carried, None, None
+        if carried is None and type(failed := self.failing) is Begin:
+            carried = failed.takedown.takedown_id  # it was out of the mailbox, and no further
         super().on_restart(error)
         self._coordinator.try_tell(
             CensorFailed(self.actor_urn, repr(error), alive=True, takedown_id=carried)
         )
 
-    def perform(self, effect: Effect) -> None:  # noqa: C901 - one case for each effect
+    def perform(self, effect: Effect) -> None:
         """Carry out one effect of the machine."""
-        match effect:
-            case FindContainers(takedown):
-                self._catalogue.locate(takedown, self._tell)
-            case SubscribeToDeletions(item_id, containers):
-                for container in containers:
-                    self._bus.subscribe(
-                        self._actor_ref, partition_key(item_id, container.container_id)
-                    )
-            case PublishRequests(takedown, containers):
-                self._publication = self._publisher.publish(takedown, containers, self._tell)
-            case StopPublishing():
-                if self._publication is not None:
-                    self._publication.stop()
-                    self._publication = None
-            case UnsubscribeAll():
-                self._bus.unsubscribe_all(self._actor_ref)
-            case Answer(outcome):
-                reply, self._reply = self._reply, None
-                # A coordinator that crashed has answered what was in flight.
-                if reply is not None and not reply.done():
-                    reply.set(outcome)
-            case Release(takedown, outcome):
-                self._carried = None
-                finished = CensorFinished(self.actor_urn, takedown.takedown_id, outcome)
-                self._coordinator.try_tell(finished)
-            case _:
-                super().perform(effect)
+        carry_out = _CARRY_OUT.get(type(effect))
+        if carry_out is None:
+            super().perform(effect)
+        else:
+            carry_out(self, effect)
+
+    def _find(self, effect: FindContainers) -> None:
+        self._catalogue.locate(effect.takedown, self._tell)
+
+    def _follow(self, effect: FollowItem) -> None:
+        self._bus.subscribe(self._actor_ref, list_key(effect.item_id))
+
+    def _subscribe(self, effect: SubscribeToDeletions) -> None:
+        for container in effect.containers:
+            key = partition_key(effect.item_id, container.container_id)
+            self._bus.subscribe(self._actor_ref, key)
+
+    def _publish(self, effect: PublishRequests) -> None:
+        self._publication = self._publisher.publish(effect.takedown, effect.containers, self._tell)
+
+    def _stop_publishing(self, _effect: StopPublishing) -> None:
+        if self._publication is not None:
+            self._publication.stop()
+            self._publication = None
+
+    def _unsubscribe(self, _effect: UnsubscribeAll) -> None:
+        self._bus.unsubscribe_all(self._actor_ref)
+
+    def _answer(self, effect: Answer) -> None:
+        reply, self._reply = self._reply, None
+        # A coordinator that crashed has answered what was in flight.
+        if reply is not None and not reply.done():
+            reply.set(effect.outcome)
+
+    def _release(self, effect: Release) -> None:
+        self._carried = None
+        self._coordinator.try_tell(
+            CensorFinished(self.actor_urn, effect.takedown.takedown_id, effect.outcome)
+        )
+
+
+_CARRY_OUT: dict[type[Effect], Callable[[ItemCensor, Any], None]] = {
+    FindContainers: ItemCensor._find,  # noqa: SLF001 - its own, by the type of the effect
+    FollowItem: ItemCensor._follow,  # noqa: SLF001
+    SubscribeToDeletions: ItemCensor._subscribe,  # noqa: SLF001
+    PublishRequests: ItemCensor._publish,  # noqa: SLF001
+    StopPublishing: ItemCensor._stop_publishing,  # noqa: SLF001
+    UnsubscribeAll: ItemCensor._unsubscribe,  # noqa: SLF001
+    Answer: ItemCensor._answer,  # noqa: SLF001
+    Release: ItemCensor._release,  # noqa: SLF001
+}

@@ -1,8 +1,8 @@
-"""The internal event bus: each actor hears only the deletions it asked for.
+"""The internal event bus: each actor hears only the deletions and the lists it asked for.
 
-Lookup classification: an event's *partition key* (`itemId-containerId`) is looked up in a
-dictionary of subscribers. What nobody subscribed to, which with several instances is most of
-what is read from Kafka, costs one failed lookup.
+Lookup classification: an event's *partition key* (`itemId-containerId` of a deletion, `itemId` of
+a list) is looked up in a dictionary of subscribers. What nobody subscribed to, which with several
+instances is most of what is read from Kafka, costs one failed lookup.
 """
 
 from __future__ import annotations
@@ -10,10 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NewType, Protocol
 
+from messages import ItemDeleted, ItemId
+
 if TYPE_CHECKING:
-    from messages import ContainerId, ItemDeleted, ItemId
+    from messages import ContainerId, ItemListed
 
 PartitionKey = NewType("PartitionKey", str)
+
+_UUID_LENGTH = 36
 
 
 def partition_key(item_id: ItemId, container_id: ContainerId) -> PartitionKey:
@@ -23,6 +27,11 @@ def partition_key(item_id: ItemId, container_id: ContainerId) -> PartitionKey:
     the container id looks like.
     """
     return PartitionKey(f"{item_id}-{container_id}")
+
+
+def list_key(item_id: ItemId) -> PartitionKey:
+    """The key under which an item's lists are published; no deletion's key is as short."""
+    return PartitionKey(item_id)
 
 
 class Subscriber(Protocol):
@@ -40,8 +49,10 @@ class BusStatistics:
         keys: keys with at least one subscriber.
         subscribers: actors with at least one subscription.
         subscriptions: pairs of the two.
-        published: events published.
-        matched: events that had at least one subscriber.
+        published: deletions published.
+        matched: deletions that had at least one subscriber.
+        lists: lists published.
+        lists_matched: lists that had at least one subscriber.
         delivered: events put into a mailbox.
         dropped: dead subscribers that were removed.
     """
@@ -51,19 +62,23 @@ class BusStatistics:
     subscriptions: int
     published: int
     matched: int
+    lists: int
+    lists_matched: int
     delivered: int
     dropped: int
 
 
 class EventBus:
-    """Passes each deletion on to the actors that subscribed to its key. Not thread-safe."""
+    """Passes each event on to the actors that subscribed to its key. Not thread-safe."""
 
     def __init__(self) -> None:
         # Dictionaries serve as ordered sets: delivery is in the order of subscription.
         self._by_key: dict[PartitionKey, dict[Subscriber, None]] = {}
-        self._by_subscriber: dict[Subscriber, dict[PartitionKey, None]] = {}
+        self._by_subscriber: dict[Subscriber, list[PartitionKey]] = {}
         self._published = 0
         self._matched = 0
+        self._lists = 0
+        self._lists_matched = 0
         self._delivered = 0
         self._dropped = 0
 
@@ -73,7 +88,7 @@ class EventBus:
         if subscriber in subscribers:
             return False
         subscribers[subscriber] = None
-        self._by_subscriber.setdefault(subscriber, {})[key] = None
+        self._by_subscriber.setdefault(subscriber, []).append(key)
         return True
 
     def unsubscribe(self, subscriber: Subscriber, key: PartitionKey) -> bool:
@@ -81,7 +96,7 @@ class EventBus:
         keys = self._by_subscriber.get(subscriber)
         if keys is None or key not in keys:
             return False
-        del keys[key]
+        keys.remove(key)
         if not keys:
             del self._by_subscriber[subscriber]
         self._remove(subscriber, key)
@@ -102,13 +117,19 @@ class EventBus:
         if not subscribers:
             del self._by_key[key]
 
-    def publish(self, event: ItemDeleted) -> int:
+    def publish(self, event: ItemDeleted | ItemListed) -> int:
         """Tell `event` to its subscribers; returns how many there were.
 
         A subscriber that turns out to be dead is removed from the bus altogether.
         """
-        self._published += 1
-        subscribers = self._by_key.get(partition_key(event.item_id, event.container_id))
+        if type(event) is ItemDeleted:
+            self._published += 1
+            subscribers = self._by_key.get(partition_key(event.item_id, event.container_id))
+            self._matched += subscribers is not None
+        else:
+            self._lists += 1
+            subscribers = self._by_key.get(list_key(event.item_id))
+            self._lists_matched += subscribers is not None
         if subscribers is None:
             return 0
         delivered = 0
@@ -118,9 +139,12 @@ class EventBus:
             else:
                 self._dropped += 1
                 self.unsubscribe_all(subscriber)
-        self._matched += 1
         self._delivered += delivered
         return delivered
+
+    def followed(self) -> tuple[ItemId, ...]:
+        """The items whose lists somebody subscribed to."""
+        return tuple(ItemId(key) for key in self._by_key if len(key) == _UUID_LENGTH)
 
     def statistics(self) -> BusStatistics:
         """What the bus holds and has done."""
@@ -130,6 +154,8 @@ class EventBus:
             subscriptions=sum(map(len, self._by_subscriber.values())),
             published=self._published,
             matched=self._matched,
+            lists=self._lists,
+            lists_matched=self._lists_matched,
             delivered=self._delivered,
             dropped=self._dropped,
         )

@@ -6,14 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.fakes import ITEM, OTHER_ITEM, FakeReply, deletion, places, takedown
 
-from actors.censor_machine import (
-    ITEM_CENSOR,
-    Answer,
-    Data,
-    ItemsToBeDeleted,
-    State,
-    Uninitialized,
-)
+from actors.censor_machine import ITEM_CENSOR
+from actors.censor_parts import Answer, Data, ItemsToBeDeleted, State, Uninitialized
 from actors.fsm import Effect, IllegalTransition
 from messages import (
     Begin,

@@ -5,288 +5,49 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.fakes import OTHER_ITEM, FakeReply, deletion, gone, place, places, takedown
+from support.censor_cases import (
+    A_GONE,
+    BEFORE_ACTIVE,
+    BEGIN,
+    LOCATING,
+    MINE,
+    NONE,
+    ONLY_B_LEFT,
+    TID,
+    A,
+    failed,
+)
+from support.censor_cases_active import IN_ACTIVE
+from support.fakes import deletion, gone, listed, places
 
-from actors.censor_machine import (
-    DEADLINE,
-    ITEM_CENSOR,
+from actors.censor_machine import DEADLINE, ITEM_CENSOR, item_censor
+from actors.censor_parts import (
     Answer,
     Data,
     FindContainers,
+    FollowItem,
     ItemsToBeDeleted,
-    ItemToBeLocated,
-    PublishRequests,
     Release,
     State,
     StopPublishing,
-    SubscribeToDeletions,
-    Uninitialized,
     UnsubscribeAll,
 )
-from actors.fsm import CancelTimer, Effect, IllegalTransition, StartTimer, StateTimeout, Step
+from actors.fsm import CancelTimer, IllegalTransition, StartTimer, StateTimeout, Step
 from messages import (
     Begin,
     CatalogueUnavailable,
     ContainersFound,
     DeadlinePassed,
-    Deleted,
     Drain,
     Flush,
-    ItemDeleted,
     ItemId,
     ItemUnknown,
     NotFound,
-    Outcome,
-    PublishFailed,
-    Refused,
     RequestsPublished,
     TakeDown,
-    TakedownId,
-    TimedOut,
-    Unavailable,
 )
 
-MINE = takedown(name="mine", now=100.0, seconds=10.0)
-TID = MINE.takedown_id
-EARLIER = TakedownId("earlier")
-A, B, C = places("a", "b", "c")
-IDS = frozenset(c.container_id for c in (A, B, C))
-
-NONE = Uninitialized()
-LOCATING = ItemToBeLocated(MINE)
-ACTIVE = ItemsToBeDeleted(MINE, (A, B, C), IDS)
-A_GONE = ItemsToBeDeleted(MINE, (A, B, C), IDS - {A.container_id}, (gone("a"),))
-ONLY_B_LEFT = ItemsToBeDeleted(
-    MINE, (A, B, C), frozenset({B.container_id}), (gone("c"), gone("a")), published=True
-)
-
-BEGIN = Begin(MINE, FakeReply())
-
-
-def done(outcome: Outcome) -> Step[State, Data]:
-    """The five things that end a takedown, in their order."""
-    five: tuple[Effect, ...] = (
-        CancelTimer(DEADLINE),
-        StopPublishing(),
-        UnsubscribeAll(),
-        Answer(outcome),
-        Release(MINE, outcome),
-    )
-    return Step(State.IDLE, NONE, five)
-
-
-def same(state: State, data: Data) -> Step[State, Data]:
-    return Step(state, data)
-
-
-def failed(
-    *, unpublished: str, published: str = "", handed_over: bool = True, tid: TakedownId = TID
-) -> PublishFailed:
-    return PublishFailed(tid, "broken", handed_over, places(*published), places(*unpublished))
-
-
-def ignored(state: State, data: Data, *events: Any) -> dict[str, tuple[Data, Any, Any]]:
-    return {f"case {n}": (data, event, same(state, data)) for n, event in enumerate(events)}
-
-
-Cases = dict[str, tuple[Data, Any, Any]]
-
-LATE_FOUND = "The catalogue did not answer before the deadline; nothing was published"
-
-# For each row of the table: what it is given, and the whole of what it must lead to.
-EXPECTED: dict[tuple[State, type], Cases] = {
-    # ------------------------------------------------------------------------------- Idle
-    (State.IDLE, Begin): {
-        "starts the one timer, then searches": (
-            NONE,
-            BEGIN,
-            Step(
-                State.LOCATING,
-                LOCATING,
-                (StartTimer(DEADLINE, 110.0, DeadlinePassed(TID)), FindContainers(MINE)),
-            ),
-        )
-    },
-    (State.IDLE, Flush): {
-        "leaves nothing behind": (
-            NONE,
-            Flush(),
-            Step(State.IDLE, NONE, (CancelTimer(DEADLINE), StopPublishing(), UnsubscribeAll())),
-        )
-    },
-    (State.IDLE, ItemDeleted): ignored(State.IDLE, NONE, deletion("a")),
-    (State.IDLE, ContainersFound): ignored(State.IDLE, NONE, ContainersFound(TID, (A,))),
-    (State.IDLE, ItemUnknown): ignored(State.IDLE, NONE, ItemUnknown(TID)),
-    (State.IDLE, CatalogueUnavailable): ignored(
-        State.IDLE, NONE, CatalogueUnavailable(TID, "behind")
-    ),
-    (State.IDLE, RequestsPublished): ignored(State.IDLE, NONE, RequestsPublished(TID)),
-    (State.IDLE, PublishFailed): ignored(State.IDLE, NONE, failed(unpublished="a")),
-    # --------------------------------------------------------------------------- Locating
-    (State.LOCATING, ContainersFound): {
-        "subscribes and only then publishes": (
-            LOCATING,
-            ContainersFound(TID, (A, B, C)),
-            Step(
-                State.ACTIVE,
-                ACTIVE,
-                (
-                    SubscribeToDeletions(MINE.item_id, (A, B, C)),
-                    PublishRequests(MINE, (A, B, C)),
-                ),
-            ),
-        ),
-        "a container named twice is one": (
-            LOCATING,
-            ContainersFound(TID, (A, B, place("a", "timeline"), C, B)),
-            Step(
-                State.ACTIVE,
-                ACTIVE,
-                (
-                    SubscribeToDeletions(MINE.item_id, (A, B, C)),
-                    PublishRequests(MINE, (A, B, C)),
-                ),
-            ),
-        ),
-        "no container is a 404": (LOCATING, ContainersFound(TID, ()), done(NotFound())),
-        "an earlier search": (
-            LOCATING,
-            ContainersFound(EARLIER, (A,)),
-            same(State.LOCATING, LOCATING),
-        ),
-        "an earlier search without result": (
-            LOCATING,
-            ContainersFound(EARLIER, ()),
-            same(State.LOCATING, LOCATING),
-        ),
-    },
-    (State.LOCATING, ItemUnknown): {
-        "404": (LOCATING, ItemUnknown(TID), done(NotFound())),
-        "an earlier search": (LOCATING, ItemUnknown(EARLIER), same(State.LOCATING, LOCATING)),
-    },
-    (State.LOCATING, CatalogueUnavailable): {
-        "503": (
-            LOCATING,
-            CatalogueUnavailable(TID, "behind"),
-            done(Unavailable("not-ready", "behind")),
-        ),
-        "an earlier search": (
-            LOCATING,
-            CatalogueUnavailable(EARLIER, "behind"),
-            same(State.LOCATING, LOCATING),
-        ),
-    },
-    (State.LOCATING, DeadlinePassed): {
-        "503, since nothing was published": (
-            LOCATING,
-            DeadlinePassed(TID),
-            done(Unavailable("not-ready", LATE_FOUND)),
-        )
-    },
-    (State.LOCATING, ItemDeleted): ignored(State.LOCATING, LOCATING, deletion("a")),
-    (State.LOCATING, RequestsPublished): ignored(
-        State.LOCATING, LOCATING, RequestsPublished(EARLIER)
-    ),
-    (State.LOCATING, PublishFailed): ignored(
-        State.LOCATING, LOCATING, failed(unpublished="a", tid=EARLIER)
-    ),
-    # ----------------------------------------------------------------------------- Active
-    (State.ACTIVE, ItemDeleted): {
-        "one of several": (ACTIVE, deletion("a"), same(State.ACTIVE, A_GONE)),
-        "the last is a 200, in the order of the deletions": (
-            ONLY_B_LEFT,
-            deletion("b"),
-            done(Deleted((gone("c"), gone("a"), gone("b")))),
-        ),
-        "a duplicate": (A_GONE, deletion("a"), same(State.ACTIVE, A_GONE)),
-        "a container that the item is not in": (
-            ONLY_B_LEFT,
-            deletion("elsewhere"),
-            same(State.ACTIVE, ONLY_B_LEFT),
-        ),
-        "another item's container of the same name": (
-            ONLY_B_LEFT,
-            deletion("b", OTHER_ITEM),
-            same(State.ACTIVE, ONLY_B_LEFT),
-        ),
-        "the catalogue's type counts, not the deletion's": (
-            ACTIVE,
-            deletion("a", kind="nonsense"),
-            same(State.ACTIVE, A_GONE),
-        ),
-    },
-    (State.ACTIVE, RequestsPublished): {
-        "remembered": (
-            A_GONE,
-            RequestsPublished(TID),
-            same(
-                State.ACTIVE,
-                ItemsToBeDeleted(MINE, (A, B, C), A_GONE.outstanding, A_GONE.deleted, True),
-            ),
-        ),
-        "of an earlier takedown": (
-            A_GONE,
-            RequestsPublished(EARLIER),
-            same(State.ACTIVE, A_GONE),
-        ),
-    },
-    (State.ACTIVE, PublishFailed): {
-        "nothing handed over is a 503": (
-            ACTIVE,
-            failed(unpublished="abc", handed_over=False),
-            done(Unavailable("kafka-unreachable", "broken")),
-        ),
-        "handed over is a 502 with true lists": (
-            A_GONE,
-            failed(published="a", unpublished="bc"),
-            done(Refused("broken", (A,), (B, C), (A,), (B, C))),
-        ),
-        "handed over and none acknowledged is a 502 too": (
-            ACTIVE,
-            failed(unpublished="abc"),
-            done(Refused("broken", (), (A, B, C), (), (A, B, C))),
-        ),
-        "deleted and outstanding are those of this moment": (
-            ONLY_B_LEFT,
-            failed(published="c", unpublished="ab"),
-            done(Refused("broken", (C,), (A, B), (C, A), (B,))),
-        ),
-        "what failed is deleted already": (
-            ONLY_B_LEFT,
-            failed(published="b", unpublished="ac"),
-            same(State.ACTIVE, ONLY_B_LEFT),
-        ),
-        "of an earlier takedown": (
-            ACTIVE,
-            failed(unpublished="abc", tid=EARLIER),
-            same(State.ACTIVE, ACTIVE),
-        ),
-        "of an earlier takedown, nothing handed over": (
-            ACTIVE,
-            failed(unpublished="abc", handed_over=False, tid=EARLIER),
-            same(State.ACTIVE, ACTIVE),
-        ),
-    },
-    (State.ACTIVE, DeadlinePassed): {
-        "504 with nothing deleted": (
-            ACTIVE,
-            DeadlinePassed(TID),
-            done(TimedOut((), (A, B, C))),
-        ),
-        "504 with what is deleted and what is not": (
-            ONLY_B_LEFT,
-            DeadlinePassed(TID),
-            done(TimedOut((C, A), (B,))),
-        ),
-    },
-    (State.ACTIVE, ContainersFound): ignored(
-        State.ACTIVE, ACTIVE, ContainersFound(EARLIER, (A,)), ContainersFound(EARLIER, ())
-    ),
-    (State.ACTIVE, ItemUnknown): ignored(State.ACTIVE, ACTIVE, ItemUnknown(EARLIER)),
-    (State.ACTIVE, CatalogueUnavailable): ignored(
-        State.ACTIVE, ACTIVE, CatalogueUnavailable(EARLIER, "behind")
-    ),
-}
+EXPECTED = {**BEFORE_ACTIVE, **IN_ACTIVE}
 
 DATA: dict[State, Data] = {
     State.IDLE: NONE,
@@ -299,6 +60,7 @@ EVENTS: tuple[Any, ...] = (
     BEGIN,
     Flush(),
     deletion("b"),
+    listed("b"),
     ContainersFound(TID, (A,)),
     ItemUnknown(TID),
     CatalogueUnavailable(TID, "behind"),
@@ -377,7 +139,7 @@ def test_whatever_ends_a_takedown_does_the_same_five_things_in_the_same_order() 
         for _, _, step in cases.values()
         if state is not State.IDLE and step.state is State.IDLE
     ]
-    assert len(endings) == 11
+    assert len(endings) == 17
     for step in endings:
         assert [type(effect) for effect in step.effects] == five
         *_, answer, release = step.effects
@@ -388,6 +150,22 @@ def test_whatever_ends_a_takedown_does_the_same_five_things_in_the_same_order() 
 def test_only_the_first_row_starts_a_timer_so_that_no_event_moves_the_deadline() -> None:
     starting = [pair for pair, row in ITEM_CENSOR.table.items() if StartTimer in row.emits]
     assert starting == [(State.IDLE, Begin)]
+
+
+def test_one_that_does_not_follow_differs_in_its_first_row_alone_and_never_hears_of_a_list() -> (
+    None
+):
+    unfollowing = item_censor(follow_changes=False)
+    assert unfollowing.transition(State.IDLE, NONE, BEGIN) == Step(
+        State.LOCATING,
+        LOCATING,
+        (StartTimer(DEADLINE, 110.0, DeadlinePassed(TID)), FindContainers(MINE)),
+    )
+    assert not any(FollowItem in row.emits for row in unfollowing.table.values())
+    begin = (State.IDLE, Begin)
+    for pair, cases in EXPECTED.items():
+        for data, event, step in cases.values() if pair != begin else ():
+            assert unfollowing.transition(pair[0], data, event) == step
 
 
 def test_only_what_ends_a_takedown_answers_the_caller() -> None:

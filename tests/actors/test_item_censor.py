@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import pytest
 from support.fakes import (
@@ -11,21 +10,16 @@ from support.fakes import (
     OTHER_ITEM,
     FakeCatalogue,
     FakePublication,
-    FakePublisher,
     FakeReply,
     deletion,
     gone,
     places,
-    recorder,
     settle,
     takedown_now,
 )
+from support.stage import Stage
 
-from actors.censor_machine import State
-from actors.feed import TransitionFeed
-from actors.item_censor import ItemCensor
-from actors.runtime import LoopActorRef
-from bus.event_bus import EventBus
+from actors.censor_parts import State
 from messages import (
     Begin,
     CensorFinished,
@@ -33,65 +27,9 @@ from messages import (
     Flush,
     NotFound,
     Refused,
-    Takedown,
     TimedOut,
     Unavailable,
 )
-
-
-class Restarting:
-    """A supervisor that always restarts."""
-
-    def __init__(self) -> None:
-        self.errors: list[BaseException] = []
-
-    def may_restart(self, _urn: str) -> bool:
-        return True
-
-    def child_failed(self, _ref: LoopActorRef[Any], error: BaseException, *, alive: bool) -> None:
-        self.errors.append(error)
-
-
-class Stage:
-    """One censor and everything around it."""
-
-    def __init__(self, *names: str, supervised: bool = False) -> None:
-        self.catalogue = FakeCatalogue({ITEM: places(*names)} if names else {})
-        self.publisher = FakePublisher()
-        self.bus = EventBus()
-        self.feed = TransitionFeed()
-        self.supervisor = Restarting()
-        self.coordinator, self.told = recorder()
-        self.ref = ItemCensor.start(
-            catalogue=self.catalogue,
-            publisher=self.publisher,
-            bus=self.bus,
-            coordinator=self.coordinator,
-            feed=self.feed,
-            supervisor=self.supervisor if supervised else None,
-        )
-        actor = self.ref.actor()
-        assert actor is not None
-        self.actor: ItemCensor = actor
-
-    def begin(self, *, seconds: float = 10.0) -> tuple[Takedown, FakeReply]:
-        mine, reply = takedown_now(seconds=seconds), FakeReply()
-        self.ref.tell(Begin(mine, reply))
-        return mine, reply
-
-    def delete(self, *names: str) -> None:
-        for name in names:
-            self.bus.publish(deletion(name))
-
-    def clean(self) -> bool:
-        """Whether nothing of any takedown is left."""
-        held = self.bus.statistics()
-        return (held.keys, held.subscribers, len(self.actor.timers)) == (0, 0, 0)
-
-    async def close(self) -> None:
-        await asyncio.gather(self.ref.stop(), self.coordinator.stop())
-        assert self.clean()
-        assert len(self.feed) == 0
 
 
 async def test_every_container_confirmed_is_a_200() -> None:
@@ -243,7 +181,7 @@ async def test_it_is_subscribed_before_anything_is_published() -> None:
     stage = Stage("a", "b")
 
     def delete_at_once(_publication: FakePublication) -> None:
-        assert stage.bus.statistics().keys == 2
+        assert stage.bus.statistics().keys == 3  # the two, and the item's lists
         stage.delete("a", "b")
 
     stage.publisher.on_publish = delete_at_once

@@ -17,6 +17,7 @@ from support.fakes import (
     FakeReply,
     deletion,
     gone,
+    listed,
     place,
     places,
     recorder,
@@ -24,7 +25,7 @@ from support.fakes import (
     takedown_now,
 )
 
-from actors.censor_machine import State
+from actors.censor_parts import State
 from actors.feed import TransitionFeed
 from actors.future import LoopFuture
 from actors.item_censor import ItemCensor
@@ -80,6 +81,18 @@ async def test_a_deletion_that_is_handled_after_the_deadline_is_no_success(
     stage = Stage(monkeypatch, "a")
     _, reply = await stage.begin()
     stage.bus.publish(deletion("a"))  # in the mailbox, and then nothing runs
+    stage.pause(15)
+    await settle()
+    assert reply.outcome == TimedOut(deleted=(), outstanding=(place("a"),))
+    await stage.end()
+
+
+async def test_a_tombstone_that_is_handled_after_the_deadline_is_no_success(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stage = Stage(monkeypatch, "a")
+    _, reply = await stage.begin()
+    stage.bus.publish(listed())
     stage.pause(15)
     await settle()
     assert reply.outcome == TimedOut(deleted=(), outstanding=(place("a"),))

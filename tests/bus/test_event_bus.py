@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from support.fakes import ITEM, OTHER_ITEM, deletion, recorder, settle
+from support.fakes import ITEM, OTHER_ITEM, deletion, listed, recorder, settle
 
-from bus.event_bus import BusStatistics, EventBus, PartitionKey, partition_key
-from messages import ContainerId, ItemDeleted
+from bus.event_bus import BusStatistics, EventBus, PartitionKey, list_key, partition_key
+from messages import ContainerId, ItemDeleted, ItemId
 
 
 class Mailbox:
@@ -198,7 +199,7 @@ def test_container_ids_with_dashes_share_no_key_with_others() -> None:
 
 def test_statistics_say_what_the_bus_holds_and_has_done() -> None:
     bus, one, two, dead = EventBus(), Mailbox(), Mailbox(), Mailbox()
-    assert bus.statistics() == BusStatistics(0, 0, 0, 0, 0, 0, 0)
+    assert bus.statistics() == BusStatistics(0, 0, 0, 0, 0, 0, 0, 0, 0)
     bus.subscribe(one, key("a"))
     bus.subscribe(two, key("a"))
     bus.subscribe(two, key("b"))
@@ -207,9 +208,54 @@ def test_statistics_say_what_the_bus_holds_and_has_done() -> None:
     bus.publish(deletion("a"))
     bus.publish(deletion("b"))
     bus.publish(deletion("nobody's"))
+    bus.subscribe(one, list_key(ITEM))
+    bus.publish(listed("a"))
+    bus.publish(listed("a", item=OTHER_ITEM))
     assert bus.statistics() == BusStatistics(
-        keys=2, subscribers=2, subscriptions=3, published=3, matched=2, delivered=3, dropped=1
+        keys=3,
+        subscribers=2,
+        subscriptions=4,
+        published=3,
+        matched=2,
+        lists=2,
+        lists_matched=1,
+        delivered=4,
+        dropped=1,
     )
+
+
+def test_one_who_follows_an_item_hears_its_lists_and_not_its_deletions() -> None:
+    bus, follower, waiting = EventBus(), Mailbox(), Mailbox()
+    bus.subscribe(follower, list_key(ITEM))
+    bus.subscribe(waiting, key("a"))
+    assert bus.publish(listed("a")) == 1
+    assert bus.publish(listed("a", item=OTHER_ITEM)) == 0
+    assert bus.publish(deletion("a")) == 1
+    assert follower.heard == [listed("a")]
+    assert waiting.heard == [deletion("a")]
+
+
+def test_the_items_that_somebody_follows_can_be_named() -> None:
+    bus, one, two = EventBus(), Mailbox(), Mailbox()
+    assert bus.followed() == ()
+    bus.subscribe(one, key("a"))
+    bus.subscribe(one, list_key(ITEM))
+    bus.subscribe(two, list_key(ITEM))
+    bus.subscribe(two, list_key(OTHER_ITEM))
+    assert bus.followed() == (ITEM, OTHER_ITEM)
+    bus.unsubscribe_all(two)
+    assert bus.followed() == (ITEM,)
+    bus.unsubscribe_all(one)
+    assert bus.followed() == ()
+
+
+@pytest.mark.parametrize("name", ["", "-", "a", ITEM])
+def test_no_container_has_the_key_of_a_list(name: str) -> None:
+    bus, follower = EventBus(), Mailbox()
+    bus.subscribe(follower, list_key(ITEM))
+    assert bus.publish(deletion(name)) == 0
+    assert bus.publish(deletion(f"-{name}", ItemId(ITEM[:8]))) == 0
+    assert follower.heard == []
 
 
 NAMES = st.sampled_from(["a", "b", "a-b", "-"])

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from actors.runtime import LoopActor, LoopActorRef
+from errors import KafkaUnavailable
 from messages import (
     CatalogueUnavailable,
     Container,
@@ -19,6 +20,7 @@ from messages import (
     DeletedContainer,
     ItemDeleted,
     ItemId,
+    ItemListed,
     ItemUnknown,
     Outcome,
     PublishFailed,
@@ -71,8 +73,14 @@ def deletion(name: str, item: ItemId = ITEM, *, kind: str = "group") -> ItemDele
     return ItemDeleted(item, ContainerId(name), kind, T0)
 
 
-def gone(name: str, kind: str = "group") -> DeletedContainer:
-    return DeletedContainer(ContainerId(name), kind, T0)
+def gone(name: str, kind: str = "group", *, after: float = 0.0) -> DeletedContainer:
+    """Deleted so many seconds after `T0`."""
+    return DeletedContainer(ContainerId(name), kind, T0 + timedelta(seconds=after))
+
+
+def listed(*names: str, item: ItemId = ITEM, after: float = 0.0) -> ItemListed:
+    """A list that was made so many seconds after `T0`."""
+    return ItemListed(item, places(*names), T0 + timedelta(seconds=after))
 
 
 async def settle(turns: int = 30) -> None:
@@ -205,6 +213,8 @@ class FakeLog:
 
     def __init__(self) -> None:
         self.calls = 0
+        self.caught_up = True
+        self.read_again_for: list[str] = []
         self._ends: list[asyncio.Future[None]] = []
 
     async def catch_up(self) -> None:
@@ -212,6 +222,11 @@ class FakeLog:
         end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._ends.append(end)
         await end
+
+    def read_again(self, reason: str) -> None:
+        self.read_again_for.append(reason)
+        self.caught_up = False
+        self.fail(KafkaUnavailable(reason))
 
     def reach_end(self) -> None:
         for end in self._ends:
@@ -235,3 +250,4 @@ class FakeRecord:
 
     key: bytes | None
     value: bytes | None
+    timestamp: int | None = round(T0.timestamp() * 1000)

@@ -2,6 +2,10 @@
 
 The topics are read from their beginnings, when all is over, by a client of the checker's own: what
 the service says is compared with what is written there, and with nothing else.
+
+An item's list may change while it is taken down. Then an answer names the containers of the list
+that was there when it was asked for and of those that came after, up to some list that was there
+when it was answered; and a container that a later one of these does not have counts as deleted.
 """
 
 from __future__ import annotations
@@ -118,7 +122,8 @@ async def check_invariants(
         bootstrap: the broker, without a fault in front of it.
         names: the topics.
         asked: every request that was made of the service, and its answer.
-        lists: each item's containers; an item that is not in it does not exist.
+        lists: each item's containers when it was asked for; an item that is not in it does not
+            exist.
         kept: the topics still hold everything that was written to them.
         unheard: items whose askers went away, or whose service was killed, before the answer.
     """
@@ -154,11 +159,21 @@ class _Written:
     """By takedown."""
     deleted: Mapping[tuple[str, str], list[float]]
     """Of an item from a container: when it was written, by the wall clock."""
+    published: Mapping[str, list[_List]]
+    """Of an item: its lists, in the order of the topic."""
+
+
+@dataclass(frozen=True)
+class _List:
+    at: float
+    """When it was written, by the wall clock."""
+    kinds: Mapping[str, str]
+    """The types of its containers, by their ids; of a container that it has twice the first."""
 
 
 async def _read(bootstrap: str, names: Names) -> _Written:
-    requests, deletions = await asyncio.gather(
-        read_topic(bootstrap, names.reported), read_topic(bootstrap, names.deleted)
+    requests, deletions, lists = await asyncio.gather(
+        *(read_topic(bootstrap, name) for name in (names.reported, names.deleted, names.published))
     )
     reported: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for record in requests:
@@ -171,42 +186,89 @@ async def _read(bootstrap: str, names: Names) -> _Written:
             deleted[value["itemId"], value["containerId"]].append(record.timestamp / 1000)
         except (ValueError, KeyError, TypeError, RecursionError):
             continue  # poison that a test put there
-    return _Written(reported, deleted)
+    published: dict[str, list[_List]] = defaultdict(list)
+    for record in lists:
+        try:
+            value = json.loads(record.value) if record.value is not None else {"containers": []}
+            item_id = value["itemId"] if record.value is not None else record.key.decode()
+            published[item_id].append(_List(record.timestamp / 1000, _kinds(value["containers"])))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            continue  # poison
+    return _Written(reported, deleted, published)
+
+
+def _kinds(places: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    kinds: dict[str, str] = {}
+    for place in places:
+        kinds.setdefault(place["containerId"], place["containerType"])
+    return kinds
 
 
 def _check(asked: Asked, places: Places, written: _Written, *, kept: bool) -> None:
     body, status = asked.got.body, asked.status
     requests = written.reported.get(asked.got.takedown_id, [])
     assert {request["itemId"] for request in requests} <= {asked.item_id}
-    assert {request["containerId"] for request in requests} <= {p["containerId"] for p in places}
+    lists = _lists_while(asked, places, written, kept=kept)
+    listed = {name for each in lists for name in each.kinds}
+    assert {request["containerId"] for request in requests} <= listed
     match status:
         case 200:
             named = [
                 {k: p[k] for k in ("containerId", "containerType")} for p in body["containers"]
             ]
-            assert _sorted(named) == _sorted(places), "I2: every container, and no other"
+            assert _one_of(lists, named), "I2: every container, and no other"
             assert places
-            _heard_of(places, asked, written, kept=kept)
+            _heard_of(named, asked, written, lists, kept=kept)
         case 400 | 404 | 503:
             assert not requests, "I3: nothing was published"
             assert status != 404 or not places, "I6: a 404 for an item that exists"
         case 502 | 504:
             deleted, outstanding = body["deleted"], body["outstanding"]
-            assert _sorted([*deleted, *outstanding]) == _sorted(places), "I4: the lists are whole"
-            _heard_of(deleted, asked, written, kept=kept)
+            assert _one_of(lists, [*deleted, *outstanding]), "I4: the lists are whole"
+            _heard_of(deleted, asked, written, lists, kept=kept)
             if status == 502:
                 published, not_known = body["published"], body["unpublished"]
-                assert _sorted([*published, *not_known]) == _sorted(places)
+                assert _sorted([*published, *not_known]) == _sorted([*deleted, *outstanding])
                 there = {request["containerId"] for request in requests}
                 assert not kept or {p["containerId"] for p in published} <= there, "I4"
         case _:
             raise AssertionError(f"{status} is no answer to any fault")
 
 
-def _heard_of(places: Places, asked: Asked, written: _Written, *, kept: bool) -> None:
-    """Each deletion that the answer names was in the topic by then (I2, I4, I7)."""
+def _lists_while(asked: Asked, places: Places, written: _Written, *, kept: bool) -> list[_List]:
+    """The list that was there when it was asked, and those that came till it was answered."""
+    history = written.published.get(asked.item_id, [])
+    same = [at for at, each in enumerate(history) if each.kinds == _kinds(places)]
+    if not same:
+        assert not places or not kept, f"{places} is not in the topic of the lists"
+        return [_List(asked.at, _kinds(places))]
+    # Of one that was written several times, the last before it was asked; it may be still unread.
+    before = [at for at in same if history[at].at <= asked.at]
+    rest = history[before[-1] if before else same[0] :]
+    return [rest[0], *(each for each in rest[1:] if each.at <= asked.answered_at + _CLOCKS)]
+
+
+def _one_of(lists: list[_List], named: Iterable[Mapping[str, str]]) -> bool:
+    """Whether these are the containers of the first list or of the first few together."""
+    known: dict[str, str] = {}
+    for each in lists:
+        known = {**each.kinds, **known}
+        if sorted(known.items()) == _sorted(named):
+            return True
+    return False
+
+
+def _heard_of(
+    places: Places, asked: Asked, written: _Written, lists: list[_List], *, kept: bool
+) -> None:
+    """Of each container that the answer calls deleted a deletion, or a list without it after one
+    with it, was in the topic by then (I2, I4, I7)."""
     for place in places:
-        times = written.deleted.get((asked.item_id, place["containerId"]), [])
+        name = place["containerId"]
+        since = next((at for at, each in enumerate(lists) if name in each.kinds), len(lists))
+        if any(name not in each.kinds for each in lists[since:]):
+            continue
+        times = written.deleted.get((asked.item_id, name), [])
         if times or kept:
             assert times, f"no deletion from {place} is in the topic"
             assert min(times) <= asked.answered_at + _CLOCKS

@@ -1,0 +1,125 @@
+"""What the ItemCensor's machine is made of: its states, their data, and its effects.
+
+The machine itself, and what it means, is in `censor_machine`.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime  # noqa: TC003 - msgspec reads the annotations
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from actors.fsm import Effect, Label
+from messages import Container, ContainerId, DeletedContainer, ItemId, Outcome, Takedown
+
+
+class State(Label):
+    """The label; the data beside it says the rest."""
+
+    IDLE = "Idle"
+    LOCATING = "Locating"
+    ACTIVE = "Active"
+
+
+class Uninitialized(Struct, frozen=True):
+    """Data of Idle: there is no takedown."""
+
+
+class ItemToBeLocated(Struct, frozen=True):
+    """Data of Locating."""
+
+    takedown: Takedown
+
+
+class ItemsToBeDeleted(Struct, frozen=True):
+    """Data of Active.
+
+    Attributes:
+        takedown: the takedown.
+        containers: every container the item was found in, in the catalogue's order, and then
+            those in which newer lists had it.
+        outstanding: those that are not known to be deleted.
+        deleted: the others, in the order in which that was heard of.
+        vanished: those of `deleted` that count by a list without them, and not by a deletion.
+        publishing: those whose requests are on their way; empty if none are.
+        due: those to be asked for once these are settled, if they are outstanding then.
+        published: those whose request Kafka has acknowledged, since they were last listed anew.
+        handed_over: a record may have reached Kafka.
+        listed_at: the time of the newest list; None if it is not known.
+    """
+
+    takedown: Takedown
+    containers: tuple[Container, ...]
+    outstanding: frozenset[ContainerId]
+    deleted: tuple[DeletedContainer, ...] = ()
+    vanished: frozenset[ContainerId] = frozenset()
+    publishing: tuple[Container, ...] = ()
+    due: frozenset[ContainerId] = frozenset()
+    published: frozenset[ContainerId] = frozenset()
+    handed_over: bool = False
+    listed_at: datetime | None = None
+
+    def still_outstanding(self) -> tuple[Container, ...]:
+        """The outstanding containers, in the order of `containers`."""
+        return tuple(c for c in self.containers if c.container_id in self.outstanding)
+
+    def already_deleted(self) -> tuple[Container, ...]:
+        """The deleted containers, in the order of their deletions."""
+        return tuple(Container(c.container_id, c.container_type) for c in self.deleted)
+
+
+Data: TypeAlias = Uninitialized | ItemToBeLocated | ItemsToBeDeleted
+
+
+# ------------------------------------------------------------------------------- effects
+
+
+class FollowItem(Effect, frozen=True):
+    """Hear of the item's newer lists, from now on."""
+
+    item_id: ItemId
+
+
+class FindContainers(Effect, frozen=True):
+    """Ask the catalogue; it tells one of its three events."""
+
+    takedown: Takedown
+
+
+class SubscribeToDeletions(Effect, frozen=True):
+    """Hear of the item's deletion from these containers, from now on."""
+
+    item_id: ItemId
+    containers: tuple[Container, ...]
+
+
+class PublishRequests(Effect, frozen=True):
+    """Publish one delete request for each container; the result comes as an event.
+
+    There is no second one before that event has come.
+    """
+
+    takedown: Takedown
+    containers: tuple[Container, ...]
+
+
+class StopPublishing(Effect, frozen=True):
+    """Hand nothing more over to Kafka; there need be nothing left to hand over."""
+
+
+class UnsubscribeAll(Effect, frozen=True):
+    """Hear of no deletion and no list any more; there need be no subscription."""
+
+
+class Answer(Effect, frozen=True):
+    """Give the caller the one answer."""
+
+    outcome: Outcome
+
+
+class Release(Effect, frozen=True):
+    """Tell the coordinator that this takedown is over."""
+
+    takedown: Takedown
+    outcome: Outcome

@@ -1,0 +1,237 @@
+"""What the ItemCensor's table must lead to: the data, and the cases of Idle and Locating."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from msgspec.structs import replace
+
+from actors.censor_machine import DEADLINE
+from actors.censor_parts import (
+    Answer,
+    Data,
+    FindContainers,
+    FollowItem,
+    ItemsToBeDeleted,
+    ItemToBeLocated,
+    PublishRequests,
+    Release,
+    State,
+    StopPublishing,
+    SubscribeToDeletions,
+    Uninitialized,
+    UnsubscribeAll,
+)
+from actors.fsm import CancelTimer, Effect, StartTimer, Step
+from messages import (
+    Begin,
+    CatalogueUnavailable,
+    ContainerId,
+    ContainersFound,
+    DeadlinePassed,
+    Flush,
+    ItemDeleted,
+    ItemListed,
+    ItemUnknown,
+    NotFound,
+    Outcome,
+    PublishFailed,
+    RequestsPublished,
+    TakedownId,
+    Unavailable,
+)
+from support.fakes import (
+    T0,
+    FakeReply,
+    deletion,
+    gone,
+    listed,
+    place,
+    places,
+    takedown,
+)
+
+MINE = takedown(name="mine", now=100.0, seconds=10.0)
+TID = MINE.takedown_id
+EARLIER = TakedownId("earlier")
+A, B, C, D = places("a", "b", "c", "d")
+IDS = frozenset(c.container_id for c in (A, B, C))
+
+
+def ids(names: str) -> frozenset[ContainerId]:
+    return frozenset(map(ContainerId, names))
+
+
+NONE = Uninitialized()
+LOCATING = ItemToBeLocated(MINE)
+ACTIVE = ItemsToBeDeleted(MINE, (A, B, C), IDS, publishing=(A, B, C))
+A_GONE = replace(ACTIVE, outstanding=ids("bc"), deleted=(gone("a"),))
+ONLY_B_LEFT = ItemsToBeDeleted(
+    MINE, (A, B, C), ids("b"), (gone("c"), gone("a")), published=IDS, handed_over=True
+)
+# Found at T0; A has confirmed, B vanished after 2 s, C is outstanding; all requests are settled.
+FOLLOWED = ItemsToBeDeleted(
+    MINE,
+    (A, B, C),
+    ids("c"),
+    (gone("a"), gone("b", after=2)),
+    vanished=ids("b"),
+    published=IDS,
+    handed_over=True,
+    listed_at=T0 + timedelta(seconds=2),
+)
+# D was added while the requests for the others are on their way.
+D_IS_DUE = replace(
+    ACTIVE, containers=(A, B, C, D), outstanding=ids("abcd"), due=ids("d"), listed_at=T0
+)
+
+BEGIN = Begin(MINE, FakeReply())
+
+
+def done(outcome: Outcome) -> Step[State, Data]:
+    """The five things that end a takedown, in their order."""
+    five: tuple[Effect, ...] = (
+        CancelTimer(DEADLINE),
+        StopPublishing(),
+        UnsubscribeAll(),
+        Answer(outcome),
+        Release(MINE, outcome),
+    )
+    return Step(State.IDLE, NONE, five)
+
+
+def same(state: State, data: Data) -> Step[State, Data]:
+    return Step(state, data)
+
+
+def failed(
+    *, unpublished: str, published: str = "", handed_over: bool = True, tid: TakedownId = TID
+) -> PublishFailed:
+    return PublishFailed(tid, "broken", handed_over, places(*published), places(*unpublished))
+
+
+def ignored(state: State, data: Data, *events: Any) -> dict[str, tuple[Data, Any, Any]]:
+    return {f"case {n}": (data, event, same(state, data)) for n, event in enumerate(events)}
+
+
+Cases = dict[str, tuple[Data, Any, Any]]
+
+LATE_FOUND = "The catalogue did not answer before the deadline; nothing was published"
+
+# For each row of the table: what it is given, and the whole of what it must lead to.
+BEFORE_ACTIVE: dict[tuple[State, type], Cases] = {
+    # ------------------------------------------------------------------------------- Idle
+    (State.IDLE, Begin): {
+        "starts the one timer, then searches": (
+            NONE,
+            BEGIN,
+            Step(
+                State.LOCATING,
+                LOCATING,
+                (
+                    StartTimer(DEADLINE, 110.0, DeadlinePassed(TID)),
+                    FollowItem(MINE.item_id),
+                    FindContainers(MINE),
+                ),
+            ),
+        )
+    },
+    (State.IDLE, Flush): {
+        "leaves nothing behind": (
+            NONE,
+            Flush(),
+            Step(State.IDLE, NONE, (CancelTimer(DEADLINE), StopPublishing(), UnsubscribeAll())),
+        )
+    },
+    (State.IDLE, ItemDeleted): ignored(State.IDLE, NONE, deletion("a")),
+    (State.IDLE, ItemListed): ignored(State.IDLE, NONE, listed("a"), listed()),
+    (State.IDLE, ContainersFound): ignored(State.IDLE, NONE, ContainersFound(TID, (A,))),
+    (State.IDLE, ItemUnknown): ignored(State.IDLE, NONE, ItemUnknown(TID)),
+    (State.IDLE, CatalogueUnavailable): ignored(
+        State.IDLE, NONE, CatalogueUnavailable(TID, "behind")
+    ),
+    (State.IDLE, RequestsPublished): ignored(State.IDLE, NONE, RequestsPublished(TID)),
+    (State.IDLE, PublishFailed): ignored(State.IDLE, NONE, failed(unpublished="a")),
+    # --------------------------------------------------------------------------- Locating
+    (State.LOCATING, ContainersFound): {
+        "subscribes and only then publishes": (
+            LOCATING,
+            ContainersFound(TID, (A, B, C)),
+            Step(
+                State.ACTIVE,
+                ACTIVE,
+                (
+                    SubscribeToDeletions(MINE.item_id, (A, B, C)),
+                    PublishRequests(MINE, (A, B, C)),
+                ),
+            ),
+        ),
+        "a container named twice is one": (
+            LOCATING,
+            ContainersFound(TID, (A, B, place("a", "timeline"), C, B)),
+            Step(
+                State.ACTIVE,
+                ACTIVE,
+                (
+                    SubscribeToDeletions(MINE.item_id, (A, B, C)),
+                    PublishRequests(MINE, (A, B, C)),
+                ),
+            ),
+        ),
+        "the list's own time is kept": (
+            LOCATING,
+            ContainersFound(TID, (A, B, C), T0),
+            Step(
+                State.ACTIVE,
+                replace(ACTIVE, listed_at=T0),
+                (
+                    SubscribeToDeletions(MINE.item_id, (A, B, C)),
+                    PublishRequests(MINE, (A, B, C)),
+                ),
+            ),
+        ),
+        "no container is a 404": (LOCATING, ContainersFound(TID, ()), done(NotFound())),
+        "an earlier search": (
+            LOCATING,
+            ContainersFound(EARLIER, (A,)),
+            same(State.LOCATING, LOCATING),
+        ),
+        "an earlier search without result": (
+            LOCATING,
+            ContainersFound(EARLIER, ()),
+            same(State.LOCATING, LOCATING),
+        ),
+    },
+    (State.LOCATING, ItemUnknown): {
+        "404": (LOCATING, ItemUnknown(TID), done(NotFound())),
+        "an earlier search": (LOCATING, ItemUnknown(EARLIER), same(State.LOCATING, LOCATING)),
+    },
+    (State.LOCATING, CatalogueUnavailable): {
+        "503": (
+            LOCATING,
+            CatalogueUnavailable(TID, "behind"),
+            done(Unavailable("not-ready", "behind")),
+        ),
+        "an earlier search": (
+            LOCATING,
+            CatalogueUnavailable(EARLIER, "behind"),
+            same(State.LOCATING, LOCATING),
+        ),
+    },
+    (State.LOCATING, DeadlinePassed): {
+        "503, since nothing was published": (
+            LOCATING,
+            DeadlinePassed(TID),
+            done(Unavailable("not-ready", LATE_FOUND)),
+        )
+    },
+    (State.LOCATING, ItemListed): ignored(State.LOCATING, LOCATING, listed("a"), listed()),
+    (State.LOCATING, ItemDeleted): ignored(State.LOCATING, LOCATING, deletion("a")),
+    (State.LOCATING, RequestsPublished): ignored(
+        State.LOCATING, LOCATING, RequestsPublished(EARLIER)
+    ),
+    (State.LOCATING, PublishFailed): ignored(
+        State.LOCATING, LOCATING, failed(unpublished="a", tid=EARLIER)
+    ),
+}
