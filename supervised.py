@@ -1,0 +1,179 @@
+"""`takedown serve --workers N`: one supervisor, N processes that share the callers' port.
+
+The supervisor does no takedowns and reads no Kafka. Each worker is a whole service in a process of
+its own (see `service.py`), and shares nothing with the others but the port.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import logging
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import service
+from bus.topics import Topics
+from config import PREFIX, as_environment
+from errors import KafkaUnavailable, SettingsError
+from lifecycle import Lifecycle, cancel
+from service import Service, connect, folder_of, topics_used
+from web.door import Door
+from workers.channel import CallersDoorOpened, Link, OperatorsDoorOpened
+from workers.door import WorkersDoor
+from workers.port import ReservedPort
+from workers.process import WorkerProcess
+from workers.questions import Questions
+from workers.seat import Seat
+from workers.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from bus.connection import Connection
+    from config import Settings
+
+logger = logging.getLogger("takedown")
+
+LOOPBACK = "127.0.0.1"
+_ADMIN_CONNECTIONS = 256
+_DOOR_AFTER = 5.0
+"""Seconds that a worker which replaces another one waits for readiness before it takes callers."""
+_SHUTDOWN = 60.0
+"""Seconds on top of the deadline; the steps of a worker's own shutdown are bounded by less."""
+_READY_POLL = 0.05
+
+
+def share(total: int, workers: int, number: int) -> int:
+    """What one worker gets of something that is for all; the shares add up to the total."""
+    return total // workers + (number < total % workers)
+
+
+def settings_of(settings: Settings, number: int, connection: Connection, port: int) -> Settings:
+    """The settings of one worker."""
+    return replace(
+        settings,
+        workers=1,
+        kafka_bootstrap_servers=connection.bootstrap_servers,
+        kafka_fetch_max_wait=connection.fetch_max_wait,
+        http_port=port,
+        http_max_connections=share(settings.http_max_connections, settings.workers, number),
+        pool_max=share(settings.pool_max, settings.workers, number),
+        # Each reads the topic for itself: see docs/decisions/0010.
+        catalogue_folder=str(folder_of(settings) / f"worker-{number}"),
+        # Its own operators' door is for the supervisor, which passes on to it.
+        admin_host=LOOPBACK,
+        admin_port=0,
+    )
+
+
+async def supervise(
+    settings: Settings, lifecycle: Lifecycle, fail: Callable[[str], None]
+) -> Callable[[], None]:
+    """Start the workers and what speaks for them; returns what to do at a second signal.
+
+    Raises:
+        BrokerStartError: the embedded broker does not start here.
+        SettingsError: a setting cannot be used, by us or by a worker.
+    """
+    port = await ReservedPort.take(settings.http_host, settings.http_port)
+    lifecycle.started("give the callers' port back", port.close, within=1)
+    connection = await connect(settings, lifecycle)
+    if not settings.kafka_bootstrap_servers:
+        # Of a broker that has just begun; with any other one the first worker does it.
+        with contextlib.suppress(KafkaUnavailable):  # the workers try again, and say why
+            await Topics(connection, topics_used(settings)).ensure()
+    questions = Questions()
+    lifecycle.started("hang up on the workers", questions.close, within=2)
+
+    async def start(number: int, first: bool) -> WorkerProcess:
+        own = settings_of(settings, number, connection, port.number)
+        return await WorkerProcess.start(
+            functools.partial(_command, number, first), _environment(own)
+        )
+
+    supervisor = Supervisor(settings.workers, start=start, answers=questions.alive)
+    supervisor.failed.add_done_callback(lambda future: fail(future.result()))
+    workers_door = WorkersDoor(supervisor, questions)
+    door = Door(
+        workers_door.application(),
+        host=settings.admin_host,
+        port=settings.admin_port,
+        setting="TAKEDOWN_ADMIN_PORT",
+        max_connections=_ADMIN_CONNECTIONS,
+    )
+    await door.open()
+    lifecycle.started("close the operators' door", door.close, within=5)
+    bound = settings.timeout + _SHUTDOWN
+    lifecycle.started(
+        "have the workers finish and end",
+        functools.partial(supervisor.stop, bound),
+        within=bound + 5,
+    )
+    if (misused := await supervisor.start()) is not None:
+        raise SettingsError(misused)
+    if supervisor.failed.done():  # which ends the program
+        return supervisor.hurry
+    host = f"[{settings.http_host}]" if ":" in settings.http_host else settings.http_host
+    addresses = {"http": f"http://{host}:{port.number}", "admin": door.address}
+    logger.info("listening", extra={**addresses, "workers": settings.workers})
+    announcing = asyncio.create_task(_announce(workers_door, addresses))
+    announcing.add_done_callback(functools.partial(_on_announced, fail))
+    lifecycle.started("stop announcing readiness", functools.partial(cancel, announcing), within=1)
+    return supervisor.hurry
+
+
+async def _announce(door: WorkersDoor, addresses: dict[str, str]) -> None:
+    """Say once that the service is ready; each worker tells of its own losses and returns."""
+    while not (await door.health()).ready:  # noqa: ASYNC110 - other processes
+        await asyncio.sleep(_READY_POLL)
+    logger.info("ready", extra=addresses)
+
+
+def _on_announced(fail: Callable[[str], None], task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        fail(f"readiness cannot be announced: {error!r}")
+
+
+def _command(number: int, first: bool, fileno: int) -> Sequence[str]:
+    """This program's hidden command, whichever way the program itself was started."""
+    door = "at-once" if first else "when-ready"
+    program = str(Path(service.__file__).resolve())
+    return [sys.executable, program, "worker", str(number), str(fileno), door]
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    """The settings go the way on which other users of the machine cannot read them."""
+    inherited = {key: text for key, text in os.environ.items() if not key.startswith(PREFIX)}
+    return inherited | as_environment(settings)
+
+
+async def work(
+    settings: Settings,
+    lifecycle: Lifecycle,
+    fail: Callable[[str], None],
+    *,
+    link: Link,
+    door_at_once: bool,
+) -> Callable[[], None]:
+    """One worker; ends like one that was asked to when its supervisor has gone."""
+    loop = asyncio.get_running_loop()
+
+    def on_gone() -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and soon the process
+            loop.call_soon_threadsafe(fail, "its supervisor has gone")
+
+    link.watch(on_gone, linger=settings.timeout + _SHUTDOWN)
+    seat = Seat(
+        door_after=0.0 if door_at_once else _DOOR_AFTER,
+        on_open=lambda: link.report(CallersDoorOpened()),
+    )
+    worker = Service(settings, await connect(settings, lifecycle), lifecycle, seat=seat)
+    worker.failed.add_done_callback(lambda future: fail(future.result()))
+    await worker.start()
+    link.report(OperatorsDoorOpened(worker.admin_door.address))
+    return worker.hurry
