@@ -45,6 +45,7 @@ class Transition(Struct, frozen=True):
         before: the data before.
         data: the data after.
         at: the loop's time.
+        effects: what it asks for, in their order.
     """
 
     actor: str
@@ -55,6 +56,7 @@ class Transition(Struct, frozen=True):
     before: Any
     data: Any
     at: float
+    effects: tuple[Any, ...] = ()
 
 
 class Left(Struct, frozen=True):
@@ -96,7 +98,7 @@ class TransitionFeed:
     """Passes on what happens in the machines that joined it."""
 
     def __init__(self) -> None:
-        self._observers: list[Observer] = []
+        self._observers: tuple[Observer, ...] = ()  # replaced, never changed: it is being read
         self._machines: dict[str, Observable] = {}
         self._failures = 0
 
@@ -117,6 +119,10 @@ class TransitionFeed:
         """Every machine that is alive."""
         return tuple(self._machines.values())
 
+    def machine(self, actor: str) -> Observable | None:
+        """The machine of this actor, if it is alive."""
+        return self._machines.get(actor)
+
     def join(self, machine: Observable) -> None:
         """Show this machine to the observers from now on."""
         self._machines[machine.actor_urn] = machine
@@ -130,7 +136,7 @@ class TransitionFeed:
 
     def publish(self, item: FeedItem) -> None:
         """Tell every observer."""
-        for observer in tuple(self._observers):
+        for observer in self._observers:
             self._tell(observer, item)
 
     def _tell(self, observer: Observer, item: FeedItem) -> None:
@@ -148,11 +154,13 @@ class TransitionFeed:
         """
         for machine in tuple(self._machines.values()):
             self._tell(observer, _entered(machine))
-        self._observers.append(observer)
+        self._observers = (*self._observers, observer)
 
         def unsubscribe() -> None:
-            if observer in self._observers:
-                self._observers.remove(observer)
+            left = list(self._observers)
+            if observer in left:
+                left.remove(observer)
+                self._observers = tuple(left)
 
         return unsubscribe
 

@@ -7,7 +7,6 @@ on the new state, and carries out the effects in their order. Events that arise 
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from msgspec import Struct
@@ -28,12 +27,30 @@ STATE_TIMER = "(state)"
 
 
 class LogEntry(Struct, frozen=True):
-    """One of the last transitions of an actor: when (the loop's time), on what, whither."""
+    """One of the last transitions of an actor: when (the loop's time), on what, whither.
+
+    It holds the things themselves: many are written, and few are read.
+    """
 
     at: float
-    event: str
-    source: str
-    target: str
+    kind: type
+    before: Enum
+    after: Enum
+
+    @property
+    def event(self) -> str:
+        """The name of the event's type."""
+        return self.kind.__name__
+
+    @property
+    def source(self) -> str:
+        """The name of the state before."""
+        return self.before.name
+
+    @property
+    def target(self) -> str:
+        """The name of the state after."""
+        return self.after.name
 
 
 class MachineActor(LoopActor, Generic[D]):
@@ -44,15 +61,15 @@ class MachineActor(LoopActor, Generic[D]):
         supervisor: as for `LoopActor`.
     """
 
-    machine: ClassVar[Machine[Any, Any]]
+    machine: Machine[Any, Any]
     log_size: ClassVar[int] = 8
 
     def __init__(self, *, feed: TransitionFeed, supervisor: Supervisor | None = None) -> None:
         super().__init__(supervisor=supervisor)
         self._feed = feed
         self.timers = NamedTimers(self.loop, self._actor_ref.try_tell)
-        self.log: deque[LogEntry] = deque(maxlen=self.log_size)
-        self._queued: deque[Any] = deque()
+        self.log: list[LogEntry] = []
+        self._queued: list[Any] = []
         self._in_transition = False
         self._set_initial()
 
@@ -71,7 +88,8 @@ class MachineActor(LoopActor, Generic[D]):
         """Join the feed and carry out the initial effects."""
         self._feed.join(self)
         try:
-            self._start_state_timer()
+            if self.machine.timeouts:
+                self._start_state_timer()
             self._perform_all(self.machine.initial.effects)
         except BaseException:
             self._end()  # an actor that did not start gets no other hook
@@ -130,20 +148,21 @@ class MachineActor(LoopActor, Generic[D]):
             message = self.timers.accept(message)
             if message is None:
                 return
-        if self.actor_stopped.is_set():  # a timer ended the machine before this was handled
+        if self.actor_stopped.already:  # a timer ended the machine before this was handled
             DEAD_LETTERS.add(message, str(self))
             return
         self.raise_event(message)
 
     def raise_event(self, event: Any) -> None:
         """Handle an event now or, within a transition, right after it."""
-        self._queued.append(event)
         if self._in_transition:
+            self._queued.append(event)
             return
         self._in_transition = True
         try:
+            self._transition(event)
             while self._queued:
-                self._transition(self._queued.popleft())
+                self._transition(self._queued.pop(0))
         finally:
             self._in_transition = False
 
@@ -152,9 +171,12 @@ class MachineActor(LoopActor, Generic[D]):
         step = self.machine.transition(source, before, event)
         self.state, self.data = step.state, step.data
         now = self.loop.time()
-        if step.state is not source:
+        if step.state is not source and self.machine.timeouts:
             self._start_state_timer()
-        self.log.append(LogEntry(now, type(event).__name__, source.name, step.state.name))
+        log = self.log
+        if len(log) == self.log_size:
+            del log[0]
+        log.append(LogEntry(now, type(event), source, step.state))
         if self._feed.observed:
             self._feed.publish(
                 Transition(
@@ -166,6 +188,7 @@ class MachineActor(LoopActor, Generic[D]):
                     before,
                     step.data,
                     now,
+                    step.effects,
                 )
             )
         self._perform_all(step.effects)

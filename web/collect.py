@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from actors.dead_letters import DEAD_LETTERS
 from web.metrics import counter, gauge, labelled_counter, labelled_gauge
+from web.observed import observed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -18,9 +19,12 @@ if TYPE_CHECKING:
     from bus.event_bus import EventBus
     from bus.publisher import KafkaPublisher
     from bus.reader import TopicReader
-    from catalogue.view import InMemoryCatalogue
+    from catalogue.over_http import HttpCatalogue
+    from catalogue.view import CatalogueView
     from coordinator.coordinator import CoordinatorStatistics
     from health import Readiness
+    from observation.broadcast import Broadcast
+    from observation.observatory import Observatory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,9 +36,12 @@ class Parts:
     bus: EventBus
     readers: tuple[TopicReader, ...]
     publisher: KafkaPublisher
-    catalogue: InMemoryCatalogue
+    catalogue: CatalogueView | None
+    over_http: HttpCatalogue | None
     feed: TransitionFeed
     connections: Callable[[], int]
+    observatory: Observatory
+    broadcast: Broadcast
 
     def collect(self) -> Iterator[Metric]:
         """Everything, as Prometheus' metric families."""
@@ -45,16 +52,64 @@ class Parts:
         yield gauge("takedown_bus_subscriptions", "Subscriptions.", bus.subscriptions)
         yield counter("takedown_bus_published", "Deletions published.", bus.published)
         yield counter("takedown_bus_matched", "Deletions somebody waited for.", bus.matched)
-        catalogue = self.catalogue.statistics()
-        yield gauge("takedown_catalogue_items", "Items known.", catalogue.items)
-        yield gauge("takedown_catalogue_containers", "Containers known.", catalogue.containers)
-        yield counter("takedown_catalogue_misses", "Searches for evidence.", catalogue.misses)
+        yield counter("takedown_bus_lists", "Newer lists of items published.", bus.lists)
+        yield counter("takedown_bus_lists_matched", "Lists of items in flight.", bus.lists_matched)
+        yield from self._view()
+        yield from self._over_http()
+        yield from observed(self.observatory, self.broadcast, self.feed)
         yield counter("takedown_dead_letters", "Messages nobody handled.", DEAD_LETTERS.count)
         machines = self.feed.machines()
         yield gauge("takedown_actors", "Live censors.", len(machines))
         yield gauge("takedown_timers", "Timers that run.", sum(len(m.timers) for m in machines))
         yield gauge("takedown_tasks", "Tasks of the event loop.", len(asyncio.all_tasks()))
         yield gauge("takedown_http_connections", "Open connections.", self.connections())
+
+    def _view(self) -> Iterator[Metric]:
+        if self.catalogue is None:
+            return
+        catalogue = self.catalogue.statistics()
+        yield gauge("takedown_catalogue_items", "Items known.", catalogue.items)
+        yield gauge("takedown_catalogue_containers", "Containers known.", catalogue.containers)
+        yield counter("takedown_catalogue_misses", "Searches for evidence.", catalogue.misses)
+        yield gauge("takedown_catalogue_pending", "Changes not kept yet.", catalogue.pending)
+        yield gauge("takedown_catalogue_bytes", "Its size on disk.", catalogue.bytes)
+        yield gauge(
+            "takedown_catalogue_failing",
+            "1 while nothing can be kept.",
+            float(bool(catalogue.problem)),
+        )
+        yield counter("takedown_catalogue_commits", "Transactions.", catalogue.commits)
+        yield counter(
+            "takedown_catalogue_rebuilds", "Times all was read again.", catalogue.rebuilds
+        )
+
+    def _over_http(self) -> Iterator[Metric]:
+        if self.over_http is None:
+            return
+        asked = self.over_http.statistics()
+        for name, text, value in (
+            ("requests", "Requests to the Items service.", asked.requests),
+            ("retries", "Requests of a search after its first.", asked.retries),
+            ("failures", "Requests that brought no evidence.", asked.failures),
+        ):
+            yield counter(f"takedown_catalogue_http_{name}", text, value)
+        yield labelled_counter(
+            "takedown_catalogue_http_searches",
+            "Searches ended, by result.",
+            "result",
+            [
+                ("hit", asked.hits),
+                ("miss", asked.misses),
+                ("unavailable", asked.unavailable),
+            ],
+        )
+        yield gauge("takedown_catalogue_http_waiting", "Searches under way.", asked.waiting)
+        yield labelled_gauge(
+            "takedown_catalogue_http_circuit",
+            "1 for the state that the circuit is in.",
+            "state",
+            [(s, float(s == asked.circuit)) for s in ("closed", "opened", "half-opened")],
+        )
 
     def _readiness(self) -> Iterator[Metric]:
         health = self.readiness.health()

@@ -1,7 +1,7 @@
 """What Prometheus is told.
 
-Counters and histograms are fed as things happen; everything that a part knows of itself is read
-from its `statistics()` when it is scraped.
+Everything is read when it is scraped: what a part knows of itself from its `statistics()`, and the
+answers of the callers' door from plain counters, since a request pays for each call that counts.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
+
+from observation.histogram import Histogram
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
@@ -29,28 +31,36 @@ class Metrics:
     """
 
     def __init__(self, read: Read) -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series nobody asks for
         self.registry = CollectorRegistry()
-        self._answers = Counter(
-            "takedown_http_answers",
-            "Answers at the callers' door, by status and outcome.",
-            ["status", "outcome"],
-            registry=self.registry,
-        )
-        self._seconds = Histogram(
-            "takedown_http_answer_seconds",
-            "Seconds from accepting a request to its answer, by status.",
-            ["status"],
-            buckets=_BUCKETS,
-            registry=self.registry,
-        )
+        self._answers: dict[tuple[int, str], int] = {}
+        self._seconds: dict[int, Histogram] = {}
+        self.registry.register(_Reader(self._answered))
         self.registry.register(_Reader(read))
 
     def answered(self, *, status: int, outcome: str, seconds: float) -> None:
         """One answer was given at the callers' door."""
-        text = str(status)
-        self._answers.labels(text, outcome).inc()
-        self._seconds.labels(text).observe(seconds)
+        key = (status, outcome)
+        self._answers[key] = self._answers.get(key, 0) + 1
+        histogram = self._seconds.get(status)
+        if histogram is None:
+            histogram = self._seconds[status] = Histogram(_BUCKETS)
+        histogram.observe(seconds)
+
+    def _answered(self) -> Iterator[Metric]:
+        answers = CounterMetricFamily(
+            "takedown_http_answers",
+            "Answers at the callers' door, by status and outcome.",
+            labels=["status", "outcome"],
+        )
+        for (status, outcome), count in self._answers.items():
+            answers.add_metric([str(status), outcome], count)
+        yield answers
+        yield histograms(
+            "takedown_http_answer_seconds",
+            "Seconds from accepting a request to its answer, by status.",
+            "status",
+            [(str(status), each) for status, each in self._seconds.items()],
+        )
 
 
 class _Reader(Collector):
@@ -91,4 +101,14 @@ def labelled_gauge(
     family = GaugeMetricFamily(name, text, labels=[label])
     for key, value in values:
         family.add_metric([key], value)
+    return family
+
+
+def histograms(
+    name: str, text: str, label: str | None, values: Iterable[tuple[str, Histogram]]
+) -> HistogramMetricFamily:
+    """One histogram for each value of a label, or the one without."""
+    family = HistogramMetricFamily(name, text, labels=None if label is None else [label])
+    for value, each in values:
+        family.add_metric([] if label is None else [value], each.cumulative(), each.total)
     return family

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from support.door import Door, Knock, Lock, Pull, Push, TearDown, Uses, door
+from support.door import Door, Knock, Lock, Pull, Push, Say, TearDown, Uses, door
 from support.fakes import settle
 
 from actors.feed import Entered, FeedItem, Left, Transition, TransitionFeed
@@ -42,6 +42,7 @@ async def test_an_observer_hears_the_current_states_first_and_then_each_transiti
             Uses(1),
             Uses(1),
             pytest.approx(3),  # type: ignore[arg-type]
+            (Say("slam"),),
         )
     ]
     await asyncio.gather(one.stop(), two.stop())

@@ -352,7 +352,9 @@ async def test_a_log_entry_says_when_on_what_and_whither() -> None:
     assert actor.loop.time() == 5.0
     ref.tell(Push())
     await settle()
-    assert actor.log[-1] == LogEntry(5.0, "Push", "CLOSED", "OPEN")
+    entry = actor.log[-1]
+    assert entry == LogEntry(5.0, Push, Door.CLOSED, Door.OPEN)
+    assert (entry.event, entry.source, entry.target) == ("Push", "CLOSED", "OPEN")
     await ref.stop()
 
 

@@ -24,8 +24,11 @@ class Operators:
         self.readiness.add("kafka consumer", lambda: self.broken)
         self.readiness.add("catalogue", lambda: None)
         metrics = Metrics(lambda: [gauge("takedown_sample", "A sample.", 42)])
+        nothing: Any = None  # these paths look at nothing else
         self.door = Door(
-            OperatorsDoor(health=self.health, metrics=metrics).application(),
+            OperatorsDoor(
+                health=self.health, metrics=metrics, observatory=nothing, broadcast=nothing
+            ).application(),
             host="127.0.0.1",
             port=0,
             setting="TAKEDOWN_ADMIN_PORT",

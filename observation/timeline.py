@@ -1,0 +1,233 @@
+"""One takedown in words: its record as rows, steps and containers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from actors.censor_parts import ItemsToBeDeleted
+from messages import (
+    CatalogueUnavailable,
+    ContainersFound,
+    DeadlinePassed,
+    ItemDeleted,
+    ItemListed,
+    ItemUnknown,
+    PublishFailed,
+    RequestsPublished,
+)
+from observation.clock import text_of
+from observation.live import id_of
+from observation.shapes import FinishedTakedown, Lane, Progress, Step, Timeline
+from observation.text import cut
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from messages import Container, DeletedContainer
+    from observation.clock import Clock
+    from observation.journal import Record
+
+STATUS = {
+    "Deleted": 200,
+    "NotFound": 404,
+    "TimedOut": 504,
+    "Refused": 502,
+    "Unavailable": 503,
+    "Failed": 500,
+}
+
+_MOST_CONTAINERS = 200
+
+
+def finished_row(record: Record, clock: Clock) -> FinishedTakedown:
+    """A finished takedown as a row of a table."""
+    takedown = record.takedown
+    total = None if record.containers is None else len(record.containers)
+    return FinishedTakedown(
+        takedown_id=takedown.takedown_id,
+        item_id=takedown.item_id,
+        outcome=record.outcome,  # type: ignore[arg-type]  # the journal knows no other
+        status=STATUS[record.outcome],
+        accepted_at=clock.label(takedown.accepted_at),
+        answered_at=clock.label(record.ended),
+        elapsed_seconds=record.ended - takedown.accepted_at,
+        containers_total=total,
+        containers_done=None if total is None else total - len(record.outstanding),
+        late_events=record.late,
+        actor_id=id_of(record.actor),
+        detail=None if record.detail is None else cut(record.detail),
+    )
+
+
+def timeline(record: Record, data: object, clock: Clock) -> Timeline:
+    """All that is known of one takedown.
+
+    Args:
+        record: what the journal has.
+        data: the actor's data, if it still carries the takedown.
+        clock: labels.
+    """
+    takedown = record.takedown
+    finished = bool(record.outcome)
+    active = data if isinstance(data, ItemsToBeDeleted) and not finished else None
+    containers = record.containers if active is None else active.containers
+    outstanding = record.outstanding if active is None else active.outstanding
+    total = None if containers is None else len(containers)
+    ended = record.ended if finished else clock.now()
+    return Timeline(
+        takedown_id=takedown.takedown_id,
+        item_id=takedown.item_id,
+        finished=finished,
+        outcome=record.outcome or None,  # type: ignore[arg-type]  # the journal knows no other
+        status=STATUS[record.outcome] if finished else None,
+        detail=None if record.detail is None else cut(record.detail),
+        traceparent=takedown.traceparent,
+        actor_id=id_of(record.actor),
+        accepted_at=clock.label(takedown.accepted_at),
+        deadline_at=clock.label(takedown.deadline),
+        answered_at=clock.label(record.ended) if finished else None,
+        elapsed_seconds=ended - takedown.accepted_at,
+        timeout_seconds=takedown.deadline - takedown.accepted_at,
+        containers_total=total,
+        containers_done=None if total is None else total - len(outstanding),
+        containers=progress(record, containers or (), outstanding, _confirmed(active), clock),
+        steps=tuple(_Steps(record, clock)),
+        steps_dropped=record.dropped,
+    )
+
+
+def _confirmed(active: ItemsToBeDeleted | None) -> tuple[DeletedContainer, ...]:
+    return () if active is None else active.deleted
+
+
+def progress(
+    record: Record | None,
+    containers: tuple[Container, ...],
+    outstanding: frozenset[Any],
+    confirmed: tuple[DeletedContainer, ...],
+    clock: Clock,
+) -> tuple[Progress, ...]:
+    """Each container, and when its deletion was heard of."""
+    steps = [] if record is None else record.steps
+    accepted = 0.0 if record is None else record.takedown.accepted_at
+    said = {each.container_id: each.deleted_at for each in confirmed}
+    heard: dict[str, int] = {}
+    for index in range(1, len(steps), 2):
+        event = steps[index]
+        if type(event) is ItemDeleted and event.container_id not in heard:
+            heard[event.container_id] = index
+            said.setdefault(event.container_id, event.deleted_at)
+    rows = []
+    for container in containers[:_MOST_CONTAINERS]:
+        name = container.container_id
+        told, deleted_at = heard.get(name), said.get(name)
+        at = None if told is None else steps[told - 1]
+        rows.append(
+            Progress(
+                container_id=cut(name),
+                container_type=cut(container.container_type),
+                heard_at=None if at is None else clock.label(at),
+                after_seconds=None if at is None else at - accepted,
+                deleted=name not in outstanding,
+                deleted_at=None if deleted_at is None else text_of(deleted_at),
+                late=told is not None and record is not None and _is_late(record, told),
+            )
+        )
+    return tuple(rows)
+
+
+def _is_late(record: Record, index: int) -> bool:
+    return bool(record.outcome) and index >= record.own
+
+
+class _Steps:
+    """The arrows of a record's sequence diagram."""
+
+    def __init__(self, record: Record, clock: Clock) -> None:
+        self._record = record
+        self._clock = clock
+
+    def __iter__(self) -> Iterator[Step]:
+        record = self._record
+        takedown = record.takedown
+        yield self._step(
+            takedown.accepted_at, "caller", "coordinator", "TakeDown", "DELETE the item"
+        )
+        yield self._step(record.began, "coordinator", "censor", "Begin", "begin")
+        yield self._step(record.began, "censor", "catalogue", "FindContainers", "where is it?")
+        answered = not record.outcome
+        steps = record.steps
+        for index in range(0, len(steps), 2):
+            at, event = steps[index], steps[index + 1]
+            if getattr(event, "takedown_id", takedown.takedown_id) != takedown.takedown_id:
+                continue  # for an earlier takedown of the same actor
+            late = _is_late(record, index)
+            if not answered and late:
+                answered = True
+                yield self._answer()
+            yield from self._event(at, event, late=late)
+        if not answered:
+            yield self._answer()
+
+    def _event(self, at: float, event: Any, *, late: bool) -> Iterator[Step]:
+        name = type(event).__name__
+        source, target, text = _words(event)
+        yield self._step(at, source, target, name, text, event=event, late=late)
+        if type(event) is ContainersFound and event.containers:
+            text = f"{len(event.containers)} delete requests"
+            yield self._step(at, "censor", "kafka", "PublishRequests", text)
+
+    def _answer(self) -> Step:
+        record = self._record
+        text = f"{STATUS[record.outcome]} {record.outcome}"
+        lane: Lane = "coordinator" if record.outcome == "Failed" else "censor"
+        return self._step(record.ended, lane, "caller", "Answer", text)
+
+    def _step(
+        self,
+        at: float,
+        source: Lane,
+        target: Lane,
+        name: str,
+        text: str,
+        *,
+        event: object = None,
+        late: bool = False,
+    ) -> Step:
+        deletion = event if isinstance(event, ItemDeleted) else None
+        record = self._record
+        return Step(
+            at=self._clock.label(at),
+            after_seconds=at - record.takedown.accepted_at,
+            source=source,
+            target=target,
+            event=name,
+            text=cut(text),
+            container_id=None if deletion is None else cut(deletion.container_id),
+            container_type=None if deletion is None else cut(deletion.container_type),
+            late=late,
+        )
+
+
+_Words = tuple[Lane, Lane, str]
+
+
+def _words(event: Any) -> _Words:
+    say = _SAID.get(type(event))
+    return say(event) if say is not None else ("coordinator", "censor", type(event).__name__)
+
+
+_SAID: dict[type, Callable[[Any], _Words]] = {
+    ContainersFound: lambda e: ("catalogue", "censor", f"in {len(e.containers)} containers"),
+    ItemUnknown: lambda _: ("catalogue", "censor", "in no container, on evidence"),
+    CatalogueUnavailable: lambda e: ("catalogue", "censor", f"not known: {e.reason}"),
+    ItemListed: lambda e: ("catalogue", "censor", f"now in {len(e.containers)} containers"),
+    RequestsPublished: lambda _: ("kafka", "censor", "all requests acknowledged"),
+    PublishFailed: lambda e: (
+        "kafka",
+        "censor",
+        f"{len(e.unpublished)} requests not acknowledged: {e.cause}",
+    ),
+    ItemDeleted: lambda e: ("kafka", "censor", f"deleted from {e.container_id}"),
+    DeadlinePassed: lambda _: ("clock", "censor", "the deadline is here"),
+}
