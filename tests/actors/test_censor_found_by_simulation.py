@@ -9,7 +9,8 @@ import pytest
 from support.fakes import ITEM, T0, deletion, places, settle, takedown
 from support.stage import Stage
 
-from actors.censor_machine import ITEM_CENSOR, ItemsToBeDeleted
+from actors.censor_machine import ITEM_CENSOR
+from actors.censor_parts import Answer, ItemsToBeDeleted
 from actors.item_censor import ItemCensor
 from messages import Begin, CensorFailed, ContainersFound, Deleted, ItemListed
 
@@ -67,6 +68,6 @@ def test_a_deletion_that_is_read_while_no_list_has_its_container_still_confirms_
     assert data.outstanding == {"b"}
     assert data.due == frozenset(), "it is not asked for again"
     step = ITEM_CENSOR.transition(state, data, deletion("b"))
-    (answer,) = (e.outcome for e in step.effects if type(e).__name__ == "Answer")
-    assert isinstance(answer, Deleted)
-    assert {c.container_id for c in answer.containers} == {"a", "b"}
+    (answer,) = (effect for effect in step.effects if isinstance(effect, Answer))
+    assert isinstance(answer.outcome, Deleted)
+    assert {c.container_id for c in answer.outcome.containers} == {"a", "b"}

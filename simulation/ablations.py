@@ -1,0 +1,428 @@
+"""Safeguards, taken out one at a time: each loss must be found, or the safeguard is for nothing.
+
+A safeguard is taken out of the running program by rewriting the source of the one function that
+holds it; if the text is not there any more, the list is out of date and says so. Nothing in the
+program itself knows of this.
+"""
+
+from __future__ import annotations
+import __future__
+
+import contextlib
+import inspect
+import sys
+import textwrap
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import actors.censor_machine
+import actors.item_censor
+import bus.event_bus
+import web.callers
+from actors.feed import TransitionFeed
+from actors.item_censor import ItemCensor
+from actors.machine_actor import MachineActor
+from actors.timers import NamedTimers
+from bus.catching_up import CatchingUp
+from bus.publication import KafkaPublication
+from bus.reader import TopicReader
+from catalogue.view import CatalogueView
+from coordinator.coordinator import Coordinator
+from coordinator.pool import CensorPool
+from coordinator.supervision import OneForOne
+from service import Service
+from simulation.world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from simulation.world import Result
+
+
+class OutOfDate(Exception):
+    """The safeguard is not where this list says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """One change: in the source of `owner.name`, `old` becomes `new`."""
+
+    owner: Any
+    name: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ablation:
+    """One safeguard.
+
+    Attributes:
+        name: what the program does without it.
+        cuts: the changes that take it out.
+        second: for one that has a second line of defence behind it: which. Its loss alone is not
+            found, and must not be; the loss of both is another entry.
+    """
+
+    name: str
+    cuts: tuple[Cut, ...]
+    second: str = ""
+
+
+_machine = actors.censor_machine
+
+_NO_FLUSH = Cut(
+    Coordinator,
+    "_finished",
+    "if entry.censor.try_tell(Flush()):",
+    "if entry.censor.is_alive():",
+)
+_KEEPS_SUBSCRIPTIONS = Cut(_machine, "_finish", "            UnsubscribeAll(),\n", "")
+_NO_GENERATION = Cut(
+    NamedTimers, "accept", "timer is None or timer[0] != fired.generation", "timer is None"
+)
+_NO_CANCEL = Cut(NamedTimers, "cancel", "timer[2].cancel()", "pass")
+_ANY_ITEM = Cut(bus.event_bus, "partition_key", 'f"{item_id}-{container_id}"', 'f"{container_id}"')
+_ANY_EVENT = Cut(_machine, "_deleted", "or event.item_id != data.takedown.item_id", "or False")
+
+ABLATIONS: tuple[Ablation, ...] = (
+    Ablation(
+        "subscribes once Kafka has acknowledged, not before it publishes",
+        (
+            Cut(
+                ItemCensor,
+                "perform",
+                "if carry_out is None:",
+                "if type(effect) is SubscribeToDeletions and not hasattr(self, '_late'):\n"
+                "            self._late = effect\n"
+                "        elif carry_out is None:",
+            ),
+            Cut(
+                ItemCensor,
+                "on_receive",
+                "super().on_receive(message)",
+                "super().on_receive(message)\n"
+                "        if type(message).__name__ == 'RequestsPublished':\n"
+                "            if self.state is State.ACTIVE:\n"
+                "                self.perform(self._late)\n"
+                "        if self.state is State.IDLE and hasattr(self, '_late'):\n"
+                "            del self._late",
+            ),
+        ),
+    ),
+    Ablation(
+        "counts deletions, and does not keep a set of containers",
+        (
+            Cut(
+                _machine,
+                "_deleted",
+                "if event.container_id not in data.outstanding or"
+                " event.item_id != data.takedown.item_id:",
+                "event = replace(event, container_id=next(iter(sorted(data.outstanding))))\n"
+                "    if event.item_id != data.takedown.item_id:",
+            ),
+        ),
+    ),
+    Ablation(
+        "takes a timer that was replaced for the current one",
+        (_NO_GENERATION,),
+        second="timers are cancelled in the loop",
+    ),
+    Ablation("leaves cancelled timers in the loop", (_NO_CANCEL,)),
+    Ablation(
+        "leaves cancelled timers in the loop, and takes them for current ones",
+        (_NO_GENERATION, _NO_CANCEL),
+    ),
+    Ablation(
+        "restarts the deadline with each deletion",
+        (
+            Cut(
+                MachineActor,
+                "_transition",
+                "self._perform_all(step.effects)",
+                "self._perform_all(step.effects)\n"
+                "        for name, (_, what, _, at) in tuple(self.timers._active.items()):\n"
+                "            if type(event).__name__ == 'ItemDeleted':\n"
+                "                self.timers.start(name, max(at, now + 1.0), what)",
+            ),
+        ),
+    ),
+    Ablation(
+        "does not flush a censor before it is used again",
+        (_NO_FLUSH,),
+        second="a takedown that ends cleans up",
+    ),
+    Ablation(
+        "does not unsubscribe when a takedown ends", (_KEEPS_SUBSCRIPTIONS,), second="the flush"
+    ),
+    Ablation("neither unsubscribes at the end nor flushes", (_KEEPS_SUBSCRIPTIONS, _NO_FLUSH)),
+    Ablation(
+        "does not unsubscribe when a censor fails",
+        (
+            Cut(
+                _machine,
+                "_leave_no_trace",
+                "(StopPublishing(), UnsubscribeAll())",
+                "(StopPublishing(),)",
+            ),
+        ),
+    ),
+    Ablation(
+        "has no bound for takedowns in flight",
+        (Cut(CensorPool, "take", "elif len(self._busy) < self._maximum:", "elif True:"),),
+    ),
+    Ablation(
+        "says 404 while the catalogue is behind",
+        (Cut(CatalogueView, "_find", "await self._log.catch_up()", "pass"),),
+    ),
+    Ablation(
+        "shares an earlier question about the log's end",
+        (
+            Cut(
+                CatchingUp,
+                "ask",
+                "self._waiting.append(waiter)",
+                "under_way = [r for r in self._rounds if r.ends is None]\n"
+                "        if under_way:\n"
+                "            under_way[0].waiters.append(waiter)\n"
+                "            return waiter\n"
+                "        self._waiting.append(waiter)",
+            ),
+        ),
+    ),
+    Ablation(
+        "is ready before the reader knows its positions",
+        (Cut(TopicReader, "positioned", "return self._positioned", "return True"),),
+    ),
+    Ablation(
+        "handles a message before a deadline that has passed",
+        (
+            Cut(
+                NamedTimers,
+                "take_due",
+                "if not self._active or self._first_due > self._loop.time():",
+                "if True:",
+            ),
+        ),
+    ),
+    Ablation(
+        "gives a 200 however late it comes out of the door",
+        (
+            Cut(
+                web.callers.CallersDoor, "_outcome", "isinstance(outcome, Deleted) and", "False and"
+            ),
+        ),
+        second="the censor looks at its timer before each message",
+    ),
+    Ablation(
+        "believes what is told of an earlier takedown",
+        tuple(
+            Cut(_machine, name, f"if event.takedown_id != {of}.takedown_id:", "if False:")
+            for name, of in (
+                ("_found", "takedown"),
+                ("_unknown", "data.takedown"),
+                ("_no_catalogue", "data.takedown"),
+                ("_published", "data.takedown"),
+                ("_publish_failed", "data.takedown"),
+            )
+        ),
+    ),
+    Ablation(
+        "says 503 after requests were handed over",
+        (
+            Cut(KafkaPublication, "failed", "self._handed_over or handed_over", "False"),
+            Cut(KafkaPublication, "acknowledged", "self._handed_over = True", "pass"),
+        ),
+    ),
+    Ablation(
+        "begins at the end again with each session",
+        (
+            Cut(
+                TopicReader,
+                "_position",
+                "first_time = not self._positions",
+                "first_time = True",
+            ),
+        ),
+    ),
+    Ablation(
+        "reads a new partition from its end",
+        (
+            Cut(
+                TopicReader,
+                "_look",
+                "await asking.beginning_offsets(new)",
+                "await asking.end_offsets(new)",
+            ),
+        ),
+    ),
+    Ablation(
+        "handles a record again that was fetched again",
+        (Cut(TopicReader, "_fetch_once", "if record.offset < self._positions[tp]:", "if False:"),),
+    ),
+    Ablation(
+        "ends the session at a record that cannot be read",
+        (
+            Cut(
+                TopicReader,
+                "_handle_one",
+                "except UnreadableRecord as error:",
+                "except ZeroDivisionError as error:",
+            ),
+            Cut(
+                TopicReader,
+                "_handle_one",
+                "except Exception as error:",
+                "except ZeroDivisionError as error:",
+            ),
+        ),
+    ),
+    Ablation(
+        "restarts an actor as often as it fails",
+        (Cut(OneForOne, "may_restart", "if len(history) >= self._restarts:", "if False:"),),
+    ),
+    Ablation(
+        "does not say which takedown a failed censor carried",
+        (Cut(ItemCensor, "on_restart", "takedown_id=carried", "takedown_id=None"),),
+    ),
+    Ablation(
+        "forgets a takedown whose censor failed at its first message",
+        (Cut(ItemCensor, "on_restart", "if carried is None and", "if False and"),),
+    ),
+    Ablation(
+        "leaves its own tasks behind when draining takes too long",
+        (
+            Cut(
+                Service,
+                "_drain",
+                "        finally:",
+                "        except ZeroDivisionError:\n            raise\n        else:",
+            ),
+        ),
+    ),
+    Ablation(
+        "answers although it was answered before",
+        (Cut(Coordinator, "_answer_failed", "if not entry.reply.done():", "if True:"),),
+    ),
+    Ablation(
+        "does not answer what was in flight when the coordinator fails",
+        (Cut(Coordinator, "_abandon", "entry.reply.set(Failed())", "pass"),),
+    ),
+    Ablation(
+        "lets an observer's failure reach the takedown",
+        (Cut(TransitionFeed, "_tell", "except Exception:", "except ZeroDivisionError:"),),
+    ),
+    Ablation(
+        "stops without finishing what is in flight",
+        (
+            Cut(
+                Service,
+                "_drain",
+                "if self.coordinator is None or",
+                "if True or self.coordinator is None or",
+            ),
+        ),
+    ),
+    Ablation(
+        "passes deletions on to whoever takes down another item",
+        (_ANY_ITEM,),
+        second="the machine looks at the item, too",
+    ),
+    Ablation("takes another item's deletion for its own", (_ANY_EVENT,), second="the bus's keys"),
+    Ablation(
+        "passes deletions of other items on, and takes them for its own", (_ANY_ITEM, _ANY_EVENT)
+    ),
+    Ablation(
+        "forgets a deletion of what a list has left out",
+        (Cut(_machine, "_deleted", "event.container_id in data.vanished:", "False:"),),
+    ),
+    Ablation(
+        "does not follow a list that adds a container",
+        (
+            Cut(
+                _machine,
+                "_listed",
+                "added = (data.vanished & listed).union(new)",
+                "new = {}\n    added = frozenset()",
+            ),
+        ),
+    ),
+    Ablation(
+        "begins to follow a list only after the catalogue has answered",
+        (
+            Cut(
+                _machine,
+                "_begin_to_follow",
+                "(timer, FollowItem(event.takedown.item_id), find)",
+                "(timer, find)",
+            ),
+        ),
+    ),
+)
+
+
+@contextlib.contextmanager
+def taken_out(ablation: Ablation) -> Iterator[None]:
+    """Within the block, the program is without this safeguard."""
+    undo: list[tuple[Any, str, Any]] = []
+    try:
+        for cut in ablation.cuts:
+            undo.append((cut.owner, cut.name, inspect.getattr_static(cut.owner, cut.name)))
+            _put(cut.owner, cut.name, _rewritten(cut))
+        yield
+    finally:
+        for owner, name, original in reversed(undo):
+            _put(owner, name, original)
+
+
+_sources: dict[Any, str] = {}
+"""What was rewritten once and may be again; `inspect` would find the file's."""
+
+
+def _rewritten(cut: Cut) -> Any:
+    original = inspect.getattr_static(cut.owner, cut.name)
+    function: Any = original.fget if isinstance(original, property) else original
+    source = _sources.get(function) or inspect.getsource(function)
+    if cut.old not in source:
+        raise OutOfDate(f"{cut.owner.__name__}.{cut.name} does not hold {cut.old!r}")
+    source = source.replace(cut.old, cut.new)
+    module = sys.modules[function.__module__]
+    # The parameter is the cell that `super()` looks for.
+    inner = textwrap.indent(textwrap.dedent(source), "    ")
+    text = f"def make(__class__):\n{inner}\n    return {cut.name}\n"
+    flags = __future__.annotations.compiler_flag
+    code = compile(text, f"<{cut.name} without a safeguard>", "exec", flags, dont_inherit=True)
+    names: dict[str, Any] = {}
+    exec(code, vars(module), names)  # noqa: S102 - our own source, with the module's own globals
+    made = names["make"](cut.owner)
+    _sources[made.fget if isinstance(made, property) else made] = source
+    return made
+
+
+def _put(owner: Any, name: str, function: Any) -> None:
+    old = inspect.getattr_static(owner, name)
+    setattr(owner, name, function)
+    if inspect.ismodule(owner):
+        for module in tuple(sys.modules.values()):  # whoever imported it by its name
+            if vars(module).get(name) is old:
+                setattr(module, name, function)
+    for machine in _machines():
+        for key, row in tuple(machine.table.items()):
+            if row.action is old:
+                machine.table[key] = replace(row, action=function)
+        if machine.on_termination is old:
+            object.__setattr__(machine, "on_termination", function)
+
+
+def _machines() -> list[Any]:
+    return [_machine.ITEM_CENSOR, actors.item_censor._AS_FOUND]
+
+
+def find(ablation: Ablation, *, seeds: int, first: int = 0) -> Result | None:
+    """The first run that fails without this safeguard, of so many; None if there is none."""
+    with taken_out(ablation):
+        for seed in range(first, first + seeds):
+            result = World(seed).run()
+            if result.violations:
+                return result
+    return None

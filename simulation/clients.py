@@ -1,0 +1,526 @@
+"""As much of aiokafka's clients as the bus uses, talking to the simulated cluster.
+
+They stand where the real ones do: `TopicReader`, `KafkaPublisher` and `Topics` are the real ones,
+with their positions, hand-over line, watchers and replacements.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from aiokafka import TopicPartition
+from aiokafka.errors import (
+    KafkaConnectionError,
+    KafkaTimeoutError,
+    OffsetOutOfRangeError,
+    ProducerClosed,
+    RequestTimedOutError,
+    TopicAuthorizationFailedError,
+)
+
+from bus.topic_identity import MetadataResponse_v12
+from simulation.cluster import Broker
+from simulation.faults import Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from simulation.cluster import Cluster, Record
+    from simulation.faults import Faults
+    from simulation.journal import Journal
+    from simulation.loop import SimulatedLoop
+
+_RETRY = 0.1
+_BATCH = 500
+
+
+class Net:
+    """One life's way to the cluster; cut when its process is killed."""
+
+    def __init__(
+        self, loop: SimulatedLoop, cluster: Cluster, faults: Faults, journal: Journal
+    ) -> None:
+        self.loop = loop
+        self.cluster = cluster
+        self.faults = faults
+        self.journal = journal
+        self.consumers: list[Consumer] = []
+        self.producers: list[Producer] = []
+        self.cut = False
+
+    def sever(self) -> None:
+        """Nothing goes out or comes in any more."""
+        self.cut = True
+        for consumer in tuple(self.consumers):
+            consumer.leave()
+        for producer in tuple(self.producers):
+            producer.die()
+            producer.leave()
+
+    async def ask(self, read: Callable[[], Any]) -> Any:
+        """Ask the cluster something.
+
+        Raises:
+            KafkaConnectionError: it refuses.
+        """
+        future: asyncio.Future[Any] = self.loop.create_future()
+        self.put(future, read)
+        return await future
+
+    def put(self, future: asyncio.Future[Any], read: Callable[[], Any]) -> None:
+        """Ask the cluster something, and have the answer put here."""
+        if self.cut:
+            future.set_exception(KafkaConnectionError("cut"))
+            future.exception()  # whoever asked may be gone, too
+        else:
+            self.cluster.ask(future, read)
+
+    # The three factories of `bus.connection.Clients`.
+
+    def consumer(self, **options: Any) -> Consumer:
+        """A consumer."""
+        consumer = Consumer(self, options)
+        self.consumers.append(consumer)
+        return consumer
+
+    def producer(self, **options: Any) -> Producer:
+        """A producer."""
+        producer = Producer(self, options)
+        self.producers.append(producer)
+        return producer
+
+    def admin(self, **_options: Any) -> Admin:
+        """An administrator's client."""
+        return Admin(self)
+
+
+class _Metadata:
+    """What a client has been told of the cluster."""
+
+    def __init__(self) -> None:
+        self.unauthorized_topics: frozenset[str] = frozenset()
+        self._partitions: dict[str, set[int]] = {}
+        self._led: dict[TopicPartition, bool] = {}
+
+    def update(self, cluster: Cluster) -> None:
+        for topic, logs in cluster.topics.items():
+            self._partitions[topic] = set(range(len(logs)))
+            for number, log in enumerate(logs):
+                self._led[TopicPartition(topic, number)] = log.led
+
+    def partitions_for_topic(self, topic: str) -> set[int] | None:
+        return self._partitions.get(topic)
+
+    def leader_for_partition(self, tp: TopicPartition) -> int:
+        return 0 if self._led.get(tp) else -1
+
+    def brokers(self) -> tuple[Any, ...]:
+        return (SimpleNamespace(nodeId=0, host="simulated", port=9092),)
+
+
+class _Connections:
+    """The one connection of a client, under every name; one to a broker that hangs looks well."""
+
+    def __init__(self, net: Net) -> None:
+        self._net = net
+
+    def get(self, _which: object) -> _Connections:
+        return self
+
+    def connected(self) -> bool:
+        return not self._net.cut and self._net.cluster.state is not Broker.REFUSES
+
+
+class _Client:
+    """The client below a consumer or a producer."""
+
+    def __init__(self, net: Net) -> None:
+        self._net = net
+        self._conns = _Connections(net)
+        self.cluster = _Metadata()
+
+    def add_topic(self, _topic: str) -> None:
+        """All topics are told."""
+
+    def force_metadata_update(self) -> asyncio.Future[bool]:
+        # Not a coroutine: whoever does not wait for it has it done all the same.
+        asked: asyncio.Future[None] = self._net.loop.create_future()
+        done: asyncio.Future[bool] = self._net.loop.create_future()
+
+        def tell(_: object) -> None:
+            if not done.done():
+                done.set_result(asked.exception() is None)
+
+        asked.add_done_callback(tell)
+        self._net.put(asked, lambda: self.cluster.update(self._net.cluster))
+        return done
+
+    async def ready(self, _node: int) -> bool:
+        return self._conns.connected()
+
+    async def send(self, _node: int, question: Any) -> MetadataResponse_v12:
+        topic = question._topic
+        answer: MetadataResponse_v12 = await self._net.ask(lambda: self._describe(topic))
+        return answer
+
+    def _describe(self, topic: str) -> MetadataResponse_v12:
+        cluster = self._net.cluster
+        known = topic in cluster.topics
+        described: list[Any] = [
+            (0 if known else 3, topic, cluster.ids.get(topic, bytes(16)), False, [], 0, {})
+        ]
+        return MetadataResponse_v12(0, [], cluster.cluster_id, 0, described, {})
+
+    async def close(self) -> None:
+        pass
+
+
+class Consumer:
+    """Reads by hand-set positions, and knows nothing of groups."""
+
+    def __init__(self, net: Net, options: dict[str, Any]) -> None:
+        self._net = net
+        self._loop = net.loop
+        self._wait = options["fetch_max_wait_ms"] / 1000
+        self._client = _Client(net)
+        self._positions: dict[TopicPartition, int] = {}
+        self._visible: dict[TopicPartition, int] = {}
+        self._pending: set[TopicPartition] = set()
+        self._stamps: dict[TopicPartition, float] = {}
+        self._waiter: asyncio.Future[None] | None = None
+        self._error: Exception | None = None
+        self.silent = False
+        self.topic = ""
+
+    async def start(self) -> None:
+        await self._net.ask(lambda: self._client.cluster.update(self._net.cluster))
+        self._net.cluster.readers.append(self)
+
+    async def stop(self) -> None:
+        self.leave()
+
+    def leave(self) -> None:
+        """Hear of nothing any more."""
+        if self in self._net.cluster.readers:
+            self._net.cluster.readers.remove(self)
+        if self in self._net.consumers:
+            self._net.consumers.remove(self)
+
+    def lose(self, error: Exception) -> None:
+        """The next fetch fails in this way."""
+        self._error = error
+        self._wake()
+
+    # -------------------------------------------------------------------------- questions
+
+    def partitions_for_topic(self, topic: str) -> set[int] | None:
+        return self._client.cluster.partitions_for_topic(topic)
+
+    async def end_offsets(self, wanted: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        topics, asked = self._net.cluster.topics, await self._led(wanted)
+        answer: dict[TopicPartition, int] = await self._net.ask(
+            lambda: {tp: topics[tp.topic][tp.partition].end for tp in asked}
+        )
+        return answer
+
+    async def beginning_offsets(
+        self, wanted: Iterable[TopicPartition]
+    ) -> dict[TopicPartition, int]:
+        topics, asked = self._net.cluster.topics, await self._led(wanted)
+        answer: dict[TopicPartition, int] = await self._net.ask(
+            lambda: {tp: topics[tp.topic][tp.partition].start for tp in asked}
+        )
+        return answer
+
+    async def _led(self, wanted: Iterable[TopicPartition]) -> tuple[TopicPartition, ...]:
+        """Only a partition's leader answers; aiokafka asks again until there is one."""
+        asked = tuple(wanted)
+        topics = self._net.cluster.topics
+        while not all(topics[tp.topic][tp.partition].led for tp in asked):  # noqa: ASYNC110 - as aiokafka does
+            await asyncio.sleep(_RETRY)
+        return asked
+
+    # --------------------------------------------------------------------------- fetching
+
+    def assign(self, partitions: list[TopicPartition]) -> None:
+        # As aiokafka does: whoever assigns again starts from nothing.
+        self._positions = dict.fromkeys(sorted(partitions), -1)
+        self._visible.clear()
+        self._stamps.clear()
+        self.topic = partitions[0].topic
+        self.back()
+
+    def seek(self, tp: TopicPartition, offset: int) -> None:
+        self._positions[tp] = offset
+
+    async def position(self, tp: TopicPartition) -> int:
+        return self._positions[tp]
+
+    def highwater(self, tp: TopicPartition) -> int | None:
+        return self._visible.get(tp)
+
+    def last_poll_timestamp(self, tp: TopicPartition) -> float | None:
+        if self._answered(tp):
+            self._stamps[tp] = self._loop.time() // self._wait
+        return self._stamps.get(tp)
+
+    def _answered(self, tp: TopicPartition) -> bool:
+        cluster = self._net.cluster
+        led = cluster.topics[tp.topic][tp.partition].led
+        return not self.silent and led and cluster.state is Broker.UP
+
+    def appended(self, topic: str, partition: int) -> None:
+        if topic == self.topic:
+            self._fetch(TopicPartition(topic, partition))
+
+    def back(self) -> None:
+        for tp in self._positions:
+            self._fetch(tp)
+
+    def _fetch(self, tp: TopicPartition) -> None:
+        if tp in self._positions and tp not in self._pending:
+            self._pending.add(tp)
+            lag = self._net.cluster.lag.get(tp.topic, 0.0)
+            self._loop.happen(self._net.cluster.delay() + lag, self._fetched, tp)
+
+    def _fetched(self, tp: TopicPartition) -> None:
+        self._pending.discard(tp)
+        if tp not in self._positions or not self._answered(tp):
+            return
+        log = self._net.cluster.topics[tp.topic][tp.partition]
+        if not log.start <= self._positions[tp] <= log.end:
+            self._error = OffsetOutOfRangeError({tp: self._positions[tp]})
+        self._visible[tp] = log.end
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def getmany(self, *, timeout_ms: int) -> dict[TopicPartition, list[Record]]:
+        found = self._take()
+        if not found:
+            self._waiter = self._loop.create_future()
+            timer = self._loop.call_later(timeout_ms / 1000, self._wake)
+            try:
+                await self._waiter
+            finally:
+                timer.cancel()
+                self._waiter = None
+            found = self._take()
+        return found
+
+    def _take(self) -> dict[TopicPartition, list[Record]]:
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+        found = {}
+        for tp, position in self._positions.items():
+            end = self._visible.get(tp, -1)
+            if end <= position:
+                continue
+            first = position
+            if (
+                dice := self._net.faults.strikes(Fault.RECORDS_AGAIN, tp.topic, tp.partition, end)
+            ) is not None:
+                first = max(0, position - dice.randint(1, 6))
+            records = self._net.cluster.topics[tp.topic][tp.partition].since(first, end)
+            self._positions[tp] = end
+            if records:
+                found[tp] = records
+        return found
+
+
+class Batch:
+    """Records for one partition; takes more until the producer comes to send it.
+
+    Args:
+        size: bytes of values at which it is full.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._left = size
+        self.closed = False
+        self.records: list[tuple[bytes, bytes, tuple[tuple[str, bytes], ...]]] = []
+        self.topic = ""
+        self.partition = 0
+        self.expires = 0.0
+        self.future: asyncio.Future[Any] | None = None
+
+    def append(
+        self,
+        *,
+        timestamp: int | None,
+        key: bytes,
+        value: bytes,
+        headers: list[tuple[str, bytes]],
+    ) -> object | None:
+        """Take one more; None if it cannot."""
+        if self.closed or (self.records and len(value) > self._left):
+            self.closed = True
+            return None
+        self._left -= len(value)
+        self.records.append((key, value, tuple(headers)))
+        return self
+
+    @property
+    def name(self) -> str:
+        """What it is called in the names of faults: its first record's item."""
+        return self.records[0][0][-4:].decode()
+
+
+class Producer:
+    """Sends one batch of a partition after the other; some are written twice, as real ones are."""
+
+    def __init__(self, net: Net, options: dict[str, Any]) -> None:
+        self._net = net
+        self._loop = net.loop
+        self._request_timeout = options["request_timeout_ms"] / 1000
+        self._size = options["max_batch_size"]
+        self.client = _Client(net)
+        self._sender = SimpleNamespace(sender_task=net.loop.create_future(), close=self._close)
+        self._message_accumulator = SimpleNamespace(fail_all=self._fail_all)
+        self._open: dict[asyncio.Future[Any], None] = {}
+        self._waiting: dict[int, list[Batch]] = {}
+        self._under_way: dict[int, Batch] = {}
+
+    async def start(self) -> None:
+        await self._net.ask(lambda: self.client.cluster.update(self._net.cluster))
+
+    async def partitions_for(self, topic: str) -> set[int]:
+        return self.client.cluster.partitions_for_topic(topic) or set()
+
+    async def stop(self) -> None:
+        if self._open:
+            await asyncio.wait(tuple(self._open))
+        self.leave()
+
+    async def _close(self) -> None:
+        self.leave()
+
+    def leave(self) -> None:
+        """Send nothing any more."""
+        if self in self._net.producers:
+            self._net.producers.remove(self)
+        if not self._sender.sender_task.done():
+            self._sender.sender_task.set_result(None)
+
+    def die(self) -> None:
+        """The background task ends with an error; what is under way is lost to us."""
+        if not self._sender.sender_task.done():
+            error = RuntimeError("the sender died")
+            self._sender.sender_task.set_exception(error)
+            self._sender.sender_task.exception()
+            self._fail_all(KafkaConnectionError("the sender died"))
+
+    def _fail_all(self, error: Exception) -> None:
+        for future in tuple(self._open):
+            self._resolve(future, error)
+        self._waiting.clear()
+
+    def _resolve(self, future: asyncio.Future[Any], error: Exception | None) -> None:
+        self._open.pop(future, None)
+        if future.done():
+            return
+        if error is None:
+            future.set_result(None)
+        else:
+            future.set_exception(error)
+            future.exception()  # whoever handed it over may not wait any more
+
+    # ---------------------------------------------------------------------------- batches
+
+    def create_batch(self) -> Batch:
+        return Batch(self._size)
+
+    async def send_batch(self, batch: Batch, topic: str, *, partition: int) -> asyncio.Future[Any]:
+        if (dice := self._net.faults.strikes(Fault.SLOW_HAND_OVER, batch.name)) is not None:
+            await asyncio.sleep(dice.uniform(0.05, 3.0))
+        if self._sender.sender_task.done():
+            raise ProducerClosed
+        batch.topic, batch.partition = topic, partition
+        batch.expires = self._loop.time() + self._request_timeout
+        batch.future = self._loop.create_future()
+        self._open[batch.future] = None
+        self._waiting.setdefault(partition, []).append(batch)
+        self._loop.call_soon(self._send_next, partition)
+        return batch.future
+
+    def _send_next(self, partition: int) -> None:
+        waiting = self._waiting.get(partition)
+        if not waiting or partition in self._under_way:
+            return
+        batch = self._under_way[partition] = waiting.pop(0)
+        batch.closed = True
+        self._loop.happen(self._net.cluster.delay(), self._arrive, batch)
+
+    def _arrive(self, batch: Batch) -> None:
+        cluster, name = self._net.cluster, batch.name
+        assert batch.future is not None
+        if batch.future.done() or self._net.cut:
+            self._settle(batch, None)
+            return
+        if cluster.state is not Broker.UP or not cluster.topics[batch.topic][batch.partition].led:
+            if self._loop.time() >= batch.expires:
+                self._settle(batch, KafkaTimeoutError())
+            else:
+                self._loop.happen(_RETRY, self._arrive, batch)
+            return
+        strikes = self._net.faults.strikes
+        if strikes(Fault.ACK_FAILED, name) is not None:
+            self._net.journal.write(
+                "Kafka", "publisher", f"! refuses {len(batch.records)} requests"
+            )
+            self._answer(0.0, batch, TopicAuthorizationFailedError())
+            return
+        for key, value, headers in batch.records:
+            cluster.append(batch.topic, batch.partition, key, value, headers)
+        if (dice := strikes(Fault.ACK_FAILED_WRITTEN, name)) is not None:
+            self._answer(dice.uniform(0.0, 2.0), batch, RequestTimedOutError())
+        elif (dice := strikes(Fault.ACK_LOST, name)) is not None:
+            # The client tries again: the records are there twice.
+            self._loop.happen(dice.uniform(0.05, 0.5), self._arrive, batch)
+        elif (dice := strikes(Fault.ACK_DELAYED, name)) is not None:
+            self._answer(dice.uniform(0.3, 4.0), batch, None)
+        elif (dice := strikes(Fault.ACK_AFTER_EVENT, name)) is not None:
+            self._answer(dice.uniform(0.05, 0.3), batch, None)
+        else:
+            self._answer(0.0, batch, None)
+
+    def _answer(self, extra: float, batch: Batch, error: Exception | None) -> None:
+        self._loop.happen(self._net.cluster.delay() + extra, self._settle, batch, error)
+
+    def _settle(self, batch: Batch, error: Exception | None) -> None:
+        assert batch.future is not None
+        self._resolve(batch.future, error)
+        self._under_way.pop(batch.partition, None)
+        if self._waiting.get(batch.partition):
+            self._loop.call_soon(self._send_next, batch.partition)
+
+
+class Admin:
+    """Lists topics and makes them."""
+
+    def __init__(self, net: Net) -> None:
+        self._net = net
+
+    async def start(self) -> None:
+        await self._net.ask(lambda: None)
+
+    async def list_topics(self) -> list[str]:
+        topics: list[str] = await self._net.ask(lambda: list(self._net.cluster.topics))
+        return topics
+
+    async def create_topics(self, wanted: list[Any]) -> Any:
+        def create() -> Any:
+            for topic in wanted:
+                if topic.name not in self._net.cluster.topics:
+                    self._net.cluster.create(topic.name, topic.num_partitions)
+            return SimpleNamespace(topic_errors=[(topic.name, 0, None) for topic in wanted])
+
+        return await self._net.ask(create)
+
+    async def close(self) -> None:
+        pass

@@ -1,0 +1,166 @@
+"""The Items service and its items, as the world knows them; and what it does to its readers."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bus.codec import encode, item_key
+from messages import Container, ContainerId, ItemDeleted, ItemId, ItemPublished, ItemReported
+from simulation.faults import Fault
+from simulation.loop import wall_clock
+
+if TYPE_CHECKING:
+    from simulation.cluster import Cluster, Record
+    from simulation.faults import Faults
+    from simulation.journal import Journal
+    from simulation.loop import SimulatedLoop
+
+_KINDS = ("timeline", "group", "vault")
+_POISON = (
+    b"",
+    b"\xff\xfe",
+    b"{",
+    b"[]",
+    b'{"itemId":"no"}',
+    b'{"itemId":17,"containerId":"a","containerType":"b","deletedAt":"2026-01-01T00:00:00Z"}',
+    b'{"itemId":"00000000-0000-4000-8000-000000000000","containerId":"","deletedAt":"never"}',
+    b"[" * 2000,
+    None,
+)
+
+_reported = msgspec.json.Decoder(ItemReported)
+
+
+class Items:
+    """Holds what is published where, and answers requests to delete it.
+
+    Args:
+        loop: the world's time.
+        cluster: where it reads and writes.
+        faults: what goes wrong.
+        journal: where it is written down.
+        seed: of the run.
+    """
+
+    def __init__(
+        self, loop: SimulatedLoop, cluster: Cluster, faults: Faults, journal: Journal, seed: int
+    ) -> None:
+        self._loop = loop
+        self._cluster = cluster
+        self._faults = faults
+        self._journal = journal
+        self._dice = random.Random(f"{seed} items")
+        self._republishes = self._dice.random() < 0.5
+        self.lists: dict[ItemId, dict[ContainerId, Container]] = {}
+        self._first: dict[ItemId, dict[ContainerId, Container]] = {}
+        cluster.followers.setdefault("item_reported", []).append(self._on_request)
+
+    def make(self, number: int) -> ItemId:
+        """A new item, in so many containers as the dice say; not published yet."""
+        item_id = ItemId(f"00000000-0000-4000-8000-{number:012x}")
+        count = self._dice.choice((1, 1, 2, 2, 3, 3, 4, 7))
+        places = {}
+        for place in range(count):
+            # The same names in every item: nobody may take one item's place for another's.
+            container_id = ContainerId(f"c{place}")
+            places[container_id] = Container(container_id, self._dice.choice(_KINDS))
+        self.lists[item_id] = places
+        self._first[item_id] = dict(places)
+        return item_id
+
+    def publish(self, item_id: ItemId) -> None:
+        """Publish an item's complete, current list."""
+        containers = tuple(self.lists[item_id].values())
+        value: bytes | None = encode(ItemPublished(item_id, containers, wall_clock(self._loop)))
+        if not containers and self._dice.random() < 0.5:
+            value = None
+        names = ",".join(c.container_id for c in containers) or "nothing"
+        self._journal.write("Items", "Kafka", f"item_published {item_id[-4:]} in {names}")
+        self._cluster.publish("item_published", item_key(item_id), value, _place(item_id))
+
+    # -------------------------------------------------------------------------- requests
+
+    def _on_request(self, record: Record) -> None:
+        self._loop.happen(self._cluster.delay() + 0.002, self._handle, record)
+
+    def _handle(self, record: Record) -> None:
+        strikes, loop = self._faults.strikes, self._loop
+        request = _reported.decode(record.value or b"")
+        item_id, container_id = request.item_id, request.container_id
+        if self._journal.keeps:
+            text = f"item_reported {item_id[-4:]} {container_id} for {request.takedown_id[:4]}"
+            self._journal.write("Kafka", "Items", text)
+        what = f"{item_id[-4:]}-{container_id}"
+        self._change(item_id, what)
+        if strikes(Fault.EVENT_LOST, what) is not None:
+            self._journal.write("Items", "Items", f"! forgets {item_id[-4:]} {container_id}")
+            return
+        delay = 0.002 + 0.02 * self._dice.random()
+        if (dice := strikes(Fault.EVENT_DELAYED, what)) is not None:
+            delay += dice.uniform(0.2, 1.5)
+        if (dice := strikes(Fault.EVENT_LATE, what)) is not None:
+            delay += dice.uniform(1.0, 6.0)
+        if (dice := strikes(Fault.EVENT_REORDERED, what)) is not None:
+            delay += dice.uniform(0.0, 0.2)
+        loop.happen(delay, self._delete, item_id, container_id, request.container_type)
+        if (dice := strikes(Fault.EVENT_DUPLICATED, what)) is not None:
+            for _ in range(dice.randint(1, 3)):
+                again = delay + dice.uniform(0.0, 2.0)
+                loop.happen(again, self._confirm, item_id, container_id, request.container_type)
+        if (dice := strikes(Fault.EVENT_FOREIGN, what)) is not None:
+            other = dice.choice(tuple(self.lists))
+            loop.happen(delay * dice.random(), self._confirm, other, container_id, "group")
+        if (dice := strikes(Fault.EVENT_NOT_ASKED, what)) is not None:
+            stranger = ContainerId(dice.choice(("c0", "c1", "c9", "C0", "-", "c0 ")))
+            if dice.random() < 0.5 and stranger in self.lists[item_id]:
+                loop.happen(delay * dice.random(), self._delete, item_id, stranger, "group")
+            elif stranger not in self.lists[item_id]:
+                loop.happen(delay * dice.random(), self._confirm, item_id, stranger, "group")
+        if (dice := strikes(Fault.POISON, what)) is not None:
+            topic = dice.choice(("item_deleted", "item_published"))
+            value, place = dice.choice(_POISON), dice.randrange(8)
+            self._journal.write("Items", "Kafka", f"! poison on {topic}: {value!r:.40}")
+            self._cluster.publish(topic, dice.choice((None, b"", b"\xff")), value, place)
+
+    def _delete(self, item_id: ItemId, container_id: ContainerId, kind: str) -> None:
+        gone = self.lists[item_id].pop(container_id, None)
+        self._confirm(item_id, container_id, kind)
+        if gone is not None and self._republishes:
+            self._loop.happen(0.02 * self._dice.random(), self.publish, item_id)
+
+    def _confirm(self, item_id: ItemId, container_id: ContainerId, kind: str) -> None:
+        self._journal.write("Items", "Kafka", f"item_deleted {item_id[-4:]} {container_id}")
+        event = ItemDeleted(item_id, container_id, kind, wall_clock(self._loop))
+        self._cluster.publish("item_deleted", item_key(item_id), encode(event), _place(item_id))
+
+    # --------------------------------------------------------------------------- changes
+
+    def _change(self, item_id: ItemId, what: str) -> None:
+        """What people do to an item while it is being taken down."""
+        strikes, places = self._faults.strikes, self.lists[item_id]
+        if (dice := strikes(Fault.LIST_CHANGED, what)) is not None:
+            if places and dice.random() < 0.5:
+                gone = places.pop(dice.choice(tuple(places)))
+                if dice.random() < 0.5:  # and it is there again a moment later
+                    self._loop.happen(dice.uniform(0.025, 0.1), self._put_back, item_id, gone)
+            else:
+                new = ContainerId(f"c{dice.randint(0, 9)}")
+                places[new] = Container(new, dice.choice(_KINDS))
+            self._loop.happen(dice.uniform(0.0, 0.02), self.publish, item_id)
+        if (dice := strikes(Fault.ITEM_REPUBLISHED, what)) is not None:
+            places.update(self._first[item_id])
+            self._loop.happen(dice.uniform(0.0, 0.5), self.publish, item_id)
+        if (dice := strikes(Fault.ITEM_GONE, what)) is not None:
+            places.clear()
+            self._loop.happen(dice.uniform(0.0, 0.1), self.publish, item_id)
+
+    def _put_back(self, item_id: ItemId, container: Container) -> None:
+        self.lists[item_id][container.container_id] = container
+        self.publish(item_id)
+
+
+def _place(item_id: ItemId) -> int:
+    return int(item_id[-6:], 16)

@@ -1,0 +1,318 @@
+"""What was asked, written and read in one run, and the invariants that are checked against it.
+
+The ledger knows nothing of the service's insides. It hears what was written to the topics and
+when, what each life of the service has handled of it and when, and each answer as it leaves the
+door; and it says at once which invariant an answer breaks.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bus.codec import decode_item_deleted, decode_item_published, item_id_from_key
+from errors import UnreadableRecord
+from messages import ItemReported
+from simulation.loop import EPOCH, START
+
+if TYPE_CHECKING:
+    from simulation.callers import Asked
+    from simulation.cluster import Cluster, Record
+    from simulation.life import Life
+    from simulation.loop import SimulatedLoop
+
+GRACE = 0.25
+_ON_ITS_WAY = 0.5
+"""Seconds after which a record must have been read, when nothing goes wrong."""
+
+_UNCERTAIN = frozenset({502, 504})
+_NOTHING_DONE = frozenset({400, 404, 503})
+
+Place = tuple[str, str]
+
+_reported = msgspec.json.Decoder(ItemReported)
+
+
+def read_list(record: Record) -> tuple[str, frozenset[str]] | None:
+    """The item and its containers' ids; None if the record cannot be read."""
+    try:
+        if record.value is None:
+            return item_id_from_key(record.key), frozenset()
+        message = decode_item_published(record.value)
+    except UnreadableRecord:
+        return None
+    return message.item_id, frozenset(c.container_id for c in message.containers)
+
+
+def read_deletion(record: Record) -> Place | None:
+    """The item and the container; None if the record cannot be read."""
+    try:
+        message = decode_item_deleted(record.value)
+    except UnreadableRecord:
+        return None
+    return message.item_id, message.container_id
+
+
+class Ledger:
+    """Everything that the invariants need.
+
+    Args:
+        loop: the world's time.
+        cluster: whose topics are written to.
+        timeout: the service's own deadline, in seconds.
+        follows: whether the service follows an item's newer lists.
+    """
+
+    def __init__(
+        self, loop: SimulatedLoop, cluster: Cluster, *, timeout: float, follows: bool
+    ) -> None:
+        self._loop = loop
+        self._timeout = timeout
+        self._follows = follows
+        self.asked: list[Asked] = []
+        self.violations: list[str] = []
+        self.pauses: list[tuple[float, float]] = []
+        self.statuses: Counter[int] = Counter()
+        self.slowest = 0.0
+        self.stalls: list[tuple[float, float]] = []
+        self.crashes: list[float] = []
+        self.about: set[str] = set()
+        self._lists: dict[str, list[tuple[float, frozenset[str]]]] = defaultdict(list)
+        self._reports: dict[str, list[tuple[float, Place, float]]] = defaultdict(list)
+        cluster.followers.setdefault("item_published", []).append(self._on_list)
+        cluster.followers.setdefault("item_reported", []).append(self._on_report)
+
+    def _on_list(self, record: Record) -> None:
+        if (read := read_list(record)) is not None:
+            self._lists[read[0]].append((record.at, read[1]))
+
+    def _on_report(self, record: Record) -> None:
+        request = _reported.decode(record.value or b"")
+        place = (request.item_id, request.container_id)
+        made_at = (request.reported_at - EPOCH).total_seconds() + START
+        self._reports[request.takedown_id].append((record.at, place, made_at))
+
+    def broken(self, what: str, asked: Asked | None = None) -> None:
+        """An invariant does not hold; for this request, if it is about one."""
+        if asked is not None:
+            what = f"{what}: {asked}"
+            self.about |= {asked.name, asked.item_id[-4:], asked.takedown_id[:4] or asked.name}
+        self.violations.append(f"{self._loop.time() - START:.4f} {what}")
+
+    # --------------------------------------------------------------------------- answers
+
+    def deadline(self, asked: Asked) -> float:
+        """By when a request had to be answered."""
+        assert asked.arrived_at is not None
+        accepted = asked.arrived_at
+        for began, ended in self.pauses:
+            if began == accepted:  # it lay there while the process stood still
+                accepted = ended
+        return accepted + self._seconds(asked)
+
+    def _seconds(self, asked: Asked) -> float:
+        return self._timeout if asked.wait is None else min(self._timeout, asked.wait)
+
+    def answered(self, asked: Asked) -> None:
+        """Check what an answer says against what was written and read."""
+        assert asked.answered_at is not None
+        assert asked.arrived_at is not None
+        self.statuses[asked.status] += 1
+        self.slowest = max(self.slowest, asked.answered_at - asked.arrived_at)
+        if asked.answers > 1:
+            self.broken("I1: two answers", asked)
+        self._check_time(asked)
+        if asked.status == 200:
+            self._check_deleted(asked)
+        elif asked.status == 404:
+            self._check_unknown(asked)
+        elif asked.status in _UNCERTAIN:
+            self._check_uncertain(asked)
+        elif asked.status == 500:
+            if not self._has_crashed(asked) and not self._was_blocked(asked):
+                self.broken("a 500, and no actor was made to fail just now", asked)
+        elif asked.status != 503:
+            self.broken("an answer that nobody expects", asked)
+        if asked.status in _NOTHING_DONE and self._reports.get(asked.takedown_id):
+            self.broken(f"I3: {asked.status}, and requests were published", asked)
+
+    def _has_crashed(self, asked: Asked) -> bool:
+        """Whether an actor was made to fail at that moment: who is concerned hears at once."""
+        assert asked.arrived_at is not None
+        assert asked.answered_at is not None
+        until = asked.answered_at
+        return any(
+            asked.arrived_at <= at <= until and (until - at < GRACE or not self._ran(at, until))
+            for at in self.crashes
+        )
+
+    def _was_blocked(self, asked: Asked) -> bool:
+        """Whether our own code held the loop up when the deadline's timers were to be looked at.
+
+        The one that waits for the answer then has more turns than it gives the one who has it: it
+        is a defect of ours, and a 500 says so.
+        """
+        assert asked.arrived_at is not None
+        assert asked.answered_at is not None
+        since = asked.arrived_at + self._seconds(asked)  # at the earliest
+        return any(began <= asked.answered_at and ended >= since for began, ended in self.stalls)
+
+    def _check_time(self, asked: Asked) -> None:
+        assert asked.answered_at is not None
+        assert asked.arrived_at is not None
+        latest = self.deadline(asked) + GRACE
+        if asked.answered_at <= latest:
+            return
+        if asked.status == 200:
+            self.broken("a 200 after its deadline", asked)
+        for began, ended in self.pauses:
+            if began <= latest and ended >= asked.arrived_at:
+                latest = max(latest, ended + GRACE)
+        if asked.answered_at > latest:
+            self.broken(f"I1: {asked.answered_at - latest:.3f} s late", asked)
+
+    def _read_in(self, asked: Asked, container: str, *, until: float) -> bool:
+        """Whether its life handled a deletion while the request was there."""
+        assert asked.life is not None
+        assert asked.arrived_at is not None
+        times = asked.life.deletions.get((asked.item_id, container), ())
+        return any(asked.arrived_at <= at <= until for at in times)
+
+    def _ran(self, since: float, until: float) -> bool:
+        """Whether the process ran all the time; if not, what was read may not have been heard."""
+        return not any(began <= until and ended >= since for began, ended in self.pauses)
+
+    def _check_deleted(self, asked: Asked) -> None:
+        assert asked.life is not None
+        assert asked.arrived_at is not None
+        assert asked.answered_at is not None
+        named = [place["containerId"] for place in asked.body["containers"]]
+        if len(set(named)) != len(named) or not named:
+            self.broken("I2: a container twice, or none", asked)
+        until = min(asked.answered_at, self.deadline(asked))
+        versions = [
+            (at, places)
+            for at, places in asked.life.lists.get(asked.item_id, ())
+            if at <= asked.answered_at
+        ]
+        begun = max((n for n, (at, _) in enumerate(versions) if at < asked.arrived_at), default=0)
+        seen = versions[begun:]
+        for container in named:
+            vanished = self._follows and any(
+                container not in places and at >= asked.arrived_at for at, places in seen
+            )
+            if not vanished and not self._read_in(asked, container, until=until):
+                self.broken(f"I2: no item_deleted of {container} was read", asked)
+        if self._follows:
+            # What was read just before a pause may not have been heard before the answer.
+            heard = [
+                n
+                for n, (at, _) in enumerate(versions)
+                if at < asked.answered_at and self._ran(at, asked.answered_at)
+            ]
+            wanted = [places for _, places in versions[max(heard, default=0) :]]
+        else:
+            wanted = [places for _, places in seen]
+        if wanted and not any(
+            all(c in named or self._read_in(asked, c, until=until) for c in places)
+            for places in wanted
+        ):
+            self.broken(f"I2: not every container of {sorted(map(sorted, wanted))}", asked)
+
+    def _check_unknown(self, asked: Asked) -> None:
+        """Somewhere between question and answer, the log's newest list had to be empty."""
+        assert asked.arrived_at is not None
+        assert asked.answered_at is not None
+        before: frozenset[str] = frozenset()
+        for at, places in self._lists.get(asked.item_id, ()):
+            if at <= asked.arrived_at:
+                before = places
+            elif at <= asked.answered_at and not places:
+                return
+        if before:
+            self.broken(f"I6: 404, and it is in {sorted(before)}", asked)
+
+    def _check_uncertain(self, asked: Asked) -> None:
+        assert asked.answered_at is not None
+        assert asked.life is not None
+        body, item_id = asked.body, asked.item_id
+        deleted = {place["containerId"] for place in body.get("deleted", ())}
+        outstanding = {place["containerId"] for place in body.get("outstanding", ())}
+        if deleted & outstanding:
+            self.broken("I4: deleted and outstanding at once", asked)
+        reports = self._reports.get(asked.takedown_id, [])
+        lists = asked.life.lists.get(item_id, ())
+        for container in deleted:
+            vanished = self._follows and any(container not in places for _, places in lists)
+            if not vanished and not self._read_in(asked, container, until=asked.answered_at):
+                self.broken(f"I4: {container} is said to be deleted", asked)
+        for container in outstanding:
+            first = [at for at, place, _ in reports if place == (item_id, container)]
+            times = asked.life.deletions.get((item_id, container), ())
+            until = min(asked.answered_at, self.deadline(asked))
+            if first and any(first[0] < at < until and self._ran(at, until) for at in times):
+                self.broken(f"I4: {container} is said to be outstanding", asked)
+        if asked.status == 502:
+            published = {place["containerId"] for place in body.get("published", ())}
+            unpublished = {place["containerId"] for place in body.get("unpublished", ())}
+            written = {place[1] for _, place, _ in reports}
+            if published & unpublished or published - written:
+                self.broken(f"I4: published {sorted(published)}, written {sorted(written)}", asked)
+
+    # --------------------------------------------------------------------------- the end
+
+    def check_end(self) -> None:
+        """Everybody was answered, and nothing was published that nobody asked for, or too late."""
+        known: dict[str, Asked] = {}
+        silent: set[str] = set()
+        for asked in self.asked:
+            if not asked.settled:
+                self.broken("I1: no answer", asked)
+            if asked.answers:
+                if asked.takedown_id in known:
+                    self.broken("two requests share an identity", asked)
+                known[asked.takedown_id] = asked
+            elif asked.arrived_at is not None:
+                silent.add(asked.item_id)
+        for takedown_id, reports in self._reports.items():
+            asker = known.get(takedown_id)
+            if asker is None:
+                if any(place[0] not in silent for _, place, _ in reports):
+                    self.broken(f"reported, and nobody asked for it: {takedown_id}")
+            elif asker.status in _NOTHING_DONE:
+                self.broken(f"I3: {asker.status}, and requests were published", asker)
+            elif any(place[0] != asker.item_id for _, place, _ in reports):
+                self.broken("I7: reported for another item", asker)
+            else:
+                self._check_asked_once(asker, reports)
+
+    def _check_asked_once(self, asker: Asked, reports: list[tuple[float, Place, float]]) -> None:
+        """What was confirmed to a takedown is not asked for again by it."""
+        assert asker.life is not None
+        first: dict[Place, float] = {}
+        for at, place, made_at in reports:
+            since = first.setdefault(place, at)
+            for read_at in asker.life.deletions.get(place, ()):
+                if since < read_at < made_at and self._ran(read_at, made_at):
+                    self.broken(f"asked again for {place[1]}, which was confirmed", asker)
+                    return
+
+    def check_read(self, life: Life, cluster: Cluster, *, complete: bool) -> None:
+        """Each record of item_deleted is handled once, in order, and from readiness on, all are."""
+        for partition, offsets in life.offsets.items():
+            if any(later <= earlier for earlier, later in pairwise(offsets)):
+                self.broken(f"item_deleted[{partition}] was not handled once and in order")
+        if not complete or life.ends_when_ready is None:
+            return
+        for number, log in enumerate(cluster.topics["item_deleted"]):
+            since = life.ends_when_ready.get(number, 0)
+            wanted = {
+                record.offset
+                for record in log.records
+                if record.offset >= since and record.at < self._loop.time() - _ON_ITS_WAY
+            }
+            if missing := wanted - set(life.offsets.get(number, ())):
+                self.broken(f"item_deleted[{number}]: never handled: {sorted(missing)[:5]}")

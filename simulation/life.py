@@ -1,0 +1,211 @@
+"""One life of the service, from its start to its end, as an operator has it."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import dataclasses
+import functools
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+from actors.feed import Transition
+from bus.connection import Clients, Connection
+from catalogue.store import MemoryStore
+from config import load
+from lifecycle import Lifecycle
+from service import Service
+from simulation.clients import Net
+from simulation.faults import Fault
+from simulation.ledger import read_deletion, read_list
+from simulation.loop import wall_clock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from actors.feed import FeedItem, FeedStream
+    from config import Settings
+    from simulation.callers import Line
+    from simulation.cluster import Record
+    from simulation.world import World
+
+
+@functools.cache
+def _defaults() -> Settings:
+    return load({}, {"http_port": "0", "admin_port": "0", "topic_partitions": "3"})
+
+
+class Life:
+    """The service while it runs once.
+
+    Args:
+        world: all that is around it.
+        number: which life it is, from 1.
+        before: the life before it, whose catalogue it takes over.
+
+    Attributes:
+        deletions: when deletions were handled, by item and container.
+        lists: which lists of an item were handled, and when.
+        offsets: which records of item_deleted were handled, by partition, in that order.
+        ends_when_ready: where item_deleted ended when the service first called itself ready.
+    """
+
+    def __init__(self, world: World, number: int, before: Life | None) -> None:
+        self._world = world
+        self.store: MemoryStore = MemoryStore() if before is None else before.kept
+        self.kept: MemoryStore = self.store
+        self.number = number
+        self.deletions: dict[tuple[str, str], list[float]] = defaultdict(list)
+        self.lists: dict[str, list[tuple[float, frozenset[str]]]] = defaultdict(list)
+        if before is not None:
+            self.lists.update({item_id: list(seen) for item_id, seen in before.lists.items()})
+        self.offsets: dict[int, list[int]] = defaultdict(list)
+        self.ends_when_ready: dict[int, int] | None = None
+        self.lines: list[Line] = []
+        self.net = Net(world.loop, world.cluster, world.faults, world.journal)
+        self._lifecycle = Lifecycle()
+        self._stream: FeedStream | None = None
+        self.settings = dataclasses.replace(
+            _defaults(),
+            timeout=world.workload.timeout,
+            pool_max=world.workload.pool_max,
+            follow_changes=world.workload.follows,
+        )
+        connection = Connection(
+            "simulated:9092",
+            request_timeout=4.0,
+            clients=Clients(self.net.consumer, self.net.producer, self.net.admin),
+        )
+        now = functools.partial(wall_clock, world.loop)
+        self.service = Service(
+            self.settings, connection, self._lifecycle, utc_now=now, store=self.store
+        )
+        self._listen_in()
+
+    def _listen_in(self) -> None:
+        service = self.service
+        assert service.items is not None
+        _before(service.deletions, "_handle", self._on_deletion)
+        _before(service.items, "_handle", self._on_list)
+        why_not = service.readiness.why_not
+
+        def noticed() -> str | None:
+            problem = why_not()
+            if service.coordinator is not None:
+                in_flight = service.coordinator._pool.in_flight  # its statistics cost more
+                if in_flight > self.settings.pool_max:
+                    self._world.ledger.broken(f"{in_flight} are in flight")
+            if problem is None and self.ends_when_ready is None:
+                logs = self._world.cluster.topics["item_deleted"]
+                self.ends_when_ready = {number: log.end for number, log in enumerate(logs)}
+            return problem
+
+        service.readiness.why_not = noticed  # type: ignore[method-assign]
+        kinds = self._world.faults.kinds
+        if self._world.journal.keeps:
+            service.feed.subscribe(self._write_down)
+        if Fault.OBSERVER_RAISES in kinds or Fault.OBSERVER_STALLS in kinds:
+            service.feed.subscribe(self._observe)
+            self._stream = service.feed.stream(capacity=3)  # nobody reads it
+            self._stream.__enter__()
+
+    def _on_deletion(self, record: Record) -> None:
+        self.offsets[record.partition].append(record.offset)
+        if (place := read_deletion(record)) is not None:
+            self.deletions[place].append(self._world.loop.time())
+            if self._world.journal.keeps:
+                text = f"item_deleted {place[0][-4:]} {place[1]}"
+                self._world.journal.write("Kafka", "censor", text)
+
+    def _on_list(self, record: Record) -> None:
+        if (read := read_list(record)) is not None:
+            self.lists[read[0]].append((self._world.loop.time(), read[1]))
+
+    def _observe(self, item: FeedItem) -> None:
+        faults = self._world.faults
+        takedown = getattr(item.data, "takedown", None) if isinstance(item, Transition) else None
+        what = takedown.item_id[-4:] if takedown is not None else type(item).__name__
+        if (dice := faults.strikes(Fault.OBSERVER_STALLS, what)) is not None:
+            self._world.pause(dice.uniform(0.05, 0.6), by_us=True)
+        if faults.strikes(Fault.OBSERVER_RAISES, what) is not None:
+            raise RuntimeError("an observer was made to fail")
+
+    def _write_down(self, item: Any) -> None:
+        event = getattr(item, "event", None)
+        if event is None:
+            return
+        takedown = getattr(item.data, "takedown", None) or getattr(item.before, "takedown", None)
+        name = f"{takedown.item_id[-4:]} {takedown.takedown_id[:4]}" if takedown else "-"
+        text = f"{item.source.value} -> {item.target.value} on {type(event).__name__} ({name})"
+        self._world.journal.write("censor", "censor", text)
+
+    # ---------------------------------------------------------------------- start, stop
+
+    async def start(self) -> None:
+        """Start; does not wait until it is ready."""
+        await self.service.start()
+
+    async def stop(self) -> None:
+        """Stop as on a signal: drain first."""
+        await self._lifecycle.stop()
+
+    async def kill(self) -> None:
+        """Be gone, from one moment to the next, as far as anybody outside can see."""
+        self.kept = copy.deepcopy(self.store)  # what is on the disk at this moment
+        self.net.sever()
+        for line in self.lines:
+            line.hang_up()
+        self.service.hurry()
+        await self._lifecycle.stop()
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self.service.callers_door.address.rpartition(":")[2])
+
+    @property
+    def ready(self) -> bool:
+        """Whether it says that it is ready."""
+        return self.service.readiness.why_not() is None
+
+    def actors(self) -> tuple[Any, ...]:
+        """The coordinator and every censor."""
+        return (self.service.coordinator, *self.service.feed.machines())
+
+    def left(self) -> dict[str, int]:
+        """What is still held on to; all zero once it is quiet (I5)."""
+        service = self.service
+        bus = service.bus.statistics()
+        coordinator = service.coordinator
+        assert coordinator is not None
+        assert service.view is not None
+        now = coordinator.statistics()
+        machines = service.feed.machines()
+        return {
+            "in flight": now.in_flight,
+            "subscriptions": bus.subscriptions + bus.keys + bus.subscribers,
+            "timers": sum(len(machine.timers) for machine in machines),
+            "busy censors": sum(machine.state.value != "Idle" for machine in machines),
+            "censors beside the pool": abs(len(machines) - now.idle - now.in_flight),
+            "publications": service.publisher.statistics().in_flight,
+            "searches": service.view.statistics().waiting,
+            "answers": sum(not line.free and not line.is_closing() for line in self.lines),
+        }
+
+
+def _before(owner: Any, name: str, listener: Callable[[Any], None]) -> None:
+    """Have `listener` called before the owner's own function of this name."""
+    original = getattr(owner, name)
+
+    def both(record: Any) -> None:
+        listener(record)
+        original(record)
+
+    setattr(owner, name, both)
+
+
+async def gone(tasks: set[asyncio.Task[Any]]) -> set[asyncio.Task[Any]]:
+    """The tasks that are left after some turns of the loop, beside these and ours."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+    return asyncio.all_tasks() - tasks - {asyncio.current_task()}

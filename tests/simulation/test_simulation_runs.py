@@ -1,0 +1,47 @@
+"""Runs: fresh ones, each kind of fault by itself, and all of them at once."""
+
+from __future__ import annotations
+
+import pytest
+
+from simulation.faults import Fault
+from simulation.world import World
+
+OFTEN = 120
+
+
+def test_a_world_in_which_nothing_goes_wrong_has_only_good_answers() -> None:
+    for seed in range(5):
+        result = World(seed, only=()).run()
+        assert result.violations == ()
+        assert result.faults == {}
+        # Who asks before it has started gets a 503.
+        assert set(result.statuses) <= {200, 404, 503}
+        assert result.statuses[200] > 0
+
+
+@pytest.mark.parametrize("kind", Fault)
+def test_each_kind_of_fault_strikes_and_breaks_nothing(kind: Fault) -> None:
+    struck = 0
+    for seed in range(4):
+        result = World(seed, only=(kind,)).run()
+        assert result.violations == ()
+        struck += result.faults.get(kind.value, 0)
+    assert struck > 0
+
+
+def test_all_kinds_of_fault_at_once_break_nothing() -> None:
+    for seed in range(5):
+        assert World(seed, only=tuple(Fault)).run().violations == ()
+
+
+def test_the_first_seeds_break_nothing_and_meet_everything() -> None:
+    met: set[str] = set()
+    statuses: set[int] = set()
+    for seed in range(OFTEN):
+        result = World(seed).run()
+        assert result.violations == (), f"python -m simulation --replay {seed}"
+        met |= set(result.faults)
+        statuses |= set(result.statuses)
+    assert met == {kind.value for kind in Fault}
+    assert statuses == {200, 404, 500, 502, 503, 504}
