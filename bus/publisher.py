@@ -11,37 +11,45 @@ can be told so (503). After it, whatever fails is "unknown" (502 or 504).
 The producer is looked after by `run`: it is made anew when its background task has died or when
 it stays silent while a fresh client gets through, and `working` says whether Kafka answered its
 last question.
+
+A topic that was deleted is noticed by a look, once a second, or by the first takedown that Kafka
+refuses for it. It is made again at once then, and aiokafka, which tries again for as long as the
+request timeout lasts, sends that takedown's records to the new one.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.errors import KafkaError
-from aiokafka.partitioner import DefaultPartitioner
+from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
 from bus.backoff import Backoff
-from bus.codec import encode, headers_of_request, item_key, request_for
-from bus.quirks import Cause, hearing, sender_of, stop_producer
+from bus.codec import encode, request_for
+from bus.outbox import BATCH_BYTES, Outbox, topic_trouble
+from bus.publication import KafkaPublication, Tell
+from bus.quirks import Cause, hear_refusals, hearing, sender_of, stop_producer
 from errors import KafkaUnavailable
-from messages import PublishFailed, RequestsPublished
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from aiokafka import AIOKafkaProducer, TopicPartition
+
     from bus.connection import Connection
     from messages import Container, Takedown
 
 logger = logging.getLogger("takedown.kafka")
 
-Tell = Callable[[Any], object]
-
 _MARGIN = 0.25
 """Seconds before the deadline by which the hand-over is given up, so that 503 can be said."""
+
+_SOON = 0.1
+"""Seconds after a topic was made again at which it is looked whether it is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +104,13 @@ class KafkaPublisher:
         self._watch_interval = watch_interval
         self._watch_timeout = watch_timeout
         self._utc_now = utc_now
-        self._partitioner = DefaultPartitioner()
         self._producer: AIOKafkaProducer | None = None
+        self._outbox: Outbox | None = None
         self._working = False
+        self._look_now = asyncio.Event()
         self._cause = Cause()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._batches: set[asyncio.Task[None]] = set()
+        self._in_flight = 0
         self._published = 0
         self._failed = 0
         self._producers = 0
@@ -120,7 +130,7 @@ class KafkaPublisher:
         """What it has done."""
         return PublisherStatistics(
             working=self._working,
-            in_flight=len(self._tasks),
+            in_flight=self._in_flight,
             published=self._published,
             failed=self._failed,
             producers=self._producers,
@@ -133,60 +143,36 @@ class KafkaPublisher:
         self, takedown: Takedown, containers: tuple[Container, ...], tell: Tell
     ) -> KafkaPublication:
         """Publish one request for each container; tells the result once all are settled."""
-        publication = KafkaPublication(self, takedown, containers, tell)
-        task = asyncio.get_running_loop().create_task(publication.run())
-        publication.task = task
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        publication = KafkaPublication(takedown, containers, tell, self._settled)
+        self._in_flight += 1
+        try:
+            self._hand_over(publication, containers)
+        except KafkaUnavailable as error:
+            publication.failed(len(containers), str(error), handed_over=False)
+        except Exception as error:
+            logger.exception("Defect while publishing")
+            publication.failed(len(containers), f"defect: {error!r}", handed_over=False)
         return publication
 
-    async def producer_for(self, takedown: Takedown) -> tuple[AIOKafkaProducer, int]:
-        """A producer with a live connection to the item's leader, and the item's partition.
-
-        Raises:
-            KafkaUnavailable: there is none.
-        """
-        producer = self._producer
-        if producer is None:
+    def _hand_over(self, publication: KafkaPublication, containers: tuple[Container, ...]) -> None:
+        if self._outbox is None:
             raise KafkaUnavailable(self._last_error or "not connected to Kafka yet")
-        # Known since it was started, unless the topic is gone: aiokafka would wait for it.
-        partitions = sorted(producer.client.cluster.partitions_for_topic(self._topic) or ())
-        if not partitions:
-            raise KafkaUnavailable(self._topic_trouble(producer))
-        partition = self._partitioner(item_key(takedown.item_id), partitions, partitions)
-        where = TopicPartition(self._topic, partition)
-        leader = producer.client.cluster.leader_for_partition(where)
-        if leader is None or leader == -1:
-            producer.client.force_metadata_update()
-            raise KafkaUnavailable(f"{self._topic}[{partition}] has no leader")
-        # Connects if there is no connection; costs nothing if there is one.
-        if not await producer.client.ready(leader):
-            raise KafkaUnavailable(self._cause.instead_of(f"broker {leader} refuses connections"))
-        return producer, partition
+        takedown = publication.takedown
+        now = self._utc_now()
+        requests = [(c, encode(request_for(takedown, c, now))) for c in containers]
+        self._outbox.add(publication, requests, self._time_to_hand_over(takedown.deadline))
 
-    def time_to_hand_over(self, deadline: float, now: float) -> float:
-        """The loop's time by which a takedown's records must be handed over."""
+    def _time_to_hand_over(self, deadline: float) -> float:
+        now = asyncio.get_running_loop().time()
         left = deadline - now
         return now + min(self._hand_over_timeout, max(left - _MARGIN, left / 2))
 
-    def settled(self, *, published: int, failed: int, cause: str) -> None:
-        """Count what became of a takedown's requests."""
+    def _settled(self, published: int, failed: int, cause: str) -> None:
+        self._in_flight -= 1
         self._published += published
         self._failed += failed
         if cause:
             self._last_error = cause
-
-    def requests(
-        self, takedown: Takedown, containers: tuple[Container, ...]
-    ) -> list[tuple[Container, bytes]]:
-        """The values of the records, in the order of the containers."""
-        now = self._utc_now()
-        return [(c, encode(request_for(takedown, c, now))) for c in containers]
-
-    @property
-    def topic(self) -> str:
-        """Where the requests go."""
-        return self._topic
 
     # ------------------------------------------------------------------ looking after
 
@@ -206,34 +192,51 @@ class KafkaPublisher:
 
     async def _with_producer(self, backoff: Backoff) -> None:
         options = self._connection.client_options("producer")
-        producer = AIOKafkaProducer(**options, acks="all", linger_ms=0)
+        producer = self._connection.clients.producer(
+            **options, acks="all", max_batch_size=BATCH_BYTES
+        )
         try:
             with hearing() as self._cause:
                 async with asyncio.timeout(self._connection.request_timeout):
                     await producer.start()
                     await producer.partitions_for(self._topic)
+            hear_refusals(producer.client, self._on_refusal)
             self._producers += 1
             self._producer = producer
+            self._outbox = Outbox(
+                producer,
+                self._topic,
+                cause=self._cause,
+                topic_is_gone=self._interrupted,
+                tasks=self._batches,
+            )
             self._working = True
             logger.info("The producer is connected")
             backoff.reset()
             await self._watch(producer)
         finally:
             self._working = False
-            self._producer = None
+            self._producer = self._outbox = None
             await stop_producer(producer, within=self._watch_timeout)
 
     async def _watch(self, producer: AIOKafkaProducer) -> None:
         """Returns when the producer has to be replaced."""
+        wait, before = self._watch_interval, ""
         while True:
-            await asyncio.sleep(self._watch_interval)
+            self._look_now.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._look_now.wait()
             sender = sender_of(producer)
             if sender.done():
                 error = None if sender.cancelled() else sender.exception()
                 self._note(f"the producer's background task has died: {error!r}")
                 return
             if await self._answers(producer):
-                trouble = self._topic_trouble(producer)
+                trouble = topic_trouble(producer, self._topic)
+                # Once: what `prepare` does not mend is looked at no more often than ever.
+                wait = _SOON if trouble and not before else self._watch_interval
+                before = trouble
                 if trouble:
                     self._note(trouble)
                     self._working = False
@@ -262,21 +265,22 @@ class KafkaPublisher:
         except (KafkaError, OSError, TimeoutError):
             return False
 
-    def _topic_trouble(self, producer: AIOKafkaProducer) -> str:
-        """What is wrong with the topic by what Kafka last said of it; empty if nothing."""
-        cluster = producer.client.cluster
-        if self._topic in cluster.unauthorized_topics:
-            return f"we are not allowed to see the topic {self._topic}"
-        if not cluster.partitions_for_topic(self._topic):
-            return f"the topic {self._topic} does not exist"
-        return ""
-
     async def _fresh_client_gets_through(self) -> bool:
         try:
             await self._prepare()
         except KafkaUnavailable:
             return False
         return True
+
+    def _on_refusal(self, tp: TopicPartition, error: type[KafkaError]) -> None:
+        if error is UnknownTopicOrPartitionError:
+            self._interrupted(f"{tp.topic}[{tp.partition}] is not known to its broker any more")
+
+    def _interrupted(self, error: str) -> None:
+        """It is known at once, and looked into at once."""
+        self._note(error)
+        self._working = False
+        self._look_now.set()
 
     def _note(self, error: str) -> None:
         if error != self._last_error or self._working:
@@ -285,100 +289,6 @@ class KafkaPublisher:
 
     async def flush(self, timeout: float) -> bool:
         """Wait until nothing is in flight, at most `timeout` seconds; whether that was so."""
-        if self._tasks:
-            await asyncio.wait(tuple(self._tasks), timeout=timeout)
-        return not self._tasks
-
-
-class KafkaPublication:
-    """The requests of one takedown on their way."""
-
-    __slots__ = ("_containers", "_handed_over", "_publisher", "_stopped", "_takedown", "_tell",
-                 "task")  # fmt: skip
-
-    def __init__(
-        self,
-        publisher: KafkaPublisher,
-        takedown: Takedown,
-        containers: tuple[Container, ...],
-        tell: Tell,
-    ) -> None:
-        self._publisher = publisher
-        self._takedown = takedown
-        self._containers = containers
-        self._tell = tell
-        self._stopped = False
-        self._handed_over: list[tuple[Container, asyncio.Future[Any]]] = []
-        self.task: asyncio.Task[None] | None = None
-
-    def stop(self) -> None:
-        """Hand nothing more over, and tell nothing."""
-        self._stopped = True
-        everything = len(self._handed_over) == len(self._containers)
-        if self.task is not None and not everything:
-            self.task.cancel()
-
-    async def run(self) -> None:
-        """Hand over, wait for the acknowledgements, tell."""
-        cause = ""
-        try:
-            await self._hand_over()
-        except TimeoutError:
-            cause = "Kafka did not take the requests in time"
-        except (KafkaError, KafkaUnavailable, OSError) as error:
-            cause = str(error) or type(error).__name__
-        except Exception as error:
-            logger.exception("Defect while publishing")
-            cause = f"defect: {error!r}"
-        finally:
-            if self._stopped:
-                for _, future in self._handed_over:
-                    future.add_done_callback(_retrieve)
-        results = await asyncio.gather(
-            *(future for _, future in self._handed_over), return_exceptions=True
-        )
-        published = []
-        for (container, _), result in zip(self._handed_over, results, strict=True):
-            if isinstance(result, BaseException):
-                cause = cause or str(result) or type(result).__name__
-            else:
-                published.append(container)
-        self._report(tuple(published), cause)
-
-    async def _hand_over(self) -> None:
-        publisher, takedown = self._publisher, self._takedown
-        now = asyncio.get_running_loop().time()
-        key = item_key(takedown.item_id)
-        headers = headers_of_request(takedown.takedown_id, takedown.traceparent)
-        async with asyncio.timeout_at(publisher.time_to_hand_over(takedown.deadline, now)):
-            producer, partition = await publisher.producer_for(takedown)
-            for container, value in publisher.requests(takedown, self._containers):
-                future = await producer.send(
-                    publisher.topic, value, key=key, partition=partition, headers=headers
-                )
-                self._handed_over.append((container, future))
-
-    def _report(self, published: tuple[Container, ...], cause: str) -> None:
-        unpublished = tuple(c for c in self._containers if c not in published)
-        self._publisher.settled(published=len(published), failed=len(unpublished), cause=cause)
-        if self._stopped:
-            return
-        takedown_id = self._takedown.takedown_id
-        if not unpublished:
-            self._tell(RequestsPublished(takedown_id))
-        else:
-            self._tell(
-                PublishFailed(
-                    takedown_id=takedown_id,
-                    cause=cause,
-                    handed_over=bool(self._handed_over),
-                    published=published,
-                    unpublished=unpublished,
-                )
-            )
-
-
-def _retrieve(future: asyncio.Future[Any]) -> None:
-    """Look at a result that nobody waits for, so that asyncio does not complain."""
-    if not future.cancelled():
-        future.exception()
+        if self._batches:
+            await asyncio.wait(tuple(self._batches), timeout=timeout)
+        return not self._batches

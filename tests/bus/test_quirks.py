@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from aiokafka.client import AIOKafkaClient, ConnectionGroup
 from aiokafka.conn import AIOKafkaConnection, CloseReason
 from aiokafka.errors import IncompatibleBrokerVersion, KafkaConnectionError
 from aiokafka.protocol.admin import ApiVersionRequest
@@ -89,3 +90,15 @@ async def test_what_aiokafka_itself_refuses_leaves_the_connection_as_it_is() -> 
         connection.send(Unfit())
     assert not writer.closed
     connection.close()
+
+
+async def test_a_connection_counts_while_it_lives_and_none_is_made_for_that() -> None:
+    client = AIOKafkaClient(bootstrap_servers="kafka:9092")
+    assert not quirks.is_connected(client, 1)
+    connection, _, _ = await broken_connection()
+    client._conns[1, ConnectionGroup.DEFAULT] = connection
+    assert connection.connected()
+    assert quirks.is_connected(client, 1)
+    assert not quirks.is_connected(client, 2)
+    connection.close()
+    assert not quirks.is_connected(client, 1)

@@ -1,0 +1,216 @@
+"""Gathers the requests of many takedowns into batches: one that is open for each partition.
+
+Theory of operation
+-------------------
+A record sent on its own through aiokafka costs a look-up of its partition, a future and a
+coroutine. So the batches are made here, and one task carries each batch to its end. It hands the
+batch over in the next turn of the loop, when it has a live connection to the partition's leader,
+and waits for the acknowledgement of the whole.
+
+A batch that was handed over can still take records, until aiokafka comes to send it: while the
+request before it is under way, the next takedowns join it. A record that joins it then is handed
+over at once; so that is done only over a connection that lives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
+
+from bus.codec import headers_of_request, item_key
+from bus.partitioner import partition_of
+from bus.quirks import is_connected
+from errors import KafkaUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aiokafka import AIOKafkaProducer
+    from aiokafka.producer.message_accumulator import BatchBuilder
+
+    from bus.codec import Headers
+    from bus.publication import KafkaPublication
+    from bus.quirks import Cause
+    from messages import Container
+
+logger = logging.getLogger("takedown.kafka")
+
+BATCH_BYTES = 128 * 1024
+"""Where a batch is full. A record that is larger is a batch of its own."""
+
+LARGEST_RECORD = 1024 * 1024 - 1024
+"""Bytes of a value that Kafka's brokers take unless told otherwise, less key and headers."""
+
+
+class Outbox:
+    """The batches of one producer.
+
+    Args:
+        producer: started, and at most `BATCH_BYTES` for a batch.
+        topic: where the requests go.
+        cause: why a broker cannot be used, where that is known.
+        topic_is_gone: is told what is wrong when the topic has no partitions any more.
+        tasks: holds the task of each batch that is not settled.
+    """
+
+    def __init__(
+        self,
+        producer: AIOKafkaProducer,
+        topic: str,
+        *,
+        cause: Cause,
+        topic_is_gone: Callable[[str], object],
+        tasks: set[asyncio.Task[None]],
+    ) -> None:
+        self._producer = producer
+        self._topic = topic
+        self._cause = cause
+        self._topic_is_gone = topic_is_gone
+        self._tasks = tasks
+        self._open: dict[int, _Batch] = {}
+
+    def add(
+        self,
+        publication: KafkaPublication,
+        requests: list[tuple[Container, bytes]],
+        hand_over_by: float,
+    ) -> None:
+        """Put a takedown's requests into its partition's batch.
+
+        Args:
+            publication: hears what becomes of them.
+            requests: each container with its record's value; at least one.
+            hand_over_by: the loop's time after which they are not handed over any more.
+
+        Raises:
+            KafkaUnavailable: nothing can be handed over.
+        """
+        if any(len(value) > LARGEST_RECORD for _, value in requests):
+            raise KafkaUnavailable("a delete request is larger than Kafka takes")
+        takedown = publication.takedown
+        key = item_key(takedown.item_id)
+        headers = headers_of_request(takedown.takedown_id, takedown.traceparent)
+        partition, leader = self._find(key)
+        batch = self._open.get(partition)
+        if batch is not None and batch.handed_over and not self._is_connected(leader):
+            batch = None
+        if batch is not None:
+            batch.hurry(hand_over_by)
+        taken = 0
+        try:
+            for container, value in requests:
+                if batch is None or not batch.take(publication, container, key, value, headers):
+                    batch = self._begin(partition, leader, hand_over_by)
+                    batch.take(publication, container, key, value, headers)
+                taken += 1
+        except Exception as error:
+            # What was taken is settled by its batches.
+            logger.exception("Defect while publishing")
+            cause = f"defect: {error!r}"
+            publication.failed(len(requests) - taken, cause, handed_over=False)
+
+    def _find(self, key: bytes) -> tuple[int, int]:
+        cluster = self._producer.client.cluster
+        # Known since the producer was started, unless the topic is gone: aiokafka would wait.
+        partitions = cluster.partitions_for_topic(self._topic)
+        if not partitions:
+            trouble = topic_trouble(self._producer, self._topic)
+            self._topic_is_gone(trouble)
+            raise KafkaUnavailable(trouble)
+        partition = partition_of(key, len(partitions))
+        leader = cluster.leader_for_partition(TopicPartition(self._topic, partition))
+        if leader is None or leader == -1:
+            self._producer.client.force_metadata_update()
+            raise KafkaUnavailable(f"{self._topic}[{partition}] has no leader")
+        return partition, leader
+
+    def _is_connected(self, leader: int) -> bool:
+        return is_connected(self._producer.client, leader)
+
+    def _begin(self, partition: int, leader: int, hand_over_by: float) -> _Batch:
+        batch = self._open[partition] = _Batch(self._producer.create_batch(), hand_over_by)
+        task = asyncio.get_running_loop().create_task(self._carry(batch, partition, leader))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return batch
+
+    async def _carry(self, batch: _Batch, partition: int, leader: int) -> None:
+        cause = ""
+        try:
+            async with asyncio.timeout_at(batch.hand_over_by) as batch.timeout:
+                # Connects if there is no connection; costs nothing if there is one.
+                if not await self._producer.client.ready(leader):
+                    refuses = f"broker {leader} refuses connections"
+                    raise KafkaUnavailable(self._cause.instead_of(refuses))
+                acknowledged = await self._producer.send_batch(
+                    batch.builder, self._topic, partition=partition
+                )
+                batch.handed_over = True
+            await acknowledged
+        except TimeoutError:
+            cause = "Kafka did not take the requests in time"
+        except (KafkaError, KafkaUnavailable, OSError) as error:
+            cause = str(error) or type(error).__name__
+        except Exception as error:
+            logger.exception("Defect while publishing")
+            cause = f"defect: {error!r}"
+        finally:
+            if self._open.get(partition) is batch:
+                del self._open[partition]
+        batch.settle(cause)
+
+
+class _Batch:
+    """Records for one partition, and whose they are."""
+
+    __slots__ = ("_requests", "builder", "hand_over_by", "handed_over", "timeout")
+
+    def __init__(self, builder: BatchBuilder, hand_over_by: float) -> None:
+        self.builder = builder
+        self.hand_over_by = hand_over_by
+        self.handed_over = False
+        self.timeout: asyncio.Timeout | None = None
+        self._requests: dict[KafkaPublication, list[Container]] = {}
+
+    def hurry(self, by: float) -> None:
+        """Hand over by then at the latest."""
+        if by < self.hand_over_by and not self.handed_over:
+            self.hand_over_by = by
+            if self.timeout is not None:
+                self.timeout.reschedule(by)
+
+    def take(
+        self,
+        publication: KafkaPublication,
+        container: Container,
+        key: bytes,
+        value: bytes,
+        headers: Headers,
+    ) -> bool:
+        """Take one more record; False if it is full or on its way already."""
+        if self.builder.append(timestamp=None, key=key, value=value, headers=headers) is None:
+            return False
+        self._requests.setdefault(publication, []).append(container)
+        return True
+
+    def settle(self, cause: str) -> None:
+        """Tell everyone whose records are in it: acknowledged, or the cause why not."""
+        for publication, containers in self._requests.items():
+            if cause:
+                publication.failed(len(containers), cause, handed_over=self.handed_over)
+            else:
+                publication.acknowledged(containers)
+
+
+def topic_trouble(producer: AIOKafkaProducer, topic: str) -> str:
+    """What is wrong with the topic by what Kafka last said of it; empty if nothing."""
+    cluster = producer.client.cluster
+    if topic in cluster.unauthorized_topics:
+        return f"we are not allowed to see the topic {topic}"
+    if not cluster.partitions_for_topic(topic):
+        return f"the topic {topic} does not exist"
+    return ""

@@ -1,0 +1,309 @@
+"""The batches of one producer: what goes into one, when it is handed over, and who hears of it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiokafka.errors import KafkaConnectionError
+from support.fakes import ITEM, OTHER_ITEM, places, settle, takedown
+
+from bus import outbox as outbox_module
+from bus.outbox import Outbox
+from bus.publication import KafkaPublication
+from bus.quirks import Cause
+from errors import KafkaUnavailable
+from messages import Container, PublishFailed, RequestsPublished
+
+TOPIC = "item_reported"
+
+
+@dataclass
+class FakeBatch:
+    """Takes `room` records, and none once it is on its way."""
+
+    room: int
+    records: list[bytes] = field(default_factory=list)
+    sent: bool = False
+
+    def append(self, *, timestamp: Any, key: bytes, value: bytes, headers: Any) -> object | None:
+        assert timestamp is None
+        assert key
+        assert [name for name, _ in headers] == ["takedown-id", "traceparent", "content-type"]
+        if self.sent or len(self.records) == self.room:
+            return None
+        self.records.append(value)
+        return object()
+
+
+class FakeProducer:
+    """One broker; batches wait in `sent` for what the test says of them."""
+
+    def __init__(self) -> None:
+        self.room = 100
+        self.connected = True
+        self.reachable = True
+        self.takes: asyncio.Event | None = None
+        self.partitions: set[int] = {0}
+        self.leader = 1
+        self.sent: list[tuple[FakeBatch, asyncio.Future[Any]]] = []
+        cluster = SimpleNamespace(
+            partitions_for_topic=lambda _topic: self.partitions,
+            leader_for_partition=lambda _tp: self.leader,
+            unauthorized_topics=frozenset(),
+        )
+        self.client = SimpleNamespace(
+            cluster=cluster, ready=self._ready, force_metadata_update=lambda: None
+        )
+
+    async def _ready(self, _leader: int) -> bool:
+        return self.reachable
+
+    def create_batch(self) -> FakeBatch:
+        return FakeBatch(self.room)
+
+    async def send_batch(
+        self, batch: FakeBatch, topic: str, *, partition: int
+    ) -> asyncio.Future[Any]:
+        assert topic == TOPIC
+        assert partition in self.partitions
+        if self.takes is not None:
+            await self.takes.wait()
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.sent.append((batch, future))
+        return future
+
+
+class Post:
+    """An outbox before a fake producer, and what its takedowns were told."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.producer = FakeProducer()
+        self.gone: list[str] = []
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.told: list[Any] = []
+        self.settled: list[tuple[int, int, str]] = []
+        producer: Any = self.producer
+        monkeypatch.setattr(outbox_module, "is_connected", lambda *_: self.producer.connected)
+        self.outbox = Outbox(
+            producer, TOPIC, cause=Cause(), topic_is_gone=self.gone.append, tasks=self.tasks
+        )
+
+    def publish(
+        self, name: str, containers: tuple[Container, ...], *, by: float = 2.0, item: Any = ITEM
+    ) -> KafkaPublication:
+        publication = KafkaPublication(
+            takedown(item, name=name), containers, self.told.append, self._on_settled
+        )
+        requests = [(c, f"{name} {c.container_id}".encode()) for c in containers]
+        self.outbox.add(publication, requests, asyncio.get_running_loop().time() + by)
+        return publication
+
+    def _on_settled(self, published: int, failed: int, cause: str) -> None:
+        self.settled.append((published, failed, cause))
+
+    async def acknowledge(self, number: int = 0, error: Exception | None = None) -> None:
+        _, future = self.producer.sent[number]
+        if error is None:
+            future.set_result(None)
+        else:
+            future.set_exception(error)
+        await settle()
+
+    @property
+    def sent(self) -> list[list[bytes]]:
+        return [batch.records for batch, _ in self.producer.sent]
+
+
+@pytest.fixture
+def post(monkeypatch: pytest.MonkeyPatch) -> Post:
+    return Post(monkeypatch)
+
+
+async def test_takedowns_of_one_turn_share_a_batch_and_each_hears_of_its_own(post: Post) -> None:
+    post.publish("one", places("a", "b"))
+    post.publish("two", places("c"), item=OTHER_ITEM)
+    assert post.sent == []  # not before the turn ends
+    await settle()
+
+    assert post.sent == [[b"one a", b"one b", b"two c"]]
+    assert post.told == []
+    await post.acknowledge()
+    assert post.told == [RequestsPublished("one"), RequestsPublished("two")]  # type: ignore[arg-type]
+    assert post.settled == [(2, 0, ""), (1, 0, "")]
+    assert post.tasks == set()
+
+
+async def test_what_comes_while_a_batch_waits_to_be_sent_joins_it(post: Post) -> None:
+    post.publish("one", places("a"))
+    await settle()
+    post.publish("two", places("b"))
+    await settle()
+
+    assert post.sent == [[b"one a", b"two b"]]
+    await post.acknowledge()
+    assert len(post.told) == 2
+
+
+async def test_a_batch_that_is_on_its_way_takes_nothing_more(post: Post) -> None:
+    post.publish("one", places("a"))
+    await settle()
+    post.producer.sent[0][0].sent = True
+    post.publish("two", places("b"))
+    await settle()
+
+    assert post.sent == [[b"one a"], [b"two b"]]
+    await post.acknowledge(1)
+    assert post.told == [RequestsPublished("two")]  # type: ignore[arg-type]
+    await post.acknowledge(0)
+
+
+async def test_nothing_joins_a_batch_whose_connection_is_gone(post: Post) -> None:
+    post.publish("one", places("a"))
+    await settle()
+    post.producer.connected = post.producer.reachable = False
+
+    post.publish("two", places("b"))
+    await settle()
+
+    assert post.sent == [[b"one a"]]
+    (told,) = post.told
+    assert isinstance(told, PublishFailed)
+    assert not told.handed_over
+    assert told.unpublished == places("b")
+    await post.acknowledge()
+
+
+async def test_what_does_not_fit_goes_into_further_batches(post: Post) -> None:
+    post.producer.room = 2
+    post.publish("one", places("a", "b", "c"))
+    await settle()
+    assert post.sent == [[b"one a", b"one b"], [b"one c"]]
+
+    await post.acknowledge(1)
+    assert post.told == []
+    await post.acknowledge(0)
+    assert post.told == [RequestsPublished("one")]  # type: ignore[arg-type]
+
+
+async def test_a_part_that_fails_is_told_with_what_succeeded(post: Post) -> None:
+    post.producer.room = 1
+    post.publish("one", places("a", "b"))
+    await settle()
+    await post.acknowledge(1, KafkaConnectionError("gone"))
+    await post.acknowledge(0)
+
+    (told,) = post.told
+    assert isinstance(told, PublishFailed)
+    assert told.handed_over
+    assert told.published == places("a")
+    assert told.unpublished == places("b")
+    assert "gone" in told.cause
+    assert post.settled == [(1, 1, told.cause)]
+
+
+async def test_a_batch_that_fails_after_the_hand_over_may_have_been_written(post: Post) -> None:
+    post.publish("one", places("a", "b"))
+    await settle()
+    await post.acknowledge(0, KafkaConnectionError("gone"))
+
+    (told,) = post.told
+    assert isinstance(told, PublishFailed)
+    assert told.handed_over
+    assert (told.published, told.unpublished) == ((), places("a", "b"))
+
+
+async def test_what_is_not_handed_over_in_time_never_is(post: Post) -> None:
+    post.producer.takes = asyncio.Event()
+    post.publish("one", places("a"), by=2.0)
+    await asyncio.sleep(1)
+    post.publish("hasty", places("b"), by=0.5)  # the batch is handed over by then, or not at all
+    await asyncio.sleep(0.4)
+    assert post.told == []
+    await asyncio.sleep(0.2)
+
+    assert [told.handed_over for told in post.told] == [False, False]
+    post.producer.takes.set()
+    await settle()
+    assert post.sent == []
+    post.publish("next", places("c"))
+    await settle()
+    assert post.sent == [[b"next c"]]
+    await post.acknowledge()
+
+
+async def test_who_has_stopped_is_told_nothing_and_counted(post: Post) -> None:
+    publication = post.publish("one", places("a"))
+    await settle()
+    publication.stop()
+    await post.acknowledge()
+
+    assert post.told == []
+    assert post.settled == [(1, 0, "")]
+
+
+async def test_a_topic_that_is_gone_is_said_at_once(post: Post) -> None:
+    post.producer.partitions = set()
+    with pytest.raises(KafkaUnavailable, match="does not exist"):
+        post.publish("one", places("a"))
+    assert post.gone == [f"the topic {TOPIC} does not exist"]
+
+
+async def test_a_partition_without_a_leader_is_not_waited_for(post: Post) -> None:
+    post.producer.leader = -1
+    with pytest.raises(KafkaUnavailable, match="no leader"):
+        post.publish("one", places("a"))
+
+
+async def test_a_request_that_kafka_would_not_take_keeps_the_others_back_too(
+    post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox_module, "LARGEST_RECORD", 8)
+    with pytest.raises(KafkaUnavailable, match="larger"):
+        post.publish("one", places("a", "a-long-name"))
+    await settle()
+    assert post.sent == []
+
+
+async def test_a_defect_is_a_failure_of_the_batch_alone(
+    post: Post, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def broken(*_: Any, **__: Any) -> Any:
+        raise ZeroDivisionError
+
+    send_batch, post.producer.send_batch = post.producer.send_batch, broken  # type: ignore[method-assign]
+    post.publish("one", places("a"))
+    await settle()
+    post.producer.send_batch = send_batch  # type: ignore[method-assign]
+    post.publish("two", places("b"))
+    await settle()
+
+    assert [told.handed_over for told in post.told] == [False]
+    assert "Defect while publishing" in caplog.text
+    assert post.sent == [[b"two b"]]
+    await post.acknowledge()
+
+
+async def test_a_defect_in_the_middle_of_a_takedown_is_told_once(
+    post: Post, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append = FakeBatch.append
+
+    def broken(batch: FakeBatch, **record: Any) -> object | None:
+        if record["value"].endswith(b"b"):
+            raise ZeroDivisionError
+        return append(batch, **record)
+
+    monkeypatch.setattr(FakeBatch, "append", broken)
+    post.publish("one", places("a", "b", "c"))
+    await settle()
+    assert post.told == []
+    await post.acknowledge()
+
+    (told,) = post.told
+    assert isinstance(told, PublishFailed)
+    assert (told.published, told.unpublished) == (places("a"), places("b", "c"))
+    assert "Defect while publishing" in caplog.text
