@@ -31,6 +31,15 @@ S = TypeVar("S", bound=Enum)
 D = TypeVar("D")
 
 
+class Label(Enum):
+    """A state's label. Members are single objects and are hashed as such.
+
+    `Enum` hashes a member's name, in Python, and a table is looked into for each event.
+    """
+
+    __hash__ = object.__hash__
+
+
 class Effect(Struct, frozen=True):
     """Something a transition asks its runner to do. Subclasses are small and frozen."""
 
@@ -74,8 +83,7 @@ class IllegalTransition(Exception):
         self.event = event
 
 
-@dataclass(frozen=True, slots=True)
-class Step(Generic[S, D]):
+class Step(Struct, Generic[S, D], frozen=True):
     """Where a transition leads: the new state, its data, and what is to be done, in order."""
 
     state: S
@@ -172,12 +180,13 @@ class Machine(Generic[S, D]):
         if row is None:
             raise IllegalTransition(self.name, state, event)
         step = row.action(data, event)
-        if step.state not in row.to:
-            raise BadStep(f"{self.at(row)} led to {step.state.name}, which it does not declare")
-        if not isinstance(step.data, self.data[step.state]):
-            raise BadStep(f"{self.at(row)} paired {step.state.name} with {step.data!r}")
+        target, emits = step.state, row.emits
+        if target not in row.to:
+            raise BadStep(f"{self.at(row)} led to {target.name}, which it does not declare")
+        if not isinstance(step.data, self.data[target]):
+            raise BadStep(f"{self.at(row)} paired {target.name} with {step.data!r}")
         for effect in step.effects:
-            if type(effect) not in row.emits:
+            if type(effect) not in emits:
                 raise BadStep(f"{self.at(row)} asked for {effect!r}, which it does not declare")
         return step
 

@@ -62,7 +62,11 @@ class LoopFuture(pykka.Future[T]):
         return self._bound_to
 
     def _on_loop(self, callback: Any, *args: Any) -> None:
-        if _running_loop() is self._loop:
+        try:
+            here = asyncio.get_running_loop() is self._bound_to
+        except RuntimeError:
+            here = False
+        if here:
             callback(*args)
         else:
             self._loop.call_soon_threadsafe(callback, *args)

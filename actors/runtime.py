@@ -40,7 +40,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeVar
 import pykka
 from pykka import ActorDeadError, ActorRef, ActorRegistry
 from pykka._envelope import Envelope
-from pykka.messages import _ActorStop
+from pykka.messages import ProxyCall, ProxyGetAttr, ProxySetAttr, _ActorStop
 
 from actors.dead_letters import DEAD_LETTERS
 from actors.future import LoopFuture
@@ -52,6 +52,8 @@ logger = logging.getLogger("takedown.actors")
 
 DEFAULT_ASK_TIMEOUT = 5.0
 """Seconds an `ask` waits when its caller does not say how long."""
+
+_PYKKAS_OWN = (_ActorStop, ProxyCall, ProxyGetAttr, ProxySetAttr)
 
 A = TypeVar("A", bound="LoopActor")
 
@@ -85,6 +87,21 @@ class ActorStatistics:
     mailbox_depth: int
     handled: int
     restarts: int
+
+
+class _Stopped:
+    """What pykka uses a `threading.Event` for, as small as it can be: nobody waits for it here."""
+
+    __slots__ = ("already",)
+
+    def __init__(self) -> None:
+        self.already = False
+
+    def set(self) -> None:
+        self.already = True
+
+    def is_set(self) -> bool:
+        return self.already
 
 
 class Mailbox:
@@ -150,6 +167,7 @@ class LoopActorRef(ActorRef[A]):
     """A reference to an actor on the loop; safe to share between threads."""
 
     actor_inbox: Mailbox
+    actor_stopped: _Stopped  # type: ignore[assignment]  # as much as pykka asks of it
 
     def __init__(self, actor: A) -> None:
         super().__init__(actor)
@@ -166,7 +184,7 @@ class LoopActorRef(ActorRef[A]):
 
     def try_tell(self, message: Any) -> bool:
         """Send a message and do not wait; False if the actor is dead (a dead letter then)."""
-        if self.actor_stopped.is_set():
+        if self.actor_stopped.already:
             DEAD_LETTERS.add(message, str(self))
             return False
         self.actor_inbox.put(Envelope(message))
@@ -281,6 +299,7 @@ class LoopActor(pykka.Actor):
 
     _actor_ref: LoopActorRef[Any]
     actor_inbox: Mailbox
+    actor_stopped: _Stopped  # type: ignore[assignment]
 
     def __init__(self, *, supervisor: Supervisor | None = None) -> None:
         try:
@@ -290,6 +309,7 @@ class LoopActor(pykka.Actor):
                 f"{type(self).__name__} must be started on a running event loop"
             ) from None
         super().__init__()
+        self.actor_stopped = _Stopped()
         self._actor_ref = LoopActorRef(self)
         self._supervisor = supervisor
         self._envelope: Envelope[Any] | None = None
@@ -330,6 +350,11 @@ class LoopActor(pykka.Actor):
 
     # ---------------------------------------------------------------- within a handler
 
+    @property
+    def failing(self) -> Any:
+        """Within `on_restart` and `on_failure`: the message that was handled; else None."""
+        return self._envelope.message if self._envelope is not None else None
+
     def defer_reply(self) -> LoopFuture[Any]:
         """Take over the duty to answer the current message's asker, now or later.
 
@@ -348,17 +373,22 @@ class LoopActor(pykka.Actor):
     # -------------------------------------------------------------------------- driving
 
     def _drain(self) -> None:
-        inbox = self.actor_inbox
+        inbox, stopped = self.actor_inbox, self.actor_stopped
         try:
             if not self._started:
                 self._begin_life()
             for _ in range(self.throughput):
-                if self.actor_stopped.is_set() or inbox.empty():
+                if stopped.already or inbox.empty():
                     break
                 self._handle(inbox.get())
         finally:
-            if self.actor_stopped.is_set():
+            if stopped.already:
                 self._bury()
+
+    def _handle_receive(self, message: Any) -> Any:
+        if isinstance(message, _PYKKAS_OWN):
+            return super()._handle_receive(message)
+        return self.on_receive(message)
 
     def _begin_life(self) -> None:
         self._started = True

@@ -11,6 +11,7 @@ at once; the owner asks for the timers that are due before it handles anything e
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -35,7 +36,7 @@ class NamedTimers:
         deliver: puts a `TimerFired` into the owner's mailbox.
     """
 
-    __slots__ = ("_active", "_deliver", "_generation", "_loop")
+    __slots__ = ("_active", "_deliver", "_first_due", "_generation", "_loop")
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, deliver: Callable[[TimerFired], object]
@@ -44,6 +45,7 @@ class NamedTimers:
         self._deliver = deliver
         self._generation = 0
         self._active: dict[str, tuple[int, Any, asyncio.TimerHandle, float]] = {}
+        self._first_due = math.inf  # looked at before each message
 
     def __len__(self) -> int:
         return len(self._active)
@@ -60,12 +62,14 @@ class NamedTimers:
         fired = TimerFired(name, self._generation)
         handle = self._loop.call_at(at, self._deliver, fired)
         self._active[name] = (self._generation, event, handle, at)
+        self._first_due = min(self._first_due, at)
 
     def cancel(self, name: str) -> None:
         """Cancel the timer of this name, if there is one."""
         timer = self._active.pop(name, None)
         if timer is not None:
             timer[2].cancel()
+            self._look()
 
     def cancel_all(self) -> None:
         """Cancel every timer."""
@@ -74,11 +78,9 @@ class NamedTimers:
 
     def take_due(self) -> Any | None:
         """The event of the first timer whose time has come, or None; it will not arrive again."""
-        if not self._active:
+        if not self._active or self._first_due > self._loop.time():
             return None
-        name, (_, event, _, at) = min(self._active.items(), key=_time_of)
-        if at > self._loop.time():
-            return None
+        name, (_, event, _, _) = min(self._active.items(), key=_time_of)
         self.cancel(name)
         return event
 
@@ -88,7 +90,12 @@ class NamedTimers:
         if timer is None or timer[0] != fired.generation:
             return None
         del self._active[fired.name]
+        self._look()
         return timer[1]
+
+    def _look(self) -> None:
+        active = self._active
+        self._first_due = min(timer[3] for timer in active.values()) if active else math.inf
 
 
 def _time_of(timer: tuple[str, tuple[int, Any, asyncio.TimerHandle, float]]) -> float:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
 import json
 import logging
+import threading
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+import stamina
 
 import logs
 
@@ -20,7 +25,13 @@ LOGGERS = [None, "takedown", "aiokafka", "pykka", "asyncio"]
 def logging_is_as_before() -> Iterator[None]:
     loggers = [logging.getLogger(name) for name in LOGGERS]
     before = [(each.level, list(each.handlers), each.propagate) for each in loggers]
+    hooks = stamina.instrumentation.get_on_retry_hooks()
+    switches = ("logThreads", "logProcesses", "logMultiprocessing", "_srcfile")
+    were = {name: getattr(logging, name) for name in switches}
     yield
+    for name, was in were.items():
+        setattr(logging, name, was)
+    stamina.instrumentation.set_on_retry_hooks(hooks)
     for each, (level, handlers, propagate) in zip(loggers, before, strict=True):
         each.setLevel(level)
         each.handlers[:] = handlers
@@ -162,6 +173,15 @@ def test_libraries_do_not_chatter(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines(capsys) == []
 
 
+async def test_a_retry_prints_nothing_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure(level="debug", json=True)
+    async for attempt in stamina.retry_context(ZeroDivisionError, attempts=2):
+        with attempt:
+            if attempt.num == 1:
+                raise ZeroDivisionError
+    assert capsys.readouterr() == ("", "")
+
+
 def test_configuring_again_does_not_double_the_lines(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure(level="info", json=True)
     logs.configure(level="info", json=True)
@@ -178,3 +198,97 @@ def test_for_people_a_line_is_text_with_its_facts(capsys: pytest.CaptureFixture[
     assert "\x1b[" not in text  # this is not a terminal
     with pytest.raises(json.JSONDecodeError):
         json.loads(text)
+
+
+# ------------------------------------------------------------------ lines of one turn
+
+
+class Stream(io.StringIO):
+    """Keeps each write."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[str] = []
+        self.fails = False
+
+    def write(self, text: str) -> int:
+        if self.fails:
+            raise OSError("no space left")
+        self.writes.append(text)
+        return len(text)
+
+
+@pytest.fixture
+def stream(monkeypatch: pytest.MonkeyPatch) -> Stream:
+    stream = Stream()
+    monkeypatch.setattr("sys.stdout", stream)
+    logs.configure(level="info", json=True)
+    return stream
+
+
+def events(stream: Stream) -> list[list[str]]:
+    return [[json.loads(line)["event"] for line in one.splitlines()] for one in stream.writes]
+
+
+async def test_the_lines_of_one_turn_are_written_together_at_its_end(stream: Stream) -> None:
+    logger.info("one")
+    logger.info("two")
+    assert stream.writes == []
+    await asyncio.sleep(0)
+    assert events(stream) == [["one", "two"]]
+    logger.info("three")
+    await asyncio.sleep(0)
+    assert events(stream) == [["one", "two"], ["three"]]
+
+
+async def test_a_warning_is_written_at_once_with_what_came_before(stream: Stream) -> None:
+    logger.info("one")
+    logger.warning("two")
+    assert events(stream) == [["one", "two"]]
+    await asyncio.sleep(0)
+    assert events(stream) == [["one", "two"]]
+
+
+async def test_what_another_thread_logs_is_written_at_once(stream: Stream) -> None:
+    logger.info("one")
+    thread = threading.Thread(target=logger.info, args=("two",))
+    thread.start()
+    thread.join()
+    assert events(stream) == [["one", "two"]]
+
+
+def test_without_a_loop_each_line_is_written_at_once(stream: Stream) -> None:
+    logger.info("one")
+    assert events(stream) == [["one"]]
+
+
+def test_the_end_of_a_loop_loses_no_line(stream: Stream) -> None:
+    async def last_words() -> None:
+        logger.info("one")
+        raise KeyError
+
+    with closing(asyncio.new_event_loop()) as loop, pytest.raises(KeyError):
+        loop.run_until_complete(last_words())
+    logging.getLogger().handlers[0].flush()  # as the standard library does in the end
+    assert events(stream) == [["one"]]
+
+    async def again() -> None:
+        logger.info("two")
+        await asyncio.sleep(0)
+
+    with closing(asyncio.new_event_loop()) as loop:
+        loop.run_until_complete(again())
+    assert events(stream) == [["one"], ["two"]]
+
+
+async def test_an_output_that_fails_does_not_fail_who_logs(
+    stream: Stream, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stream.fails = True
+    logger.info("one")
+    await asyncio.sleep(0)
+    logger.warning("two")
+    stream.fails = False
+    logger.warning("three")
+    assert events(stream) == [["three"]]
+    assert "no space left" in capsys.readouterr().err

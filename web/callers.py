@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+import re
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import pykka
-from aiohttp import HttpVersion10, web
+from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 
 from bus.codec import parse_item_id
 from errors import CallerError
@@ -35,7 +35,10 @@ from web.headers import parse_wait, take_traceparent
 from web.problems import outcome_response, problem_response
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from messages import ItemId
+    from web.answer import Answer
 
 logger = logging.getLogger("takedown.http")
 
@@ -46,10 +49,14 @@ _GRACE = 0.2
 _LATEST = 0.25
 """Seconds after the deadline within which the contract still takes an answer for one in time."""
 
-_TAKEDOWN_ID = web.RequestKey("takedown_id", str)
-_ITEM_ID = web.RequestKey("item_id", str)
+_ITEMS = "/items/"
+_PATH = re.compile(f"{_ITEMS}(.*)")
 
-_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_EVERY_ANSWER = {
+    "Server": "takedown",
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+}
 
 
 class Ask(Protocol):
@@ -67,13 +74,14 @@ class Observe(Protocol):
 
 
 class CallersDoor:
-    """The application behind the callers' door.
+    """What answers behind the callers' door. Made on the loop that it runs on.
 
     Args:
         ask: asks the coordinator.
         timeout: seconds from accepting a request to its answer, at the latest.
         observe: hears of each answer.
         utc_now: the wall clock, for labels.
+        traceparent: the trace context of a takedown, by the caller's header.
     """
 
     def __init__(
@@ -83,87 +91,77 @@ class CallersDoor:
         timeout: float,
         observe: Observe,
         utc_now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        traceparent: Callable[[str | None], str] = take_traceparent,
     ) -> None:
         self._ask = ask
         self._timeout = timeout
         self._observe = observe
         self._utc_now = utc_now
+        self._traceparent = traceparent
+        self._now = asyncio.get_running_loop().time
 
-    def application(self) -> web.Application:
-        """The aiohttp application."""
-        app = web.Application(middlewares=[self._answer_always], client_max_size=_LARGEST_BODY)
-        app.router.add_delete("/items/{itemId:.*}", self._delete)
-        app.on_response_prepare.append(_finish_headers)
-        return app
-
-    # ------------------------------------------------------------------------ every answer
-
-    @property
-    def _answer_always(self) -> Any:
-        @web.middleware
-        async def answer(request: web.Request, handler: _Handler) -> web.StreamResponse:
-            started = asyncio.get_running_loop().time()
-            takedown_id = new_takedown_id()
-            request[_TAKEDOWN_ID] = takedown_id
-            try:
-                _require_version(request)
-                response = await handler(request)
-            except CallerError as error:
-                response = problem_response(
-                    400,
-                    error.code,
-                    "Bad request",
-                    error.detail,
-                    takedown_id,
-                    item_id=request.get(_ITEM_ID),
-                )
-                self._refused(request, response, started, error.code)
-            except web.HTTPException as error:
-                response = _translate(error, takedown_id)
-                self._refused(request, response, started, "bad-request")
-            except Exception:
-                logger.exception(
-                    "Defect while answering a request", extra={"takedownId": takedown_id}
-                )
-                response = problem_response(
-                    500, "internal-error", "Internal error", "A defect", takedown_id
-                )
-                self._refused(request, response, started, "defect")
-            response.headers["Takedown-Id"] = takedown_id
-            if request.body_exists:
-                response.force_close()  # what nobody reads must not be taken for a request
-            return response
-
-        return answer
+    async def handle(self, request: web.BaseRequest) -> web.Response | Answer:
+        """Answer one request, whatever it is."""
+        accepted_at = self._now()
+        takedown_id = new_takedown_id()
+        item_id: ItemId | None = None
+        response: web.Response | Answer
+        try:
+            await _require_what_we_speak(request)
+            item_id = _item_id(request)  # an error from here on can name it
+            response = await self._delete(request, takedown_id, item_id, accepted_at)
+        except CallerError as error:
+            response = problem_response(
+                400, error.code, "Bad request", error.detail, takedown_id, item_id=item_id
+            )
+            self._refused(request, response, takedown_id, accepted_at, error.code)
+        except web.HTTPException as error:
+            response = _translate(error, takedown_id)
+            self._refused(request, response, takedown_id, accepted_at, "bad-request")
+        except Exception:
+            logger.exception("Defect while answering a request", extra={"takedownId": takedown_id})
+            response = problem_response(
+                500, "internal-error", "Internal error", "A defect", takedown_id
+            )
+            self._refused(request, response, takedown_id, accepted_at, "defect")
+        response.headers["Takedown-Id"] = takedown_id
+        response.headers.update(_EVERY_ANSWER)
+        if request.body_exists:
+            response.force_close()  # what nobody reads must not be taken for a request
+        return response
 
     def _refused(
-        self, request: web.Request, response: web.StreamResponse, started: float, outcome: str
+        self,
+        request: web.BaseRequest,
+        response: web.Response,
+        takedown_id: TakedownId,
+        accepted_at: float,
+        outcome: str,
     ) -> None:
-        seconds = asyncio.get_running_loop().time() - started
+        seconds = self._now() - accepted_at
         self._observe(status=response.status, outcome=outcome, seconds=seconds)
         logger.info(
             "Refused a request",
             extra={
-                "takedownId": request[_TAKEDOWN_ID],
+                "takedownId": takedown_id,
                 "status": response.status,
                 "method": request.method,
                 "path": request.raw_path[:200],
             },
         )
 
-    # ------------------------------------------------------------------------ the one route
-
-    async def _delete(self, request: web.Request) -> web.StreamResponse:
-        accepted_at = asyncio.get_running_loop().time()
-        if (request.content_length or 0) > _LARGEST_BODY:
-            raise web.HTTPRequestEntityTooLarge(_LARGEST_BODY, request.content_length or 0)
-        item_id = _item_id(request)
-        request[_ITEM_ID] = item_id  # an error from here on can name it
+    async def _delete(
+        self,
+        request: web.BaseRequest,
+        takedown_id: TakedownId,
+        item_id: ItemId,
+        accepted_at: float,
+    ) -> Answer:
         wait = parse_wait(request.headers.getall("Prefer", []))
-        takedown = self._accept(request, item_id, wait, accepted_at)
+        takedown = self._accept(request, takedown_id, item_id, wait, accepted_at)
         outcome = await self._outcome(takedown)
-        elapsed = asyncio.get_running_loop().time() - accepted_at
-        response = outcome_response(outcome, takedown.takedown_id, item_id, elapsed)
+        elapsed = self._now() - accepted_at
+        response = outcome_response(outcome, takedown_id, item_id, elapsed)
         if wait is not None and wait < self._timeout:
             response.headers["Preference-Applied"] = f"wait={wait}"
         name = type(outcome).__name__
@@ -171,7 +169,7 @@ class CallersDoor:
         logger.info(
             "Answered a takedown",
             extra={
-                "takedownId": takedown.takedown_id,
+                "takedownId": takedown_id,
                 "itemId": item_id,
                 "status": response.status,
                 "outcome": name,
@@ -182,24 +180,28 @@ class CallersDoor:
         return response
 
     def _accept(
-        self, request: web.Request, item_id: ItemId, wait: int | None, accepted_at: float
+        self,
+        request: web.BaseRequest,
+        takedown_id: TakedownId,
+        item_id: ItemId,
+        wait: int | None,
+        accepted_at: float,
     ) -> Takedown:
         seconds = self._timeout if wait is None else min(self._timeout, wait)
         now = self._utc_now()
         return Takedown(
-            takedown_id=TakedownId(request[_TAKEDOWN_ID]),
+            takedown_id=takedown_id,
             item_id=item_id,
             accepted_at=accepted_at,
             deadline=accepted_at + seconds,
             accepted_utc=now,
             deadline_utc=now + timedelta(seconds=seconds),
-            traceparent=take_traceparent(request.headers.get("traceparent")),
+            traceparent=self._traceparent(request.headers.get("traceparent")),
         )
 
     async def _outcome(self, takedown: Takedown) -> Outcome:
-        now = asyncio.get_running_loop().time
         try:
-            timeout = takedown.deadline - now() + _GRACE
+            timeout = takedown.deadline - self._now() + _GRACE
             outcome = await self._ask(TakeDown(takedown), timeout=timeout)
         except pykka.ActorDeadError as error:
             if error.__cause__ is None:  # it had stopped before it came to this takedown
@@ -213,7 +215,7 @@ class CallersDoor:
                 extra={"takedownId": takedown.takedown_id, "itemId": takedown.item_id},
             )
             return Failed()
-        if isinstance(outcome, Deleted) and now() > takedown.deadline + _LATEST:
+        if isinstance(outcome, Deleted) and self._now() > takedown.deadline + _LATEST:
             # The process was stopped between the censor's answer and here: what comes out so late
             # must not be taken for an answer in time.
             return TimedOut(tuple(map(_place, outcome.containers)), ())
@@ -224,15 +226,37 @@ def _place(container: DeletedContainer) -> Container:
     return Container(container.container_id, container.container_type)
 
 
-def _require_version(request: web.Request) -> None:
+async def _require_what_we_speak(request: web.BaseRequest) -> None:
+    expect = request.headers.get("Expect")
+    if expect is not None and request.version == HttpVersion11:
+        if expect.lower() != "100-continue":
+            raise web.HTTPExpectationFailed(text=f"Unknown Expect: {expect}")
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     # aiohttp takes a request line without a version, such as one that was cut off, for HTTP/0.9.
     if request.version < HttpVersion10:
         raise CallerError("malformed-request", "The request line names no version of HTTP")
 
 
-def _item_id(request: web.Request) -> ItemId:
-    text = request.match_info["itemId"]
-    item_id = parse_item_id(text)
+def _item_id(request: web.BaseRequest) -> ItemId:
+    item_id = None
+    path = request.raw_path
+    if request.method == hdrs.METH_DELETE and path.startswith(_ITEMS):
+        item_id = parse_item_id(path[len(_ITEMS) :])
+    if item_id is None:
+        item_id = _item_id_otherwise(request)
+    if (request.content_length or 0) > _LARGEST_BODY:
+        raise web.HTTPRequestEntityTooLarge(_LARGEST_BODY, request.content_length or 0)
+    return item_id
+
+
+def _item_id_otherwise(request: web.BaseRequest) -> ItemId:
+    """Of a path with escapes, a query or a host; or say what is wrong with the request."""
+    match = _PATH.fullmatch(request.rel_url.path_safe)
+    if match is None:
+        raise web.HTTPNotFound
+    if request.method != hdrs.METH_DELETE:
+        raise web.HTTPMethodNotAllowed(request.method, [hdrs.METH_DELETE])
+    item_id = parse_item_id(match[1])
     if item_id is None:
         raise CallerError(
             "invalid-item-id", "The itemId in /items/{itemId} is not a UUID in its usual text form"
@@ -259,6 +283,10 @@ def _translate(error: web.HTTPException, takedown_id: TakedownId) -> web.Respons
             f"A takedown needs no body; more than {_LARGEST_BODY} bytes are not taken",
             takedown_id,
         )
+    elif isinstance(error, web.HTTPExpectationFailed):
+        response = problem_response(
+            417, "expectation-failed", "Expectation Failed", error.text or "", takedown_id
+        )
     elif isinstance(error, web.HTTPNotFound):
         response = problem_response(
             400,
@@ -272,9 +300,3 @@ def _translate(error: web.HTTPException, takedown_id: TakedownId) -> web.Respons
             error.status, "bad-request", "Bad request", error.reason, takedown_id
         )
     return response
-
-
-async def _finish_headers(_request: web.Request, response: web.StreamResponse) -> None:
-    response.headers["Server"] = "takedown"
-    response.headers["Cache-Control"] = "no-store"
-    response.headers["X-Content-Type-Options"] = "nosniff"

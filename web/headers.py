@@ -61,13 +61,18 @@ def _seconds(text: str) -> int:
     return int(digits) if len(digits) < len(str(_FOREVER)) else _FOREVER
 
 
+def is_traceparent(header: str) -> bool:
+    """Whether this is a valid trace context."""
+    return (
+        len(header) <= _LONGEST_TRACEPARENT
+        and _TRACEPARENT.fullmatch(header) is not None
+        and (not header.startswith("00-") or len(header) == _LENGTH_OF_VERSION_00)
+    )
+
+
 def take_traceparent(header: str | None) -> str:
     """The caller's trace context if it is valid, else a new one."""
-    if (
-        header is not None
-        and len(header) <= _LONGEST_TRACEPARENT
-        and _TRACEPARENT.fullmatch(header)
-        and (not header.startswith("00-") or len(header) == _LENGTH_OF_VERSION_00)
-    ):
+    if header is not None and is_traceparent(header):
         return header
-    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+    digits = secrets.token_hex(24)
+    return f"00-{digits[:32]}-{digits[32:]}-01"

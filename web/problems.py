@@ -18,6 +18,7 @@ from messages import (
     TimedOut,
     Unavailable,
 )
+from web.answer import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 _encoder = msgspec.json.Encoder()
 
 _TYPE = "urn:takedown:problem:"
+_JSON = "application/json"
+_PROBLEM = "application/problem+json"
 
 
 class DeletedAnswer(Struct, frozen=True, rename="camel"):
@@ -77,7 +80,7 @@ def json_response(
         status=status,
         body=_encoder.encode(body),
         headers=headers,
-        content_type="application/problem+json" if problem else "application/json",
+        content_type=_PROBLEM if problem else _JSON,
     )
 
 
@@ -106,7 +109,7 @@ def problem_response(
 
 def outcome_response(
     outcome: Outcome, takedown_id: TakedownId, item_id: ItemId, elapsed: float
-) -> web.Response:
+) -> Answer:
     """The answer to a takedown that was begun or refused; `elapsed` in seconds."""
     if isinstance(outcome, Deleted):
         body = DeletedAnswer(
@@ -116,9 +119,9 @@ def outcome_response(
             containers=outcome.containers,
             elapsed_ms=round(elapsed * 1000),
         )
-        return json_response(200, body)
+        return Answer(200, _encoder.encode(body), {"Content-Type": _JSON})
     problem, headers = _problem(outcome, takedown_id, item_id)
-    return json_response(problem.status, problem, headers=headers, problem=True)
+    return Answer(problem.status, _encoder.encode(problem), {"Content-Type": _PROBLEM} | headers)
 
 
 def _problem(

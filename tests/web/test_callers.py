@@ -46,7 +46,7 @@ class Callers:
         self.door = Door(
             CallersDoor(
                 ask=self.ask, timeout=TIMEOUT, observe=self.observe, utc_now=lambda: NOON
-            ).application(),
+            ).handle,
             host="127.0.0.1",
             port=0,
             setting="TAKEDOWN_HTTP_PORT",
@@ -308,6 +308,62 @@ async def test_what_cannot_be_understood_is_never_asked(
     assert body["title"]
     assert body["detail"]
     assert callers.asked == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"/items/{ITEM}?why=not",
+        f"/items/%36{ITEM[1:]}",
+        f"http://takedown/items/{ITEM}",
+        f"/items/{ITEM}#here",
+    ],
+)
+async def test_a_path_may_be_written_in_other_ways(callers: Callers, path: str) -> None:
+    answer = await exchange(callers.address, request("DELETE", path))
+
+    assert answer.status == 404
+    assert callers.takedown.item_id == ITEM
+
+
+async def test_a_slash_that_is_escaped_is_no_slash(callers: Callers) -> None:
+    answer = await exchange(callers.address, request("DELETE", f"/items%2F{ITEM}"))
+
+    assert answer.status == 400
+    assert callers.asked == []
+
+
+async def test_who_asks_before_sending_a_body_is_told_to_go_on_and_answered(
+    callers: Callers,
+) -> None:
+    data = delete("Expect: 100-continue", "Content-Length: 2", body="{}")
+    async with connected(callers.address) as connection:
+        await connection.send(data)
+        answer = await connection.answer()
+
+    assert answer is not None
+    assert answer.status == 404
+
+
+async def test_an_expectation_that_cannot_be_met_is_observed_too(callers: Callers) -> None:
+    await exchange(callers.address, delete("Expect: the-impossible"))
+
+    assert callers.observed == [(417, "bad-request", 0.0)]
+
+
+async def test_a_caller_that_speaks_http_1_0_is_answered_in_kind(callers: Callers) -> None:
+    line = f"DELETE /items/{ITEM} HTTP/1.0\r\n".encode()
+    async with connected(callers.address) as connection:
+        await connection.send(line + b"Connection: keep-alive\r\n\r\n")
+        kept = await connection.answer()
+        await connection.send(line + b"\r\n")
+        closed = await connection.answer()
+        assert await connection.closed()
+
+    assert kept is not None
+    assert closed is not None
+    assert kept.headers["connection"] == "keep-alive"
+    assert closed.headers.get("connection") in (None, "close")
 
 
 async def test_an_error_names_the_item_where_it_could_be_read(callers: Callers) -> None:

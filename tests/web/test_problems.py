@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from aiohttp import web
 
 from messages import (
     Container,
@@ -24,6 +23,7 @@ from messages import (
     Unavailable,
     UnavailableReason,
 )
+from web.answer import Answer
 from web.problems import outcome_response, problem_response
 
 TAKEDOWN = TakedownId("0b6bd6a8-5f9f-4f9a-8b0e-6a4b7f3a5a11")
@@ -38,9 +38,8 @@ AS_JSON = [
 ]
 
 
-def answer_to(outcome: Outcome, elapsed: float = 1.5) -> tuple[web.Response, Any]:
+def answer_to(outcome: Outcome, elapsed: float = 1.5) -> tuple[Answer, Any]:
     response = outcome_response(outcome, TAKEDOWN, ITEM, elapsed)
-    assert isinstance(response.body, bytes)
     return response, json.loads(response.body)
 
 
