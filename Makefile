@@ -6,7 +6,7 @@ PYTHON ?= $(firstword $(foreach p,python3.13 python3.12 python3.11 python3,$(she
 BIN := .venv/bin
 STAMP := .venv/.set-up
 
-.PHONY: help setup run test test-kafka kafka check bench lock diagrams clean
+.PHONY: help setup run test test-kafka kafka check bench bench-quick lock diagrams screenshots clean simulate
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /	/' | expand -t 12
@@ -32,17 +32,26 @@ test-kafka: $(STAMP) ## the part of it that runs on a real Apache Kafka, which m
 kafka: $(STAMP) ## a real Apache Kafka broker, in the foreground (needs Java and Maven)
 	$(BIN)/python -m apache_kafka
 
+simulate: $(STAMP) ## the service in SEEDS simulated worlds (SEED: the first one; none: fresh ones)
+	$(BIN)/python -m simulation --seeds $(or $(SEEDS),1000) $(if $(SEED),--from $(SEED))
+
 check: $(STAMP) ## lint, format, types, import layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(STAMP) ## the service against the minimal bridge, in one run
-	$(BIN)/python -m bench
+bench: $(STAMP) ## every figure of docs/performance.md, in minutes
+	$(BIN)/python -m bench.suite
+
+bench-quick: $(STAMP) ## the service against the minimal bridge, under a minute
+	$(BIN)/python -m bench --quick
 
 diagrams: $(STAMP) ## draw every state machine into docs/
 	$(BIN)/python tools/draw_machines.py
+
+screenshots: $(STAMP) ## take the pictures of the dashboard in docs/pictures/ (needs Chromium)
+	$(BIN)/python tools/screenshots.py
 
 lock: $(STAMP) ## pin the requirements by hash again
 	$(BIN)/python tools/lock.py

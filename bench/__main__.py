@@ -54,6 +54,7 @@ class Server:
     name: str
     child: Child
     port: int
+    admin_port: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +99,14 @@ async def start_responder(
     return child
 
 
-async def start_minimal(
+async def start_bridge(
     stack: AsyncExitStack,
     kafka: Kafka,
     topics: Topics,
     logs: Path,
     *,
     name: str = MINIMAL,
+    module: str = "bench.minimal_bridge",
     launcher: Sequence[str] = (),
 ) -> Server:
     port = free_port()
@@ -116,7 +118,7 @@ async def start_minimal(
         item_deleted=topics.item_deleted(name),
         fetch_max_wait_ms=round(kafka.fetch_max_wait * 1000),
     )
-    command = [sys.executable, *launcher, "-m", "bench.minimal_bridge", *options]
+    command = [sys.executable, *launcher, "-m", module, *options]
     child = await stack.enter_async_context(Child(name, command, logs / f"{name}.log"))
     await child.until_said("ready")
     return Server(name, child, port)
@@ -141,6 +143,7 @@ async def start_service(
         "TAKEDOWN_TOPIC_ITEM_REPORTED": topics.item_reported(SERVICE),
         "TAKEDOWN_TOPIC_ITEM_DELETED": topics.item_deleted(SERVICE),
         "TAKEDOWN_LOG_FORMAT": "json",
+        "TAKEDOWN_CATALOGUE_FOLDER": str(logs / f"catalogue-{port}"),
         **settings,
     }
     command = [sys.executable, *launcher, "-m", "service", "serve"]
@@ -148,7 +151,7 @@ async def start_service(
         Child(SERVICE, command, logs / f"{SERVICE}.log", environment)
     )
     await child.until_ready(admin_port)
-    return Server(SERVICE, child, port)
+    return Server(SERVICE, child, port, admin_port)
 
 
 async def one_round(
@@ -227,17 +230,17 @@ async def run(options: argparse.Namespace, plan: Plan) -> None:
             output = logs / "profile"
             launcher = ("-m", "bench.profiling", options.profile, str(output))
             server = await (
-                start_minimal(stack, kafka, topics, logs, launcher=launcher)
+                start_bridge(stack, kafka, topics, logs, launcher=launcher)
                 if options.against_itself
                 else start_service(stack, kafka, topics, logs, settings=settings, launcher=launcher)
             )
             await print_profile(server, plan, watch, kind=options.profile, output=output)
             return
         servers = [
-            await start_minimal(stack, kafka, topics, logs, name=SERVICE)
+            await start_bridge(stack, kafka, topics, logs, name=SERVICE)
             if options.against_itself
             else await start_service(stack, kafka, topics, logs, settings=settings),
-            await start_minimal(stack, kafka, topics, logs),
+            await start_bridge(stack, kafka, topics, logs),
         ]
         results = await compare(servers, plan, watch)
     rows = [

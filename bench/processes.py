@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
 READY_WITHIN = 60.0
 STOP_WITHIN = 15.0
-_POLL = 0.05
+_POLL = 0.02
 _TAIL = 2000
 _PR_SET_PDEATHSIG = 1
 
@@ -54,6 +54,7 @@ class Child:
         self.log = log
         self._arguments = arguments
         inherited = {key: text for key, text in os.environ.items() if key[:9] != "TAKEDOWN_"}
+        inherited.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed has its bytecode
         self._environment = inherited | dict(environment or {})
         self._process: asyncio.subprocess.Process | None = None
 
@@ -142,9 +143,9 @@ def flags(**options: object) -> list[str]:
     ]
 
 
-def python(module: str, **options: object) -> list[str]:
+def python(module: str, *arguments: str, **options: object) -> list[str]:
     """The command line of one of the bench's own modules."""
-    return [sys.executable, "-m", module, *flags(**options)]
+    return [sys.executable, "-m", module, *arguments, *flags(**options)]
 
 
 async def output_of(arguments: Sequence[str], within: float) -> bytes:

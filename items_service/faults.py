@@ -28,6 +28,10 @@ class Faults:
         reorder: whether events overtake each other.
         never_delete: ids or types of containers from which nothing is deleted: the request is
             read, and nothing happens.
+        work: seconds until a container has deleted an item, half as many to half as many again. A
+            crash in between forgets it.
+        slow: ids or types of containers that need `slow_work` instead.
+        slow_work: seconds that they need, in the same manner.
         seed: makes the dice repeatable; None leaves them to chance.
 
     Raises:
@@ -40,15 +44,19 @@ class Faults:
     duplicate: float = 0.0
     reorder: bool = False
     never_delete: frozenset[str] = frozenset()
+    work: float = 0.0
+    slow: frozenset[str] = frozenset()
+    slow_work: float = 3.0
     seed: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("latency", "jitter"):
+        for name in ("latency", "jitter", "work", "slow_work"):
             _check_range(name, getattr(self, name), LONGEST_DELAY)
         for name in ("drop", "duplicate"):
             _check_range(name, getattr(self, name), 1.0)
-        if not all(self.never_delete):
-            raise ValueError("never_delete: an empty name")
+        for name in ("never_delete", "slow"):
+            if not all(getattr(self, name)):
+                raise ValueError(f"{name}: an empty name")
 
     @classmethod
     def parse(cls, text: str) -> Faults:
@@ -98,6 +106,13 @@ class Dice:
     def faults(self, faults: Faults) -> None:
         self._faults = faults
         self._random = random.Random(faults.seed)  # noqa: S311 - faults are not cryptography
+
+    def work(self, container_id: str, container_type: str) -> float:
+        """The seconds until this container has deleted an item."""
+        faults = self._faults
+        is_slow = container_id in faults.slow or container_type in faults.slow
+        seconds = faults.slow_work if is_slow else faults.work
+        return seconds * self._random.uniform(0.5, 1.5) if seconds else 0.0
 
     def delays(self) -> tuple[float, ...]:
         """For each copy of the next event that is published, the seconds it is held back."""
@@ -159,5 +174,8 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "duplicate": _number,
     "reorder": _yes_or_no,
     "never_delete": _names,
+    "work": _number,
+    "slow": _names,
+    "slow_work": _number,
     "seed": _whole_number,
 }

@@ -92,6 +92,11 @@ def sample_items() -> tuple[SampleItem, ...]:
     return tuple(items)
 
 
+def sample_places(dice: random.Random) -> tuple[Container, ...]:
+    """Where one more item like those of the sample might be published."""
+    return _containers(dice, dice.choice(tuple(_PLACES)))
+
+
 def _containers(dice: random.Random, kind: str) -> tuple[Container, ...]:
     author = dice.choice(_PEOPLE)
     # Most items are in a few places; some were passed around.

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("takedown.items_service")
 
 _BATCH = 1000
+_MOST_WORKING = 10_000
+"""Requests that containers take their time for; more are carried out at once."""
 _IDLE_POLL_MS = 1000
 _CHECK_EVERY = 1.0
 """Seconds between two looks at whether Kafka still is what it was."""
@@ -61,6 +63,7 @@ class Session:
         )
         self._next_offsets: dict[Partition, int] = {}
         self._partitions: list[TopicPartition] = []
+        self._working = 0
 
     async def open(self) -> None:
         """Find Kafka, create missing topics, and find the place to go on reading.
@@ -104,7 +107,7 @@ class Session:
         """
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._relay.run())
-            tasks.create_task(self._consume())
+            tasks.create_task(self._consume(tasks))
             tasks.create_task(self._watch())
 
     async def close(self) -> None:
@@ -114,28 +117,45 @@ class Session:
             stop_producer(self._producer, within=STOP_TIMEOUT),
         )
 
-    async def _consume(self) -> None:
-        ground = self._ground
+    async def _consume(self, tasks: asyncio.TaskGroup) -> None:
         while True:
             batches = await self._fetch()
             if not batches:
                 continue
             records = [record for batch in batches.values() for record in batch]
-            requests = self._readable(records)
+            prompt = []
+            for request in self._readable(records):
+                work = self._ground.dice.work(request.container_id, request.container_type)
+                if work and self._working < _MOST_WORKING:
+                    self._working += 1
+                    tasks.create_task(self._work(request, work))
+                else:
+                    prompt.append(request)
             next_offsets = {
                 (tp.topic, tp.partition): batch[-1].offset + 1 for tp, batch in batches.items()
             }
-            applied = await ground.store.apply(
-                requests, next_offsets, datetime.now(UTC), ground.dice.faults.refuses
-            )
+            await self._apply(prompt, next_offsets)
             self._next_offsets |= next_offsets
-            ground.tally.add(applied)
-            for request in applied.unknown:
-                logger.info(
-                    "Item %s was never in container %s; the request is ignored",
-                    request.item_id,
-                    request.container_id,
-                )
+
+    async def _work(self, request: ItemReported, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        self._working -= 1
+        await self._apply([request], {})
+
+    async def _apply(
+        self, requests: list[ItemReported], next_offsets: dict[Partition, int]
+    ) -> None:
+        ground = self._ground
+        applied = await ground.store.apply(
+            requests, next_offsets, datetime.now(UTC), ground.dice.faults.refuses
+        )
+        ground.tally.add(applied)
+        for request in applied.unknown:
+            logger.info(
+                "Item %s was never in container %s; the request is ignored",
+                request.item_id,
+                request.container_id,
+            )
 
     async def _fetch(self) -> dict[TopicPartition, list[ConsumerRecord]]:
         try:

@@ -157,3 +157,18 @@ async def test_reordered_events_overtake_each_other(kafka: Kafka) -> None:
         order = [gone["containerId"] for gone in kafka.deletions(item)]
         assert order != names
         assert sorted(order) == names
+
+
+async def test_a_slow_container_deletes_later_and_holds_no_other_up(
+    service: ItemsService, kafka: Kafka
+) -> None:
+    service.faults = Faults(slow=frozenset({"archive:a"}), slow_work=0.6)
+    item = new_item()
+    await publish(service, item, "archive:a", "group:b")
+
+    await kafka.report(item, "archive:a", "group:b")
+
+    await kafka.until(lambda: kafka.deletions(item))
+    assert kafka.deleted_from(item) == {"group:b"}
+    await kafka.until(lambda: kafka.deleted_from(item) == {"archive:a", "group:b"})
+    assert kafka.lists(item)[-1] is None

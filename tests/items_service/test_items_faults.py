@@ -14,6 +14,7 @@ def test_no_faults_publish_each_event_once_and_at_once() -> None:
 
 def test_the_command_line_names_every_fault() -> None:
     text = "latency=0.2, jitter=0.1,drop=0.05,duplicate=1,reorder=yes,never_delete=vault|a:b,seed=7"
+    text += ",work=0.5,slow=archive|c:d,slow_work=2"
     assert Faults.parse(text) == Faults(
         latency=0.2,
         jitter=0.1,
@@ -21,6 +22,9 @@ def test_the_command_line_names_every_fault() -> None:
         duplicate=1.0,
         reorder=True,
         never_delete=frozenset({"vault", "a:b"}),
+        slow=frozenset({"archive", "c:d"}),
+        work=0.5,
+        slow_work=2.0,
         seed=7,
     )
 
@@ -46,6 +50,9 @@ def test_a_bare_reorder_means_yes() -> None:
         ("reorder=maybe", "reorder=maybe"),
         ("never_delete=", "never_delete="),
         ("never_delete=a||b", "never_delete"),
+        ("slow=a||b", "slow"),
+        ("work=-1", "work"),
+        ("slow_work=-1", "slow_work"),
         ("seed=1.5", "seed=1.5"),
         ("speed=9", "speed=9"),
         ("drop=0.1,drop=0.2", "drop=0.2"),
@@ -62,6 +69,19 @@ def test_latency_and_jitter_add_up() -> None:
     assert min(delays) >= 0.2
     assert max(delays) <= 0.3
     assert len(set(delays)) > 100
+
+
+def test_a_container_works_for_its_time_and_a_slow_one_by_its_id_or_type_for_longer() -> None:
+    dice = Dice(Faults(work=0.2, slow=frozenset({"archive", "group:x"}), slow_work=2, seed=1))
+    for container_id, container_type in (("archive:1", "archive"), ("group:x", "group")):
+        work = [dice.work(container_id, container_type) for _ in range(50)]
+        assert 1 <= min(work) < max(work) <= 3
+    work = [dice.work("group:y", "group") for _ in range(50)]
+    assert 0.1 <= min(work) < max(work) <= 0.3
+
+
+def test_without_faults_no_container_takes_any_time() -> None:
+    assert Dice(Faults()).work("group:y", "group") == 0.0
 
 
 def test_a_drop_of_one_loses_everything() -> None:
