@@ -1,0 +1,1 @@
+"""`takedown top`: what the operators' door shows, at a terminal. Only that command loads it."""
