@@ -1,0 +1,357 @@
+"""The spans of a takedown, as an exporter in memory sees them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased
+from opentelemetry.semconv._incubating.attributes import messaging_attributes as messaging
+from opentelemetry.trace import SpanKind, StatusCode
+from support.fakes import ITEM, T0, settle
+from support.traced import (
+    PARENT,
+    TRACE,
+    DeletionRecord,
+    FakeRequest,
+    FakeResponse,
+    Traced,
+    id_of,
+    linked,
+    name_of,
+    parent_of,
+)
+
+REQUEST = "DELETE /items/{itemId}"
+SEND = "send item_reported"
+PROCESS = "process item_deleted"
+
+Make = Callable[..., Traced]
+
+
+@pytest.fixture
+async def make() -> AsyncIterator[Make]:
+    made: list[Traced] = []
+
+    def traced(*places: str, **options: Any) -> Traced:
+        made.append(Traced(*places, **options))
+        return made[-1]
+
+    yield traced
+    for each in made:
+        await each.stage.close()
+        assert len(each.tracing.requests) == 0
+
+
+async def test_a_takedown_is_one_trace_of_request_sending_and_each_deletion(make: Make) -> None:
+    traced = make("a", "b")
+
+    asked = traced.ask(f"00-{TRACE}-{PARENT}-01")
+    await settle()
+    traced.stage.publisher.last.acknowledge()
+    await traced.delete("a")
+    await traced.delete("b")
+    await asked
+
+    request, send = traced.span(REQUEST), traced.span(SEND)
+    first, second = traced.spans(PROCESS)
+    assert {name_of(span)[3:35] for span in traced.spans()} == {TRACE}
+    assert parent_of(request) == PARENT
+    assert parent_of(send) == parent_of(first) == parent_of(second) == id_of(request)
+    assert (request.kind, send.kind, first.kind) == (
+        SpanKind.SERVER,
+        SpanKind.PRODUCER,
+        SpanKind.CONSUMER,
+    )
+    assert linked(first) == linked(second) == [id_of(send)]
+
+
+async def test_the_records_carry_the_context_of_the_span_that_sent_them(make: Make) -> None:
+    traced = make("a")
+
+    asked = traced.ask(f"00-{TRACE}-{PARENT}-01")
+    await settle()
+    traced.stage.publisher.last.acknowledge()
+    await traced.delete("a")
+    await asked
+
+    assert traced.stage.publisher.last.takedown.traceparent == name_of(traced.span(SEND))
+    assert traced.takedown is not None
+    assert traced.takedown.traceparent == name_of(traced.span(REQUEST))
+
+
+async def test_the_spans_say_what_the_conventions_want(make: Make) -> None:
+    traced = make("a", "b")
+
+    asked = traced.ask()
+    await settle()
+    traced.stage.publisher.last.acknowledge()
+    await traced.delete("a", DeletionRecord(partition=5, offset=42))
+    await traced.delete("b")
+    await asked
+
+    assert traced.takedown is not None
+    takedown_id = traced.takedown.takedown_id
+    assert dict(traced.span(REQUEST).attributes or {}) == {
+        "http.request.method": "DELETE",
+        "http.route": "/items/{itemId}",
+        "http.response.status_code": 200,
+        "url.path": f"/items/{ITEM}",
+        "url.scheme": "http",
+        "takedown.id": takedown_id,
+        "takedown.item_id": ITEM,
+    }
+    assert dict(traced.span(SEND).attributes or {}) == {
+        messaging.MESSAGING_SYSTEM: "kafka",
+        messaging.MESSAGING_OPERATION_TYPE: "send",
+        messaging.MESSAGING_OPERATION_NAME: "send",
+        messaging.MESSAGING_DESTINATION_NAME: "item_reported",
+        messaging.MESSAGING_KAFKA_MESSAGE_KEY: ITEM,
+        messaging.MESSAGING_BATCH_MESSAGE_COUNT: 2,
+        "takedown.id": takedown_id,
+    }
+    assert dict(traced.spans(PROCESS)[0].attributes or {}) == {
+        messaging.MESSAGING_SYSTEM: "kafka",
+        messaging.MESSAGING_OPERATION_TYPE: "process",
+        messaging.MESSAGING_OPERATION_NAME: "process",
+        messaging.MESSAGING_DESTINATION_NAME: "item_deleted",
+        messaging.MESSAGING_DESTINATION_PARTITION_ID: "5",
+        messaging.MESSAGING_KAFKA_OFFSET: 42,
+        "takedown.id": takedown_id,
+        "takedown.item_id": ITEM,
+    }
+    assert [event.name for event in traced.span(REQUEST).events] == [
+        "ContainersFound",
+        "ItemDeleted",
+    ]
+
+
+async def test_a_deletion_that_names_its_own_trace_is_linked_to_it(make: Make) -> None:
+    traced = make("a")
+    theirs = "aaaaaaaaaaaaaaaa"
+
+    asked = traced.ask()
+    await settle()
+    record = DeletionRecord(headers=[("traceparent", f"00-{'b' * 32}-{theirs}-01".encode())])
+    await traced.delete("a", record)
+    await asked
+
+    span = traced.span(PROCESS)
+    assert linked(span) == [theirs, id_of(traced.span(SEND))]
+    assert parent_of(span) == id_of(traced.span(REQUEST))
+    assert span.start_time == int(T0.timestamp() * 1_000_000) * 1000  # when it was read
+
+
+@pytest.mark.parametrize(
+    "header",
+    [None, b"", b"\xff\xfe", b"00-" + b"0" * 32 + b"-aaaaaaaaaaaaaaaa-01", b"x" * 100_000],
+)
+async def test_a_deletion_with_a_bad_trace_is_linked_to_ours_alone(
+    make: Make, header: bytes | None
+) -> None:
+    traced = make("a")
+
+    asked = traced.ask()
+    await settle()
+    await traced.delete("a", DeletionRecord(headers=[("traceparent", header)]))
+    await asked
+
+    assert linked(traced.span(PROCESS)) == [id_of(traced.span(SEND))]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        None,
+        "",
+        "nonsense",
+        f"00-{TRACE}-{'0' * 16}-01",
+        f"00-{'0' * 32}-{PARENT}-01",
+        f"ff-{TRACE}-{PARENT}-01",
+        f"00-{TRACE}-{PARENT}-01-more",
+        f"00-{TRACE.upper()}-{PARENT}-01",
+        f"01-{TRACE}-{PARENT}-01-" + "x" * 10_000,
+        f"00-{TRACE}-{PARENT}-01\r\nSet-Cookie: a=b",
+        "\udcff" * 55,
+    ],
+)
+async def test_a_request_without_a_valid_trace_begins_its_own(
+    make: Make, header: str | None
+) -> None:
+    traced = make()  # in no container: answered at once
+
+    await traced.ask(header)
+
+    span = traced.span(REQUEST)
+    assert span.parent is None
+    assert name_of(span)[3:35] != TRACE
+
+
+async def test_a_later_version_of_the_header_is_understood(make: Make) -> None:
+    traced = make()
+
+    await traced.ask(f"cc-{TRACE}-{PARENT}-ff-what-comes-later")
+
+    assert parent_of(traced.span(REQUEST)) == PARENT
+    assert name_of(traced.span(REQUEST)).endswith("-01")
+
+
+async def test_what_a_caller_does_not_sample_is_passed_on_and_not_recorded(make: Make) -> None:
+    traced = make("a", sampler=ParentBased(ALWAYS_ON))
+
+    asked = traced.ask(f"00-{TRACE}-{PARENT}-00")
+    await settle()
+    passed_on = traced.stage.publisher.last.takedown.traceparent
+    traced.stage.publisher.last.acknowledge()
+    await traced.delete("a")
+    await asked
+
+    assert traced.spans() == []
+    assert passed_on.startswith(f"00-{TRACE}-")
+    assert passed_on.endswith("-00")
+    assert PARENT not in passed_on
+
+
+async def test_requests_at_the_same_time_keep_their_own_traces(make: Make) -> None:
+    first, second = make("a"), make("a")
+    traces = ["1" * 32, "2" * 32]
+
+    asked = [
+        traced.ask(f"00-{trace}-{PARENT}-01")
+        for traced, trace in zip((first, second), traces, strict=True)
+    ]
+    await settle()
+    await second.delete("a")
+    await first.delete("a")
+    await asyncio.gather(*asked)
+
+    for traced, trace in zip((first, second), traces, strict=True):
+        assert {name_of(span)[3:35] for span in traced.spans()} == {trace}
+
+
+# ------------------------------------------------------------------------- what goes wrong
+
+
+async def test_a_504_is_an_error_of_the_request_and_gives_the_sending_up(make: Make) -> None:
+    traced = make("a")
+
+    asked = traced.ask()
+    await asked  # nobody acknowledges, nobody deletes; the clock is virtual
+
+    request, send = traced.span(REQUEST), traced.span(SEND)
+    assert request.status.status_code is StatusCode.ERROR
+    assert (request.attributes or {})["error.type"] == "504"
+    assert (send.attributes or {})["takedown.abandoned"] is True
+
+
+@pytest.mark.parametrize(
+    ("handed_over", "kind"), [(True, "not_acknowledged"), (False, "not_handed_over")]
+)
+async def test_a_refused_publish_is_an_error_of_the_sending(
+    make: Make, handed_over: bool, kind: str
+) -> None:
+    traced = make("a", "b")
+
+    asked = traced.ask()
+    await settle()
+    traced.stage.publisher.last.fail(
+        published=1 if handed_over else 0, handed_over=handed_over, cause="broker \udcff away"
+    )
+    await asked
+
+    send = traced.span(SEND)
+    assert send.status.status_code is StatusCode.ERROR
+    assert send.status.description == "broker ? away"
+    assert (send.attributes or {})["error.type"] == kind
+
+
+async def test_a_deletion_that_comes_late_or_twice_disturbs_nothing(make: Make) -> None:
+    traced = make("a")
+
+    asked = traced.ask()
+    await settle()
+    event = await traced.delete("a")
+    traced.stage.ref.tell(event)
+    await asked
+    traced.stage.ref.tell(event)
+    await settle()
+
+    assert len(traced.spans(PROCESS)) == 1
+    assert traced.stage.feed.failures == 0
+
+
+async def test_what_is_noted_of_deletions_is_bounded(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tracing.processing._MOST_NOTED", 2)
+    traced = make("a", "b", "c")
+
+    asked = traced.ask()
+    await settle()
+    for name in "abc":
+        await traced.delete(name)
+    await asked
+
+    assert len(traced.spans(PROCESS)) == 3
+    assert len(traced.tracing.processing._noted) == 2
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "name"),
+    [
+        ("GET", "/items/x", 405, "GET /items/{itemId}"),
+        ("DELETE", "/\udcff?secret", 400, "DELETE"),
+        ("BREW", "/" + "x" * 5000, 400, "HTTP"),
+    ],
+)
+async def test_a_request_that_is_refused_has_a_span_too(
+    make: Make, method: str, path: str, status: int, name: str
+) -> None:
+    traced = make()
+
+    async def refuse(_request: Any) -> FakeResponse:
+        await asyncio.sleep(0)
+        return FakeResponse(status, {"Takedown-Id": "t"})
+
+    await traced.tracing.requests.around(refuse)(FakeRequest(method, path))
+
+    (span,) = traced.spans()
+    attributes = span.attributes or {}
+    assert span.name == name
+    assert span.status.status_code is StatusCode.UNSET
+    assert attributes["http.response.status_code"] == status
+    assert len(str(attributes["url.path"]).encode()) <= 200
+    assert "secret" not in str(attributes["url.path"])
+
+
+async def test_a_request_whose_connection_breaks_off_leaves_nothing_behind(make: Make) -> None:
+    traced = make("a")
+
+    asked = traced.ask()
+    await settle()
+    asked.cancel()
+    await asyncio.wait([asked])
+    await traced.delete("a")
+
+    assert len(traced.tracing.requests) == 0
+    assert len(traced.spans(REQUEST)) == 1
+    assert parent_of(traced.span(PROCESS)) == id_of(traced.span(REQUEST))
+
+
+async def test_with_the_sdk_switched_off_the_callers_trace_goes_through(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+    traced = make("a")
+    theirs = f"00-{TRACE}-{PARENT}-01"
+
+    asked = traced.ask(theirs)
+    await settle()
+    passed_on = traced.stage.publisher.last.takedown.traceparent
+    await traced.delete("a")
+    await asked
+
+    assert traced.spans() == []
+    assert passed_on == theirs

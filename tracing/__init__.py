@@ -1,0 +1,1 @@
+"""OpenTelemetry spans of takedowns; loaded only when `TAKEDOWN_TRACES` asks for them."""
