@@ -8,31 +8,42 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import gc
 import logging
 import os
 import resource
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from typing import Any, TypeAlias
 
 import click
 
 from bus.embedded import EmbeddedBroker
+from catalogue_commands import catalogue
 from config import SETTINGS, Settings, load
+from demo_load import LOAD_FAULTS, Traffic
 from errors import BrokerStartError, SettingsError
 from items_service.faults import Faults
 from items_service.sample import DEMO_DELETABLE, DEMO_FAULTS, DEMO_STUCK, DEMO_UNKNOWN
 from lifecycle import Lifecycle, cancel
 from logs import configure
-from service import Service, connect, items_service
+from service import Service, connect, items_service, with_folder
+from supervised import supervise, work
+from top_command import top
+from workers.channel import Link, Misused
+from workers.lines import share_output
 
 logger = logging.getLogger("takedown")
 
 _FAILED = 1
 _MISUSED = 2
 _OPEN_FILES = 65_536
+_COLLECT_AFTER = 20_000
+"""Objects that may have been made and not dropped again before the collector looks for cycles; a
+takedown leaves none behind."""
+
 _SAME_KEYSTROKE = 0.5
 """Seconds within which a second signal is the first one again: programs that start others pass a
 Ctrl-C on which the terminal has given to all of them."""
@@ -42,8 +53,10 @@ _KAFKA = tuple(
     name for name in SETTINGS if name.startswith(("kafka_", "topic_"))
 )  # fmt: skip
 _SERVICE = ("http_host", "http_port", "http_max_connections", "admin_host", "admin_port",
-            "timeout", "pool_max")  # fmt: skip
+            "timeout", "pool_max", "workers", "catalogue_folder",
+            "catalogue_url", "catalogue_url_timeout", "traces")  # fmt: skip
 _ITEMS = tuple(name for name in SETTINGS if name.startswith("items_"))
+_DEMO = ("load",)
 
 Failed: TypeAlias = "asyncio.Future[str]"
 Command = Callable[[Settings, Lifecycle, Failed], Awaitable[Callable[[], None]]]
@@ -55,9 +68,20 @@ Command = Callable[[Settings, Lifecycle, Failed], Awaitable[Callable[[], None]]]
 
 async def serve(settings: Settings, lifecycle: Lifecycle, failed: Failed) -> Callable[[], None]:
     """The service alone, against the broker it is given."""
+    settings = with_folder(settings, lifecycle)
+    if settings.workers > 1:
+        return await supervise(settings, lifecycle, functools.partial(_fail, failed))
     service = Service(settings, await connect(settings, lifecycle), lifecycle)
     await _start_service(service, failed)
     return service.hurry
+
+
+async def worker(
+    settings: Settings, lifecycle: Lifecycle, failed: Failed, *, link: Link, door_at_once: bool
+) -> Callable[[], None]:
+    """One of the processes that `serve` starts when it has workers."""
+    fail = functools.partial(_fail, failed)
+    return await work(settings, lifecycle, fail, link=link, door_at_once=door_at_once)
 
 
 async def items(settings: Settings, lifecycle: Lifecycle, failed: Failed) -> Callable[[], None]:
@@ -88,19 +112,35 @@ async def demo(settings: Settings, lifecycle: Lifecycle, failed: Failed) -> Call
     """Embedded broker, Items service with sample items, and the service, in one go."""
     connection = await connect(settings, lifecycle)
     settings = replace(
-        settings,
+        with_folder(settings, lifecycle),
         kafka_bootstrap_servers=connection.bootstrap_servers,
         kafka_fetch_max_wait=connection.fetch_max_wait,
         items_sample=True,
     )
-    faults = _faults(settings) if settings.items_faults else DEMO_FAULTS
+    faults = LOAD_FAULTS if settings.load else DEMO_FAULTS
+    if settings.items_faults:
+        faults = _faults(settings)
     items_address = await _start_items(settings, lifecycle, failed, faults)
     service = Service(settings, connection, lifecycle)
     await _start_service(service, failed)
     while service.readiness.why_not() and not failed.done():  # noqa: ASYNC110 - once
         await asyncio.sleep(0.02)
     _print_invitation(service, items_address)
+    if settings.load and not failed.done():
+        traffic = Traffic(
+            door=service.callers_door.address, items=items_address, rate=settings.load
+        )
+        task = asyncio.create_task(_watched(traffic.run(), failed), name="traffic")
+        lifecycle.started("stop the traffic", functools.partial(cancel, task), within=5)
     return service.hurry
+
+
+async def _watched(work: Coroutine[Any, Any, None], failed: Failed) -> None:
+    try:
+        await work
+    except Exception as error:
+        logger.exception("Defect in the traffic")
+        _fail(failed, f"the traffic ended: {error!r}")
 
 
 async def _start_service(service: Service, failed: Failed) -> None:
@@ -150,7 +190,7 @@ def _print_invitation(service: Service, items_address: str) -> None:
 takedown is ready.
 
   callers' door    {door}
-  operators' door  {service.admin_door.address}   /livez /readyz /metrics
+  operators' door  {service.admin_door.address}   open it in a browser
   Items service    {items_address}   /items
 
 Try it:
@@ -174,12 +214,15 @@ Ctrl-C stops everything.
 # ----------------------------------------------------------------------------- running
 
 
-def _run(command: Command, settings: Settings) -> int:
+def _run(command: Command, settings: Settings, number: int | None = None) -> int:
     json = settings.log_format == "json" or (
         settings.log_format == "auto" and not sys.stdout.isatty()
     )
     configure(level=settings.log_level, json=json)
+    if settings.workers > 1 or number is not None:
+        share_output(number)
     _allow_many_files()
+    _collect_less_often()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_until_stopped(command, settings))
 
@@ -200,6 +243,12 @@ def _allow_many_files() -> None:
     if soft < wanted:
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _collect_less_often() -> None:
+    """Spare the cyclic garbage collector what is imported, and every few requests' search."""
+    gc.freeze()
+    gc.set_threshold(_COLLECT_AFTER)
 
 
 async def _until_stopped(command: Command, settings: Settings) -> int:
@@ -275,10 +324,27 @@ def _command(name: str, command: Command, settings: tuple[str, ...]) -> None:
     )
 
 
+@_takedown.command("worker", hidden=True)
+@click.argument("number", type=int)
+@click.argument("fileno", type=int)
+@click.argument("door", type=click.Choice(["at-once", "when-ready"]))
+def _worker(number: int, fileno: int, door: str) -> None:
+    """For `serve` alone: it passes an open socket on."""
+    link = Link(fileno)
+    command = functools.partial(worker, link=link, door_at_once=door == "at-once")
+    try:
+        sys.exit(_run(command, load(os.environ, {}), number))
+    except SettingsError as error:
+        link.report(Misused(str(error)))  # it is said once, and not by each worker
+        sys.exit(_MISUSED)
+
+
 _command("serve", serve, (*_KAFKA, *_SERVICE))
-_command("demo", demo, (*_KAFKA, *_SERVICE, *_ITEMS))
+_command("demo", demo, (*_KAFKA, *_SERVICE, *_ITEMS, *_DEMO))
 _command("items-service", items, (*_KAFKA, *_ITEMS))
 _command("broker", broker, ("broker_port",))
+_takedown.add_command(catalogue)
+_takedown.add_command(top)
 
 
 def run(arguments: list[str] | None = None) -> None:

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from errors import SettingsError
 
@@ -22,6 +23,7 @@ PREFIX = "TAKEDOWN_"
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _SERVER = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\s,:\[\]]+):(?P<port>[0-9]{1,5})")
 _PORTS = range(65536)
+_URL = re.compile(r"https?://[A-Za-z0-9._:\[\]-]+(?:/[A-Za-z0-9._~!$&'()*+,;=:%/-]*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,17 +79,21 @@ def _integer(low: int, high: int | None = None) -> Callable[[str], int]:
     return parse
 
 
-def _seconds(low: float, high: float) -> Callable[[str], float]:
+def _number(what: str, low: float, high: float) -> Callable[[str], float]:
     def parse(text: str) -> float:
         try:
             number = float(text)
         except ValueError:
             number = math.nan
         if not low <= number <= high:
-            raise ValueError(f"seconds, from {low:g} to {high:g}")
+            raise ValueError(f"{what}, from {low:g} to {high:g}")
         return number
 
     return parse
+
+
+def _seconds(low: float, high: float) -> Callable[[str], float]:
+    return _number("seconds", low, high)
 
 
 def _choice(*choices: str) -> Callable[[str], str]:
@@ -118,6 +124,26 @@ def _servers(text: str) -> str:
         if match is None or int(match["port"]) not in _PORTS or int(match["port"]) == 0:
             raise ValueError(f"a comma-separated list of host:port, which {server!r} is not")
     return ",".join(servers)
+
+
+class _Undisclosed(ValueError):
+    """The value is not repeated in the message: it holds what nobody should read there."""
+
+
+def _url(text: str) -> str:
+    if not text:
+        return ""
+    wanted = "http:// or https://, host[:port] and perhaps a path, without query and fragment"
+    if "@" in text:
+        raise _Undisclosed(f"{wanted}, and without credentials")
+    try:
+        url = urlsplit(text)
+        known = _URL.fullmatch(text) is not None and url.hostname and url.port != 0
+    except ValueError:
+        known = False
+    if not known:
+        raise ValueError(wanted)
+    return text.rstrip("/")
 
 
 def _replication(text: str) -> int:
@@ -194,9 +220,40 @@ SETTINGS: Mapping[str, Setting] = {
         Setting(
             "pool_max", _integer(1, 10_000_000), "10000", "takedowns in flight; more get a 503"
         ),
+        Setting(
+            "workers",
+            _integer(1, 256),
+            "1",
+            "processes that share the callers' port, the pool and the connections",
+        ),
+        Setting(
+            "follow_changes",
+            _flag,
+            "true",
+            "true or false: an item's newer list changes its takedown while it is in flight",
+        ),
         Setting("topic_item_reported", _topic, "item_reported", "topic of the delete requests"),
         Setting("topic_item_deleted", _topic, "item_deleted", "topic of the deletions"),
         Setting("topic_item_published", _topic, "item_published", "topic of the items' lists"),
+        Setting(
+            "catalogue_folder",
+            _text,
+            "",
+            "folder in which the catalogue is kept; empty: in the user's data folder, and with "
+            "the embedded broker a temporary one",
+        ),
+        Setting(
+            "catalogue_url",
+            _url,
+            "",
+            "base URL of the Items service, asked instead of reading that topic; empty: the topic",
+        ),
+        Setting(
+            "catalogue_url_timeout",
+            _seconds(0.05, 60),
+            "2",
+            "seconds until one request to it is given up, and perhaps tried again",
+        ),
         Setting("topic_partitions", _integer(1, 100_000), "6", "of a topic that must be created"),
         Setting(
             "topic_replication",
@@ -213,6 +270,12 @@ SETTINGS: Mapping[str, Setting] = {
         Setting(
             "log_level", _choice("debug", "info", "warning", "error"), "info", "least log level"
         ),
+        Setting(
+            "traces",
+            _choice("off", "otlp"),
+            "off",
+            "off, or otlp: spans, by OTEL_... variables; needs the extra tracing",
+        ),
         Setting("broker_port", _PORT, "9092", "port of `takedown broker`; 0 takes a free one"),
         Setting("items_http_host", _required, "127.0.0.1", "address of the Items service"),
         Setting("items_http_port", _PORT, "8082", "port of the Items service; 0: a free one"),
@@ -220,6 +283,12 @@ SETTINGS: Mapping[str, Setting] = {
         Setting("items_sample", _flag, "false", "start the Items service with sample items"),
         Setting(
             "items_faults", _text, "", "faults of the Items service, such as latency=0.2,drop=0.1"
+        ),
+        Setting(
+            "load",
+            _number("a number for each second", 0, 200),
+            "0",
+            "takedowns for each second that the demo asks for itself; 0: none",
         ),
     )
 }
@@ -248,19 +317,26 @@ class Settings:
     admin_port: int
     timeout: float
     pool_max: int
+    workers: int
+    follow_changes: bool
     topic_item_reported: str
     topic_item_deleted: str
     topic_item_published: str
+    catalogue_folder: str
+    catalogue_url: str
+    catalogue_url_timeout: float
     topic_partitions: int
     topic_replication: int
     log_format: str
     log_level: str
+    traces: str
     broker_port: int
     items_http_host: str
     items_http_port: int
     items_database: str
     items_sample: bool
     items_faults: str
+    load: float
 
     def __post_init__(self) -> None:
         """Check what concerns more than one setting."""
@@ -275,6 +351,12 @@ class Settings:
             raise SettingsError(
                 f"TAKEDOWN_ADMIN_PORT must differ from TAKEDOWN_HTTP_PORT, {self.http_port}"
             )
+        for name in ("pool_max", "http_max_connections"):
+            if getattr(self, name) < self.workers:
+                raise SettingsError(
+                    f"{_variable(name)} is shared among the workers: it must be at least "
+                    f"{_variable('workers')}, {self.workers}"
+                )
         self._check_tls()
         self._check_sasl()
 
@@ -348,9 +430,27 @@ def load(environment: Mapping[str, str], flags: Mapping[str, str | None]) -> Set
         shown = setting.flag if flag is not None else setting.variable
         try:
             values[name] = setting.parse(text if setting.secret else text.strip())
+        except _Undisclosed as error:
+            raise SettingsError(f"{shown} must be {error}") from None
         except ValueError as error:
             raise SettingsError(f"{shown} must be {error}; it is {text!r}") from None
     return Settings(**values)
+
+
+def as_environment(settings: Settings) -> dict[str, str]:
+    """The variables from which `load` makes these settings again, in another process."""
+    return {
+        setting.variable: _as_text(name, getattr(settings, name))
+        for name, setting in SETTINGS.items()
+    }
+
+
+def _as_text(name: str, value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if name == "topic_replication" and value == -1:
+        return ""
+    return "" if value is None else str(value)
 
 
 assert [each.name for each in fields(Settings)] == list(SETTINGS)

@@ -10,9 +10,19 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import os
+import shutil
+import tempfile
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import platformdirs
+
+from actors.censor_machine import item_censor
 from actors.feed import TransitionFeed
 from actors.item_censor import ItemCensor
 from bus.codec import decode_item_deleted
@@ -23,29 +33,42 @@ from bus.publisher import KafkaPublisher
 from bus.reader import Start, TopicReader
 from bus.security import Security, TokenFile, UnusableFile, tls_context
 from bus.topics import Topic, Topics
-from catalogue.view import InMemoryCatalogue
+from catalogue.folder import FolderInUse
+from catalogue.items_client import ItemsClient
+from catalogue.lmdb_store import LmdbStore
+from catalogue.over_http import HttpCatalogue
+from catalogue.view import CatalogueView
 from coordinator.coordinator import Coordinator
 from coordinator.supervision import OneForOne
 from errors import SettingsError
 from health import Readiness
 from items_service.app import ItemsService, ItemsServiceSettings
 from lifecycle import Lifecycle, cancel
-from messages import Drain
+from messages import Drain, ItemListed
+from observation.broadcast import Broadcast
+from observation.clock import Clock
+from observation.observatory import Observatory, Sources
 from transition_log import log_transition
 from web.callers import CallersDoor
 from web.collect import Parts
 from web.door import Door
+from web.headers import take_traceparent
 from web.metrics import Metrics
 from web.operators import OperatorsDoor
+from web.pages import Pages
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine
 
+    from actors.item_censor import Catalogue, Publisher
     from actors.runtime import LoopActorRef, Supervisor
     from bus.reader import Record
+    from catalogue.store import Store
     from config import Settings
     from items_service.faults import Faults
-    from messages import Outcome, TakeDown
+    from messages import Container, ItemId, Outcome, TakeDown
+    from tracing.tracing import Tracing
+    from workers.seat import Seat
 
 logger = logging.getLogger("takedown")
 
@@ -65,6 +88,14 @@ def topics_of(settings: Settings) -> tuple[Topic, ...]:
     )
 
 
+def topics_used(settings: Settings) -> tuple[Topic, ...]:
+    """Those that the service itself needs: on a platform without `item_published`, not that."""
+    topics = topics_of(settings)
+    if settings.catalogue_url:
+        return tuple(topic for topic in topics if topic.name != settings.topic_item_published)
+    return topics
+
+
 class Service:
     """One instance of the service.
 
@@ -72,71 +103,154 @@ class Service:
         settings: every setting.
         connection: how Kafka is reached.
         lifecycle: is told what was started, and stops it in reverse.
+        utc_now: the wall clock, for labels.
+        seat: for one worker among several at the callers' port.
+        store: where the catalogue is kept, instead of in the folder of the settings.
     """
 
-    def __init__(self, settings: Settings, connection: Connection, lifecycle: Lifecycle) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        connection: Connection,
+        lifecycle: Lifecycle,
+        *,
+        utc_now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        seat: Seat | None = None,
+        store: Store | None = None,
+    ) -> None:
         self._settings = settings
+        self._seat = seat
         self._lifecycle = lifecycle
         self._loop = asyncio.get_running_loop()
         self.failed: asyncio.Future[str] = self._loop.create_future()
         self._hurried = asyncio.Event()
         self._stopping = False
 
-        prepare = Topics(connection, topics_of(settings)).ensure
+        prepare = Topics(connection, topics_used(settings)).ensure
+        self.tracing = _tracing(settings, utc_now)
+        if self.tracing is not None:  # the first: so it is the last to be stopped
+            lifecycle.started("export what is left of traces", self.tracing.stop, within=5)
         self.feed = TransitionFeed()
         self.bus = EventBus()
-        self.catalogue = InMemoryCatalogue()
         self.publisher = KafkaPublisher(
-            connection=connection, topic=settings.topic_item_reported, prepare=prepare
+            connection=connection,
+            topic=settings.topic_item_reported,
+            prepare=prepare,
+            utc_now=utc_now,
         )
         self.deletions = TopicReader(
             connection=connection,
             topic=settings.topic_item_deleted,
             start=Start.END,
-            handle=self._on_deletion,
+            handle=self._on_deletion if self.tracing is None else self._on_traced_deletion,
             prepare=prepare,
+            on_skip=self._on_skip,
+            consumer_factory=connection.clients.consumer,
         )
-        self.items = TopicReader(
-            connection=connection,
-            topic=settings.topic_item_published,
-            start=Start.BEGINNING,
-            handle=self.catalogue.apply,
-            prepare=prepare,
-            rewind=self.catalogue.rewind,
-        )
-        self.catalogue.attach(self.items)
+        self.view: CatalogueView | None = None
+        self._files: LmdbStore | None = None
+        self.items: TopicReader | None = None
+        self.over_http: HttpCatalogue | None = None
+        self.catalogue: Catalogue
+        if settings.catalogue_url:
+            self.catalogue = self.over_http = HttpCatalogue(
+                ItemsClient(settings.catalogue_url),
+                attempt_timeout=settings.catalogue_url_timeout,
+            )
+        else:
+            if store is None:
+                store = self._files = LmdbStore(folder_of(settings), settings.topic_item_published)
+            follow = settings.follow_changes
+            self.catalogue = self.view = CatalogueView(
+                store,
+                on_change=self._on_change if follow else None,
+                on_rebuilt=self._on_rebuilt if follow else None,
+            )
+            self.items = TopicReader(
+                connection=connection,
+                topic=settings.topic_item_published,
+                start=Start.BEGINNING,
+                handle=self.view.apply,
+                prepare=prepare,
+                rewind=self.view.rewind,
+                resume=self.view.resume,
+                advance=self.view.advance,
+                on_skip=self._on_skip,
+                consumer_factory=connection.clients.consumer,
+            )
+            self.view.attach(self.items)
         self.readiness = Readiness()
         self.readiness.add("kafka consumer", self._check_consumer)
         self.readiness.add("catalogue", self._check_catalogue)
         self.readiness.add("kafka producer", self._check_producer)
         self.coordinator: Coordinator | None = None
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        readers = tuple(filter(None, (self.deletions, self.items)))
+        self.observatory = Observatory(
+            Sources(
+                feed=self.feed,
+                machines=(item_censor(follow_changes=self._follows_changes),),
+                coordinator=lambda: self.coordinator,
+                bus=self.bus,
+                readers=readers,
+                publisher=self.publisher,
+                catalogue=self._catalogue_statistics,
+                readiness=self.readiness,
+                callers_door=lambda: (self.callers_door.address, self.callers_door.connections),
+                operators_door=lambda: (self.admin_door.address, self.admin_door.connections),
+                viewers=lambda: (self.broadcast.viewers, self.broadcast.viewers_cut),
+                tasks=lambda: {name: not task.done() for name, task in self._tasks.items()},
+            ),
+            Clock(self._loop.time, utc_now, effort=time.perf_counter),
+        )
+        self.broadcast = Broadcast(self.observatory)
         self.metrics = Metrics(
             Parts(
                 readiness=self.readiness,
                 coordinator=lambda: self.coordinator.statistics() if self.coordinator else None,
                 bus=self.bus,
-                readers=(self.deletions, self.items),
+                readers=readers,
                 publisher=self.publisher,
-                catalogue=self.catalogue,
+                catalogue=self.view,
+                over_http=self.over_http,
                 feed=self.feed,
                 connections=lambda: self.callers_door.connections,
+                observatory=self.observatory,
+                broadcast=self.broadcast,
             ).collect
         )
         self.admin_door = Door(
-            OperatorsDoor(health=self.readiness.health, metrics=self.metrics).application(),
+            OperatorsDoor(
+                health=self.readiness.health,
+                metrics=self.metrics,
+                observatory=self.observatory,
+                broadcast=self.broadcast,
+                version=_version(),
+                pages=Pages(),
+            ).application(),
             host=settings.admin_host,
             port=settings.admin_port,
             setting="TAKEDOWN_ADMIN_PORT",
             max_connections=_ADMIN_CONNECTIONS,
         )
+        traced = self.tracing
+        callers = CallersDoor(
+            ask=self._ask,
+            timeout=settings.timeout,
+            observe=self.metrics.answered,
+            utc_now=utc_now,
+            traceparent=take_traceparent if traced is None else traced.requests.traceparent,
+        )
+        self._publish_by: Publisher = (
+            self.publisher if traced is None else traced.publisher(self.publisher)
+        )
         self.callers_door = Door(
-            CallersDoor(
-                ask=self._ask, timeout=settings.timeout, observe=self.metrics.answered
-            ).application(),
+            callers.handle if traced is None else traced.requests.around(callers.handle),
             host=settings.http_host,
             port=settings.http_port,
             setting="TAKEDOWN_HTTP_PORT",
             max_connections=settings.http_max_connections,
+            reuse_port=seat is not None,
         )
 
     # ----------------------------------------------------------------------- start, stop
@@ -150,13 +264,26 @@ class Service:
         started = self._lifecycle.started
         if logging.getLogger("takedown.actors").isEnabledFor(logging.DEBUG):
             self.feed.subscribe(log_transition)
+        if self.tracing is not None:
+            self.feed.subscribe(self.tracing.processing)
         await self.admin_door.open()
         started("close the operators' door", self.admin_door.close, within=5)
+        self.observatory.begin()
+        self._run("looking on", self._look_on(), within=2)
         self._run("the producer", self.publisher.run(), within=8)
         started("flush the producer", self._flush, within=5)
-        self._run("reading item_published", self.items.run(), within=8)
+        if self._files is not None:
+            await take(self._files)
+        if self.view is not None:
+            started("close the catalogue", self.view.close, within=8)
+            self._run("keeping the catalogue", self.view.run(), within=2)
+            self._run("reading item_published", self._read_items(self.view), within=8)
         self._run("reading item_deleted", self.deletions.run(), within=8)
-        started("end searches in the catalogue", self.catalogue.stop, within=2)
+        for catalogue in (self.view, self.over_http):
+            if catalogue is not None:
+                started("end searches in the catalogue", catalogue.stop, within=2)
+        if self.over_http is not None:  # it ends before its connections are closed
+            self._run("watching the Items service", self.over_http.run(), within=1)
         coordinator = Coordinator.start(
             start_censor=self._start_censor,
             pool_max=self._settings.pool_max,
@@ -168,17 +295,33 @@ class Service:
         # The actors are stopped before the door is closed: that answers what is still in flight.
         started("close the callers' door", self.callers_door.close, within=5)
         started("stop the actors", self._stop_actors, within=5)
-        await self.callers_door.open()
-        logger.info(
-            "listening",
-            extra={"http": self.callers_door.address, "admin": self.admin_door.address},
-        )
+        if self._seat is None or not self._seat.door_after:
+            await self._open_callers_door()
         self._run("announcing readiness", self._announce(), within=1)
         bound = self._settings.timeout + 2
         started("take nothing new and finish what is in flight", self._drain, within=bound)
 
+    async def _open_callers_door(self) -> None:
+        await self.callers_door.open()
+        logger.info(
+            self._event("listening"),
+            extra={"http": self.callers_door.address, "admin": self.admin_door.address},
+        )
+        if self._seat is not None:
+            self._seat.on_open()
+
+    def _event(self, name: str) -> str:
+        """`ready` and `listening` are said of the whole service, once."""
+        return name if self._seat is None else f"worker {name}"
+
+    async def _read_items(self, view: CatalogueView) -> None:
+        assert self.items is not None
+        await view.start()
+        await self.items.run()
+
     def _run(self, name: str, work: Coroutine[Any, Any, None], *, within: float) -> None:
         task = self._loop.create_task(work, name=name)
+        self._tasks[name] = task
         task.add_done_callback(self._on_task_done)
         self._lifecycle.started(f"stop {name}", functools.partial(cancel, task), within=within)
 
@@ -206,10 +349,12 @@ class Service:
             _awaited(self.coordinator.actor_ref.ask(Drain(), block=False, timeout=bound))
         )
         hurried = asyncio.ensure_future(self._hurried.wait())
-        await asyncio.wait([drained, hurried], return_when=asyncio.FIRST_COMPLETED)
-        for waiting in (drained, hurried):
-            waiting.cancel()
-        await asyncio.gather(drained, hurried, return_exceptions=True)
+        try:
+            await asyncio.wait([drained, hurried], return_when=asyncio.FIRST_COMPLETED)
+        finally:  # also when this step itself takes too long, as after a pause
+            for waiting in (drained, hurried):
+                waiting.cancel()
+            await asyncio.gather(drained, hurried, return_exceptions=True)
 
     async def _flush(self) -> None:
         if not await self.publisher.flush(timeout=3):
@@ -225,26 +370,66 @@ class Service:
     # ---------------------------------------------------------------------------- wiring
 
     def _on_deletion(self, record: Record) -> None:
-        self.bus.publish(decode_item_deleted(record.value))
+        event = decode_item_deleted(record.value)
+        if not self.bus.publish(event):
+            self.observatory.journal.unmatched(event)
+
+    def _on_traced_deletion(self, record: Record) -> None:
+        assert self.tracing is not None
+        event = decode_item_deleted(record.value)
+        if self.bus.publish(event):
+            self.tracing.processing.read(event, record)
+        else:
+            self.observatory.journal.unmatched(event)
+
+    def _on_skip(self, topic: str, partition: int, offset: int, reason: str) -> None:
+        self.observatory.losses.skipped(topic, partition, offset, reason)
+
+    async def _look_on(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.observatory.run(), name="watch")
+            tasks.create_task(self.broadcast.run(), name="broadcast")
+
+    def _catalogue_statistics(self) -> object:
+        catalogue = self.view or self.over_http
+        return None if catalogue is None else catalogue.statistics()
+
+    @property
+    def _follows_changes(self) -> bool:
+        """Only the topic tells of newer lists."""
+        return self._settings.follow_changes and self.items is not None
+
+    def _on_change(
+        self, item_id: ItemId, containers: tuple[Container, ...], listed_at: datetime
+    ) -> None:
+        self.bus.publish(ItemListed(item_id, containers, listed_at))
+
+    def _on_rebuilt(self) -> None:
+        # An item that is not there now is not gone by that: nobody has said so.
+        for item_id in self.bus.followed():
+            found = self.view.known(item_id) if self.view is not None else None
+            if found is not None:
+                self._on_change(item_id, found.containers, found.listed_at)
 
     def _start_censor(
         self, *, coordinator: LoopActorRef[Any], supervisor: Supervisor
     ) -> LoopActorRef[Any]:
         return ItemCensor.start(
             catalogue=self.catalogue,
-            publisher=self.publisher,
+            publisher=self._publish_by,
             bus=self.bus,
             coordinator=coordinator,
             feed=self.feed,
+            follow_changes=self._follows_changes,
             supervisor=supervisor,
         )
 
-    async def _ask(self, message: TakeDown, *, timeout: float) -> Outcome:
+    def _ask(self, message: TakeDown, *, timeout: float) -> Awaitable[Outcome]:
         assert self.coordinator is not None
-        outcome: Outcome = await self.coordinator.actor_ref.ask(
+        answer: Awaitable[Outcome] = self.coordinator.actor_ref.ask(
             message, block=False, timeout=timeout
         )
-        return outcome
+        return answer
 
     def _on_coordinator_failure(
         self, _ref: LoopActorRef[Any], error: BaseException, alive: bool
@@ -261,6 +446,12 @@ class Service:
         return self.deletions.last_error or "the positions are not known yet"
 
     def _check_catalogue(self) -> str | None:
+        if self.over_http is not None:
+            return self.over_http.why_not_ready()
+        assert self.view is not None
+        assert self.items is not None
+        if (problem := self.view.why_not_ready()) is not None:
+            return problem
         if self.items.caught_up:
             return None
         return self.items.last_error or "not caught up with item_published yet"
@@ -274,12 +465,16 @@ class Service:
         """Log `ready` once, and each loss and return of readiness."""
         announced = False
         was: str | None = ""
+        latest = self._loop.time() + (self._seat.door_after if self._seat is not None else 0.0)
         while True:
             problem = self.readiness.why_not()
+            due = problem is None or self._loop.time() >= latest
+            if due and not self.callers_door.is_open and not self._stopping:
+                await self._open_callers_door()
             if problem is None and not announced:
                 announced = True
                 logger.info(
-                    "ready",
+                    self._event("ready"),
                     extra={"http": self.callers_door.address, "admin": self.admin_door.address},
                 )
             elif problem is None and was is not None:
@@ -290,8 +485,78 @@ class Service:
             await asyncio.sleep(_READY_POLL)
 
 
+def _tracing(settings: Settings, utc_now: Callable[[], datetime]) -> Tracing | None:
+    """What makes spans, if that is asked for; nothing of it is loaded else.
+
+    Raises:
+        SettingsError: it cannot be done.
+    """
+    if settings.traces == "off":
+        return None
+    try:
+        from tracing.exporter import otlp_provider  # noqa: PLC0415 - of an extra
+        from tracing.tracing import Tracing  # noqa: PLC0415 - the same
+    except ImportError as error:
+        raise SettingsError(
+            f"TAKEDOWN_TRACES={settings.traces} needs takedown's extra `tracing`: {error}"
+        ) from None
+    return Tracing(
+        otlp_provider(os.environ, _version()),
+        reported=settings.topic_item_reported,
+        deleted=settings.topic_item_deleted,
+        utc_now=utc_now,
+        version=_version(),
+    )
+
+
+@functools.cache
+def _version() -> str:
+    try:
+        return metadata.version("takedown")
+    except metadata.PackageNotFoundError:  # run from a checkout that was not installed
+        return "0"
+
+
 async def _awaited(answer: Any) -> Any:
     return await answer
+
+
+def folder_of(settings: Settings) -> Path:
+    """Where the catalogue is kept."""
+    if settings.catalogue_folder:
+        return Path(settings.catalogue_folder)
+    return platformdirs.user_data_path("takedown") / "catalogue"
+
+
+async def take(store: LmdbStore) -> None:
+    """Make the store's folder ours.
+
+    Raises:
+        SettingsError: it is somebody else's, or cannot be used.
+    """
+    try:
+        await store.take()
+    except FolderInUse as error:
+        raise SettingsError(f"TAKEDOWN_CATALOGUE_FOLDER: {error}") from None
+    except OSError as error:
+        raise SettingsError(f"TAKEDOWN_CATALOGUE_FOLDER cannot be used: {error}") from None
+
+
+def with_folder(settings: Settings, lifecycle: Lifecycle) -> Settings:
+    """The settings with a folder for the catalogue.
+
+    Nothing outlives the embedded broker, so with that it is one of our own and gone at the end,
+    if no other is named.
+    """
+    if settings.catalogue_url or settings.catalogue_folder or settings.kafka_bootstrap_servers:
+        return settings
+    folder = tempfile.mkdtemp(prefix="takedown-")
+
+    async def remove() -> None:
+        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+    lifecycle.started("remove the catalogue's folder", remove, within=5)
+    return replace(settings, catalogue_folder=folder)
 
 
 def security_of(settings: Settings) -> Security:

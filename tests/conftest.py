@@ -1,7 +1,8 @@
 """What every test shares.
 
 Unit and actor tests (everything but the folders below) run on a virtual clock: their loop does
-not know real time and refuses real sockets. The others talk to real processes, and are bounded.
+not know real time and refuses real sockets. The others talk to real processes, and are bounded;
+simulations bring a loop of their own.
 """
 
 from __future__ import annotations
@@ -17,7 +18,22 @@ from pykka import ActorRegistry
 
 HERE = Path(__file__).parent
 REAL_TIME = frozenset(
-    {"apache", "bench", "contract", "faults", "items_service", "kafka", "project"}
+    {
+        "apache",
+        "bench",
+        "browser",
+        "contract",
+        "faults",
+        "items_service",
+        "kafka",
+        "operators",
+        "project",
+        "simulation",
+        "store",
+        "telemetry",
+        "top",
+        "workers",
+    }
 )
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
@@ -35,6 +51,18 @@ def pytest_asyncio_loop_factories(
     if in_real_time(item.path):
         return {"real": asyncio.new_event_loop}
     return {"virtual": async_solipsism.EventLoop}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_is_written_into_a_users_data_folder(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[None]:
+    """A service that was given no folder for its catalogue would take the user's."""
+    home = tmp_path_factory.mktemp("data")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_DATA_HOME", str(home))
+        yield
+    assert not list(home.iterdir()), "a test started a service without a folder of its own"
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from config import SETTINGS, Settings, load
+from config import SETTINGS, Settings, as_environment, load
 from errors import SettingsError
 
 DEFAULTS: dict[str, Any] = {
@@ -30,19 +30,26 @@ DEFAULTS: dict[str, Any] = {
     "admin_port": 8081,
     "timeout": 10.0,
     "pool_max": 10000,
+    "workers": 1,
+    "follow_changes": True,
     "topic_item_reported": "item_reported",
     "topic_item_deleted": "item_deleted",
     "topic_item_published": "item_published",
+    "catalogue_folder": "",
+    "catalogue_url": "",
+    "catalogue_url_timeout": 2.0,
     "topic_partitions": 6,
     "topic_replication": -1,
     "log_format": "auto",
     "log_level": "info",
+    "traces": "off",
     "broker_port": 9092,
     "items_http_host": "127.0.0.1",
     "items_http_port": 8082,
     "items_database": ":memory:",
     "items_sample": False,
     "items_faults": "",
+    "load": 0.0,
 }
 
 # Texts that a setting takes, with what they mean.
@@ -62,18 +69,30 @@ VALID: dict[str, dict[str, Any]] = {
     "admin_port": {"0": 0, "1": 1},
     "timeout": {"0.1": 0.1, "2.5": 2.5, "3600": 3600.0, "1e1": 10.0},
     "pool_max": {"1": 1, "10000000": 10_000_000},
+    "workers": {"1": 1, "256": 256},
+    "follow_changes": {"true": True, "false": False},
     "topic_item_reported": {"a.b_c-D1": "a.b_c-D1", "x" * 249: "x" * 249},
     "topic_item_deleted": {"deleted": "deleted"},
     "topic_item_published": {"published": "published"},
+    "catalogue_url": {
+        "http://items": "http://items",
+        "https://items.example.org:8443/api/v1/": "https://items.example.org:8443/api/v1",
+        "http://[::1]:8082": "http://[::1]:8082",
+        " http://10.0.0.1/ ": "http://10.0.0.1",
+    },
+    "catalogue_url_timeout": {"0.05": 0.05, "60": 60.0},
+    "catalogue_folder": {"": "", "/var/lib/takedown": "/var/lib/takedown"},
     "topic_partitions": {"1": 1, "100000": 100_000},
     "topic_replication": {"": -1, "1": 1, "3": 3},
     "log_format": {"auto": "auto", "console": "console", "json": "json"},
     "log_level": {"debug": "debug", "warning": "warning", "error": "error"},
+    "traces": {"off": "off", "otlp": "otlp"},
     "broker_port": {"0": 0},
     "items_http_host": {"::1": "::1"},
     "items_http_port": {"0": 0},
     "items_database": {"/var/lib/items.db": "/var/lib/items.db"},
     "items_sample": {"true": True, "false": False},
+    "load": {"0": 0.0, "0.5": 0.5, "200": 200.0},
     "items_faults": {"latency=0.2,drop=0.1": "latency=0.2,drop=0.1"},
 }
 
@@ -107,18 +126,41 @@ INVALID: dict[str, list[str]] = {
     "admin_port": NO_PORTS,
     "timeout": ["", "0", "-1", "0.09", "3601", "ten", "10s", "nan", "inf", "-inf", "1,5"],
     "pool_max": ["", "0", "-1", "1.5", "10000001", "lots"],
+    "workers": ["", "0", "257", "auto"],
+    "follow_changes": ["", "yes", "1", "True"],
     "topic_item_reported": NO_TOPICS,
     "topic_item_deleted": NO_TOPICS,
     "topic_item_published": NO_TOPICS,
+    "catalogue_url": [
+        "items:8082",
+        "/items",
+        "ftp://items",
+        "http://",
+        "http:///items",
+        "http://:8082",
+        "http://items:0",
+        "http://items:65536",
+        "http://items:http",
+        "http://items?tenant=1",
+        "http://items/#top",
+        "http://items/a b",
+        "http://items/a\nb",
+        "http://[::1",
+        "HTTP//items",
+        "http://ïtems",
+    ],
+    "catalogue_url_timeout": ["", "0", "61", "nan"],
     "topic_partitions": ["", "0", "-1", "100001", "six"],
     "topic_replication": ["0", "-1", "32768", "all"],
     "log_format": ["", "JSON", "text"],
     "log_level": ["", "INFO", "trace", "20"],
+    "traces": ["", "on", "OTLP", "console"],
     "broker_port": NO_PORTS,
     "items_http_host": [""],
     "items_http_port": NO_PORTS,
     "items_database": [""],
     "items_sample": ["", "yes", "1", "True"],
+    "load": ["", "-1", "201", "nan", "many"],
 }
 
 FREE_TEXT = {
@@ -127,6 +169,7 @@ FREE_TEXT = {
     "kafka_ssl_certificate",
     "kafka_ssl_key",
     "kafka_ssl_key_password",
+    "catalogue_folder",
     "kafka_sasl_username",
     "kafka_sasl_password",
     "kafka_oauth_token_file",
@@ -207,6 +250,23 @@ def test_an_unknown_variable_like_none_of_ours_is_refused_without_a_hint() -> No
 def test_variables_of_others_are_none_of_our_business() -> None:
     environment = {"PATH": "/bin", "HTTP_PORT": "x", "takedown_http_port": "x", "TAKEDOWN": "x"}
     assert load(environment, {}) == load({}, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [(name, text) for name, texts in VALID.items() for text in texts]
+)
+def test_settings_are_the_same_in_a_process_that_gets_them_as_its_environment(
+    name: str, text: str
+) -> None:
+    settings = load({variable(name): text}, {})
+    assert load(as_environment(settings), {}) == settings
+
+
+@pytest.mark.parametrize("name", ["pool_max", "http_max_connections"])
+def test_what_workers_share_is_enough_for_each(name: str) -> None:
+    assert load({variable(name): "3", "TAKEDOWN_WORKERS": "3"}, {}).workers == 3
+    message = refusal({variable(name): "2", "TAKEDOWN_WORKERS": "3"})
+    assert message.startswith(f"{variable(name)} is shared among the workers")
 
 
 TOPICS = ["topic_item_reported", "topic_item_deleted", "topic_item_published"]
@@ -307,3 +367,14 @@ def test_a_key_without_a_certificate_is_named() -> None:
 def test_a_token_and_a_password_exclude_each_other() -> None:
     assert "OAUTHBEARER" in refusal(TOKEN | {"TAKEDOWN_KAFKA_SASL_PASSWORD": "x"})
     assert "SCRAM" in refusal(PLAIN | {"TAKEDOWN_KAFKA_OAUTH_TOKEN_FILE": "x"})
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://me:secret@items", "http://secret@items", "http://me:secret@items:port", "@secret"],
+)
+def test_a_url_with_credentials_is_refused_and_they_are_not_shown(url: str) -> None:
+    message = refusal({"TAKEDOWN_CATALOGUE_URL": url})
+    assert message.startswith("TAKEDOWN_CATALOGUE_URL must be ")
+    assert message.endswith("without credentials")
+    assert "secret" not in message

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -41,12 +42,14 @@ class Inside:
     """A service in this process, whose consumers can be got at."""
 
     def __init__(self, kafka: ApacheKafka, names: Names) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="takedown-test-")
         environment = {
             f"TAKEDOWN_{name.upper()}": str(value)
             for name, value in {
                 "http_port": 0,
                 "admin_port": 0,
                 "timeout": TIMEOUT,
+                "catalogue_folder": self._folder.name,
                 **names.settings(),
             }.items()
         }
@@ -54,7 +57,7 @@ class Inside:
         connection = Connection(kafka.bootstrap_servers)
         self.service = Service(load(environment, {}), connection, self.lifecycle)
         self.consumers: dict[TopicReader, list[AIOKafkaConsumer]] = {}
-        for reader in (self.service.deletions, self.service.items):
+        for reader in filter(None, (self.service.deletions, self.service.items)):
             reader._consumer_factory = self._keeping(reader)
 
     def _keeping(self, reader: TopicReader) -> Callable[..., AIOKafkaConsumer]:
@@ -86,6 +89,7 @@ async def inside(kafka: ApacheKafka, names: Names) -> AsyncIterator[Inside]:
         yield inside
     finally:
         await inside.lifecycle.stop()
+        inside._folder.cleanup()
 
 
 @pytest.fixture
@@ -162,6 +166,7 @@ async def test_a_catalogue_whose_fetcher_fell_silent_gives_no_404_and_reads_what
 ) -> None:
     service = inside.service
     door = service.callers_door.address
+    assert service.items is not None
     end_the_fetch_task(inside.fetching(service.items))
     await asyncio.sleep(0.6)
     item_id = new_item_id()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -110,13 +111,14 @@ async def test_connections_that_the_broker_closes_for_being_idle_are_made_again_
 
 
 @pytest.fixture
-async def inside(kafka: ApacheKafka, names: Names) -> AsyncIterator[Service]:
+async def inside(kafka: ApacheKafka, names: Names, tmp_path: Path) -> AsyncIterator[Service]:
     """The service in this process, so that its insides can be broken."""
     values = {
         "kafka_bootstrap_servers": kafka.bootstrap_servers,
         "http_port": 0,
         "admin_port": 0,
         "timeout": 3,
+        "catalogue_folder": tmp_path,
         **names.settings(),
     }
     environment = {f"TAKEDOWN_{name.upper()}": str(value) for name, value in values.items()}

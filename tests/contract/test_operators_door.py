@@ -9,6 +9,8 @@ from support.observed import HELD, Samples, scrape
 from support.platform import new_item_id
 from support.wire import exchange, request
 
+ITEM = "0" * 36
+
 
 async def test_livez_and_readyz_are_200_when_all_is_well(
     http: aiohttp.ClientSession, admin: str
@@ -57,7 +59,9 @@ async def test_each_answer_is_counted(http: aiohttp.ClientSession, door: str, ad
         assert after.value(counted, **labels) == before.value(counted, **labels) + 1
 
 
-@pytest.mark.parametrize("path", ["/", "/livez/", "/readyz/x", "/LIVEZ", f"/items/{'0' * 36}"])
+@pytest.mark.parametrize(
+    "path", ["/livez/", "/dashboard", "/dashboard/none.js", "/readyz/x", "/LIVEZ", f"/items/{ITEM}"]
+)
 async def test_another_path_is_a_404(admin: str, path: str) -> None:
     assert (await exchange(admin, request("GET", path))).status == 404
 

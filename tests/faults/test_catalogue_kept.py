@@ -6,7 +6,6 @@ Each service here has the folder that the one before it left.
 from __future__ import annotations
 
 import asyncio
-import os
 import resource
 import signal
 from collections.abc import AsyncIterator, Callable
@@ -196,8 +195,3 @@ async def _detail(http: aiohttp.ClientSession, admin: str) -> str:
     async with http.get(f"{admin}/readyz") as answer:
         detail: str = (await answer.json())["checks"]["catalogue"]["detail"]
         return detail
-
-
-def test_nothing_is_written_into_a_users_data_folder_by_tests() -> None:
-    home = Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local" / "share"))
-    assert not (home / "takedown").exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -33,8 +34,9 @@ def fetch_max_wait(either: Broker) -> float:
 
 @pytest.fixture
 async def service(
-    settings: dict[str, object], bootstrap: str, fetch_max_wait: float
+    settings: dict[str, object], bootstrap: str, fetch_max_wait: float, tmp_path: Path
 ) -> AsyncIterator[Service]:
+    settings = {**settings, "catalogue_folder": tmp_path}
     environment = {f"TAKEDOWN_{name.upper()}": str(value) for name, value in settings.items()}
     lifecycle = Lifecycle()
     service = Service(

@@ -7,9 +7,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("actors", "bus", "catalogue", "coordinator", "web")
+ROOMS = (
+    "actors",
+    "bus",
+    "catalogue",
+    "coordinator",
+    "observation",
+    "top",
+    "tracing",
+    "web",
+    "workers",
+)
 
 LABELS = {
+    ("service.py", "time.perf_counter"),  # how much of the loop's time looking on takes
+    ("service.py", "datetime.now"),  # handed on to those below
     ("bus/publisher.py", "datetime.now"),  # reportedAt
     ("web/callers.py", "datetime.now"),  # the deadline that travels with each request
 }

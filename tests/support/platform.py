@@ -152,8 +152,10 @@ class Platform:
         ]
         await asyncio.gather(*written)
 
-    async def publish_item(self, item_id: str, places: Sequence[dict[str, str]]) -> None:
-        value = {"itemId": item_id, "containers": list(places), "publishedAt": NOW}
+    async def publish_item(
+        self, item_id: str, places: Sequence[dict[str, str]], *, published_at: str = NOW
+    ) -> None:
+        value = {"itemId": item_id, "containers": list(places), "publishedAt": published_at}
         await self.send(self.names.published, value, key=item_id)
 
     async def remove_item(self, item_id: str) -> None:

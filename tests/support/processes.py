@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -22,12 +24,16 @@ class Process:
 
     A thread takes in what it writes: a full pipe would make it wait for the test.
 
+    Its catalogue is in a folder of its own that goes with it, if no other is named.
+
     Args:
         arguments: the command and its flags.
         settings: environment variables, without their TAKEDOWN_ prefix and in lower case.
     """
 
     def __init__(self, *arguments: str, **settings: object) -> None:
+        self._folder = tempfile.mkdtemp(prefix="takedown-test-")
+        settings = {"catalogue_folder": self._folder, **settings}
         environment = {k: v for k, v in os.environ.items() if not k.startswith("TAKEDOWN_")}
         environment |= {f"TAKEDOWN_{k.upper()}": str(v) for k, v in settings.items()}
         self.lines: list[str] = []
@@ -112,6 +118,7 @@ class Process:
         self._reader.join()
         if self._process.stdout is not None:
             self._process.stdout.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def text(self) -> str:
         return "\n".join(self.lines)
