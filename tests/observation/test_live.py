@@ -211,6 +211,7 @@ queries = st.fixed_dictionaries(
         "states": st.frozensets(st.sampled_from(["Idle", "Active", "Locating"]), max_size=2),
         "item": st.sampled_from(["", "0000", str(item_id(1)), "f"]),
         "takedown": st.sampled_from(["", "0000000", "00000003"]),
+        "id": st.sampled_from(["", "0000", "00000003", str(item_id(1)), "f"]),
         "older_than": st.none() | st.sampled_from([0.0, 0.5, 80.0, 1000.0]),
         "stuck": st.none() | st.booleans(),
         "sort": st.sampled_from(["age", "deadline", "state", "outstanding", "mailbox", "restarts"]),
@@ -245,6 +246,21 @@ def test_pages_together_are_the_filtered_list_in_its_order(
     assert all(len(page) == limit for page in pages[:-1])
 
 
+@given(machines, queries, st.integers(1, 7), st.integers(0, 45))
+def test_a_window_of_the_list_is_what_pages_would_have_shown_there(
+    facts: list[tuple[float | None, int]], query: dict[str, Any], limit: int, offset: int
+) -> None:
+    feed = TransitionFeed()
+    live = watched(feed, ["0001"])
+    for number, fact in enumerate(facts):
+        feed.join(machine(number, *fact))
+    everything = [row for page in run_pages(live, query, 500) for row in page]
+
+    window = run_pages(live, {**query, "offset": offset}, limit)[0]
+
+    assert window == everything[offset : offset + limit]
+
+
 def run_pages(live: Live, query: dict[str, Any], limit: int) -> list[list[tuple[str, Any]]]:
     async def go() -> list[list[tuple[str, Any]]]:
         # Rows of stand-ins cannot be made: the keys are what this is about.
@@ -258,7 +274,7 @@ def run_pages(live: Live, query: dict[str, Any], limit: int) -> list[list[tuple[
             page: ActorPage = await live.page(asked, survey)
             pages.append([(glance.id, value_of(asked.sort, glance)) for glance in shown])
             assert page.total >= len(shown)
-            if page.next is None:
+            if page.next is None or asked.offset:
                 return pages
             order = order_of(asked.sort, descending=asked.descending)
             after = decode_cursor(order, page.next)
@@ -286,12 +302,18 @@ def value_of(sort: str, glance: Any) -> Any:
 def lets_through(query: dict[str, Any], each: Any, stuck: list[str]) -> bool:
     request = getattr(each.data, "takedown", None)
     older = query.get("older_than")
-    of_takedown = query.get("item") or query.get("takedown") or older is not None
+    of_takedown = any(map(query.get, ("id", "item", "takedown"))) or older is not None
+    either = query.get("id", "")
     return (
         (not query.get("kinds") or "ItemCensor" in query["kinds"])
         and (not query.get("states") or each.state.value in query["states"])
         and (query.get("stuck") is None or (each.actor_urn[9:] in stuck) == query["stuck"])
         and (not of_takedown or request is not None)
+        and (
+            request is None
+            or request.item_id.startswith(either)
+            or request.takedown_id.startswith(either)
+        )
         and (request is None or request.item_id.startswith(query.get("item", "")))
         and (request is None or request.takedown_id.startswith(query.get("takedown", "")))
         and (older is None or request is None or 100 - request.accepted_at >= older)
@@ -303,7 +325,7 @@ def lets_publisher_through(query: dict[str, Any], stuck: list[str]) -> bool:
         (not query.get("kinds") or "KafkaPublisher" in query["kinds"])
         and not query.get("states")
         and (query.get("stuck") is None or ("publisher" in stuck) == query["stuck"])
-        and not (query.get("item") or query.get("takedown"))
+        and not any(map(query.get, ("id", "item", "takedown")))
         and query.get("older_than") is None
     )
 

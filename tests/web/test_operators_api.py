@@ -23,6 +23,7 @@ from support.wire import Answer, Connection, connected, exchange, request
 
 from messages import TakeDown
 from observation.broadcast import Broadcast
+from observation.observatory import RecentQuery
 from observation.paging import BadCursor, decode_cursor, encode_cursor
 from web.door import Door
 from web.metrics import Metrics
@@ -345,6 +346,11 @@ async def test_nothing_but_get_is_taken(path: str, method: str) -> None:
         ("/actors?sort=takedown", "sort"),
         ("/actors?sort=--age", "sort"),
         ("/actors?cursor=x", "cursor"),
+        ("/actors?offset=1&cursor=e30", "offset"),
+        ("/actors?offset=-1", "offset"),
+        ("/stream?offset=1", "offset"),
+        ("/actors?id=%3Cb%3E", "id"),
+        ("/takedowns/recent?offset=1", "offset"),
         ("/actors?cursor=" + "a" * 513, "cursor"),
         ("/actors?cursor=%FF", "cursor"),
         ("/takedowns/recent?outcome=deleted", "outcome"),
@@ -381,6 +387,23 @@ async def test_pages_of_recent_takedowns_follow_each_other() -> None:
                 break
             cursor = f"&cursor={page['next']}"
         assert seen == ["Failed", "TimedOut", "NotFound", "Deleted"]
+        await finish(own)
+
+
+async def test_one_id_finds_a_takedown_by_its_own_or_by_its_item() -> None:
+    async with api() as own:
+        await history_of_all_kinds(own)
+        recent = own.look.observatory.recent
+        everyone = recent(RecentQuery()).takedowns
+        assert len(everyone) == 4
+        by_own_id = recent(RecentQuery(id=everyone[0].takedown_id)).takedowns
+        assert [each.takedown_id for each in by_own_id] == [everyone[0].takedown_id]
+
+        assert (await own.get(f"/takedowns/recent?id={ITEM.upper()}"))["total"] == 4
+        assert (await own.get("/takedowns/recent?id=abc"))["total"] == 0
+        live = await own.get(f"/actors?id={ITEM[:9]}")
+        assert [row["itemId"] for row in live["actors"]] == [ITEM]
+        assert (await own.get(f"/actors?id={ITEM}&offset=1"))["actors"] == []
         await finish(own)
 
 
