@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import html
 import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from aiohttp import web
 from prometheus_client import exposition
 
 from web.door import new_takedown_id
+from web.pages import HEADERS
 from web.problems import json_response, problem_response
 from workers.exposition import BadExposition, merge, own, parse, registry_of
 from workers.passing import Passing, Unanswered
@@ -44,6 +46,7 @@ class WorkersDoor:
     def application(self) -> web.Application:
         """The aiohttp application."""
         app = web.Application(client_max_size=1024)
+        app.router.add_get("/", self._index)
         app.router.add_get("/livez", self._livez)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._metrics)
@@ -73,6 +76,21 @@ class WorkersDoor:
     async def health(self) -> Health:
         """The readiness of the whole service."""
         return merged(await self.healths(), stopping=self._supervisor.stopping)
+
+    async def _index(self, _request: web.Request) -> web.Response:
+        # Each worker's takedowns are its own, and so is its dashboard.
+        links = "".join(
+            f'<li><a href="workers/{keeper.number}/">Worker {keeper.number}</a>: '
+            f"{html.escape(keeper.state)}</li>"
+            for keeper in self._supervisor.keepers
+        )
+        return web.Response(
+            text=f'<!doctype html><html lang="en"><title>takedown</title><h1>Workers</h1>'
+            f'<ul>{links}</ul><p>All of them: <a href="readyz">readiness</a>, '
+            f'<a href="metrics">metrics</a>, <a href="workers">as JSON</a></p></html>',
+            content_type="text/html",
+            headers=HEADERS,
+        )
 
     async def _livez(self, _request: web.Request) -> web.Response:
         # Of the supervisor alone: a worker that hangs is its business, and nobody else's.

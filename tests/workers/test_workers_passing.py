@@ -231,3 +231,17 @@ async def test_more_streams_than_allowed_are_refused(
     ):
         assert refused.status == 503
         assert refused.headers["Retry-After"] == "1"
+
+
+async def test_the_front_page_leads_to_each_workers_dashboard_under_the_same_policy(
+    office: Office, http: aiohttp.ClientSession
+) -> None:
+    office.keeper.state = "<running>"
+    async with http.get(f"{office.door.address}/") as answer:
+        assert answer.status == 200
+        assert answer.content_type == "text/html"
+        assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+        page = await answer.text()
+    assert '<a href="workers/0/">Worker 0</a>: &lt;running&gt;' in page
+    async with http.get(f"{office.address}/echo") as answer:
+        assert answer.status == 418, "the worker's own pages are below that address"
