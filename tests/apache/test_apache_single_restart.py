@@ -54,7 +54,9 @@ async def test_a_takedown_in_flight_outlives_a_broker_that_is_killed_and_comes_b
     kafka: ApacheKafka, names: Names, measured: Measure
 ) -> None:
     async with (
-        served(kafka.bootstrap_servers, names, timeout=40) as service,
+        # A request that was not acknowledged before the broker died is sent again for this long:
+        # for longer than a broker takes to come back on a busy machine.
+        served(kafka.bootstrap_servers, names, timeout=40, kafka_request_timeout=40) as service,
         platform(kafka.bootstrap_servers, names) as items,
     ):
         before = [await service.item(items, 2) for _ in range(20)]
