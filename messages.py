@@ -28,7 +28,7 @@ TakedownId = NewType("TakedownId", str)
 """A UUID that names one request, from the caller's answer to the records in Kafka."""
 
 
-class Container(Struct, frozen=True, rename="camel"):
+class Container(Struct, frozen=True, gc=False, rename="camel"):
     """One place in which an item is published."""
 
     container_id: NonEmptyContainerId

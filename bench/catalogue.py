@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import logging
 import os
@@ -243,15 +244,20 @@ async def restart(bootstrap: str, folder: Path, count: int) -> dict[str, float]:
         loop = asyncio.get_running_loop()
         rng = random.Random(3)
         wanted = [takedown(id_of(rng.randrange(count)), loop.time()) for _ in range(LOOKUPS)]
-        took = []
-        told: list[Any] = []
-        for one in wanted:
-            at = time.perf_counter()
-            view.locate(one, told.append)
-            took.append(time.perf_counter() - at)
-        assert len(told) == LOOKUPS
-        facts["microseconds of a hit, median"] = statistics.median(took) * 1e6
-        facts["microseconds of a hit, p99"] = statistics.quantiles(took, n=100)[98] * 1e6
+        gc.freeze()
+        gc.set_threshold(20_000)  # as `commands` has it for the service
+        # The second time, the process has each page in its map already, as one that runs for long.
+        for when in ("the first time", "again"):
+            took = []
+            told: list[Any] = []
+            for one in wanted:
+                at = time.perf_counter()
+                view.locate(one, told.append)
+                took.append(time.perf_counter() - at)
+            assert len(told) == LOOKUPS
+            percentiles = statistics.quantiles(took, n=100)
+            facts[f"microseconds of a hit {when}, median"] = statistics.median(took) * 1e6
+            facts[f"microseconds of a hit {when}, p99"] = percentiles[98] * 1e6
         began = time.perf_counter()
         await miss(view, loop.time())
         facts["seconds of the first miss, with the check"] = time.perf_counter() - began

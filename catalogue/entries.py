@@ -11,6 +11,7 @@ from __future__ import annotations
 import zlib
 from datetime import datetime
 from hashlib import blake2b
+from itertools import starmap
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import msgspec
@@ -92,7 +93,7 @@ def unpack(key: bytes, value: bytes) -> Listed:
     if not is_whole(key, value):
         raise DamagedEntry(f"the checksum of entry {key.hex()} is wrong")
     listed_at, pairs = _read(key, value)
-    return Listed(tuple([Container(*pair) for pair in pairs]), listed_at)
+    return Listed(tuple(starmap(Container, pairs)), listed_at)
 
 
 def count(value: bytes) -> int:
