@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 
-import pytest
 from click.testing import CliRunner
 
 from simulation.__main__ import main
@@ -82,7 +80,6 @@ def test_a_repeated_run_that_fails_says_so() -> None:
     assert "! " in run.output
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="the service does not run there")
 def test_what_is_kept_may_be_nothing() -> None:
     run = CliRunner().invoke(main, ["--replay", "0", "--keep", "", "--all"])
     assert run.exit_code == 0, run.output
