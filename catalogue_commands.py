@@ -17,7 +17,7 @@ import msgspec
 
 from bus.codec import parse_item_id
 from catalogue.check import check
-from catalogue.entries import DamagedEntry, key_of, unpack
+from catalogue.entries import DamagedEntry, count, key_of, unpack
 from catalogue.folder import Folder, FolderInUse, clear, data_of, is_in_use, sweep
 from catalogue.lmdb_files import read_only
 from catalogue.store import StoreDamaged
@@ -103,6 +103,7 @@ def _facts(path: Path, kept: Kept | None) -> dict[str, Any]:
         "format": kept.format if kept else 0,
         "items": kept.items if kept else 0,
         "containers": kept.containers if kept else 0,
+        "tombstones": kept.tombstones if kept else 0,
         "positions": {str(n): at for n, at in sorted(kept.positions.items())} if kept else {},
     }
 
@@ -119,6 +120,7 @@ def _status(asked: _Asked) -> None:
         ("size", f"{facts['bytes'] / 2**20:.1f} MiB"),
         ("items", facts["items"]),
         ("containers", facts["containers"]),
+        ("tombstones", facts["tombstones"]),
         ("topic", facts["topic"] or "nothing was read yet"),
         ("topic id", facts["topicId"] or "the broker told none"),
         ("cluster id", facts["clusterId"] or "the broker told none"),
@@ -137,7 +139,7 @@ def _item(asked: _Asked, item_id: str) -> None:
     key = key_of(parsed)
     with read_only(asked.path) as (entries, _):
         value = entries.get(key)
-    if value is None:
+    if value is None or not count(value):
         asked.fail(f"{parsed} is not in the catalogue as it is kept", itemId=parsed)
     listed = unpack(key, value)
     facts = {

@@ -191,7 +191,7 @@ def _listed(data: ItemsToBeDeleted, event: ItemListed) -> _Step:
         return Step(State.ACTIVE, data)
     listed = {c.container_id for c in event.containers}
     newest, gone = data.listed_at, frozenset[ContainerId]()
-    if newest is None or event.listed_at > newest - _PRECISION:
+    if newest is None or newest - event.listed_at < _PRECISION:
         gone = data.outstanding - listed
         newest = event.listed_at if newest is None else max(newest, event.listed_at)
     known = {c.container_id for c in data.containers}

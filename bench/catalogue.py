@@ -149,7 +149,7 @@ async def decode_only(_bootstrap: str, _folder: Path, count: int) -> dict[str, f
     for value in values:
         item = decode_item_published(value)
         key = key_of(item.item_id)
-        pack(key, item.containers, item.published_at)
+        pack(key, item.containers, item.published_at, 0)
     return {"items a second": len(values) / (time.perf_counter() - began)}
 
 
@@ -162,7 +162,7 @@ async def store_only(_bootstrap: str, folder: Path, count: int) -> dict[str, flo
     size = at = 0
     for at, item in enumerate(items(count), start=1):
         key = key_of(item.item_id)
-        entries[key] = value = pack(key, item.containers, item.published_at)
+        entries[key] = value = pack(key, item.containers, item.published_at, 0)
         size += len(value) + 150
         if size > MUCH or at == count:
             began = time.perf_counter()

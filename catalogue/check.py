@@ -21,9 +21,9 @@ import lmdb
 import lmdb.verify
 import msgspec
 
-from catalogue.entries import checksum, count, is_whole
+from catalogue.entries import is_whole
 from catalogue.lmdb_files import glance, read_only
-from catalogue.store import Kept, StoreDamaged
+from catalogue.store import Kept, StoreDamaged, Sums
 
 _CHUNK = 1000
 _MOST = 20
@@ -63,32 +63,29 @@ def check(path: Path, *, structure: bool) -> Checked:
 
 def _check_entries(path: Path, structure: bool) -> Checked:
     problems: list[str] = []
-    items = containers = digest = 0
-    with read_only(path) as (entries, kept):
-        kept_sums = (0, 0, 0) if kept is None else (kept.items, kept.containers, kept.digest)
-        with entries.cursor() as cursor, entries.cursor() as search:
-            walk = iter(cursor)
-            while chunk := list(itertools.islice(walk, _CHUNK)):
-                keys = [key for key, _ in chunk]
-                found = search.getmulti(keys)
-                if len(found) != len(keys):
-                    problems.append(f"{len(keys) - len(found)} entries are not found by their key")
-                for key, value in chunk:
-                    if not is_whole(key, value):
-                        problems.append(f"the checksum of entry {key.hex()} is wrong")
-                        continue
-                    items += 1
-                    containers += count(value)
-                    digest += checksum(value)
-    for what, kept_sum, sum_ in zip(
-        ("items", "containers", "the sum of the checksums"),
-        kept_sums,
-        (items, containers, digest % 2**64),
-        strict=True,
+    sums = Sums()
+    with (
+        read_only(path) as (entries, kept),
+        entries.cursor() as cursor,
+        entries.cursor() as search,
     ):
-        if kept_sum != sum_:
-            problems.append(f"{what}: {kept_sum} were kept, and {sum_} are there")
-    return Checked(tuple(problems[:_MOST]), items, containers, kept, structure)
+        walk = iter(cursor)
+        while chunk := list(itertools.islice(walk, _CHUNK)):
+            keys = [key for key, _ in chunk]
+            found = search.getmulti(keys)
+            if len(found) != len(keys):
+                problems.append(f"{len(keys) - len(found)} entries are not found by their key")
+            for key, value in chunk:
+                if not is_whole(key, value):
+                    problems.append(f"the checksum of entry {key.hex()} is wrong")
+                    continue
+                sums.add(value)
+    said = Sums.of(kept)
+    for what in ("items", "containers", "tombstones", "digest"):
+        was, is_ = getattr(said, what), getattr(sums, what)
+        if was != is_:
+            problems.append(f"{what}: {was} were kept, and {is_} are there")
+    return Checked(tuple(problems[:_MOST]), sums.items, sums.containers, kept, structure)
 
 
 def main() -> None:

@@ -1,18 +1,21 @@
 """How an item and its containers are kept: a short key, a packed value, and its checksum.
 
 The key is the 16 bytes of the item's UUID. The value is a checksum (CRC-32 of all the rest), the
-number of containers, four bytes each, and, as MessagePack, the list's own time and the pairs of
-container id and type. The checksum covers the key too, so that a value which turns up under another
-key is found out as well.
+number of containers, the partition that the list was read from, the list's own time (microseconds
+since 1970), and, as MessagePack, the pairs of container id and type. The checksum covers the key
+too, so that a value which turns up under another key is found out as well.
+
+A value without containers is a *tombstone*: the item is gone since then.
 """
 
 from __future__ import annotations
 
+import struct
 import zlib
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from itertools import starmap
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -33,24 +36,30 @@ _DIGEST = bytes(_UUID_BYTES) + b"d"
 """In front of the hash of an id that is too long for a key."""
 
 _CHECKSUM = 4
-_COUNT = 4
+_REST = struct.Struct("<Iiq")
+"""How many containers, which partition, when."""
 
-_Packed: TypeAlias = tuple[datetime, tuple[tuple[ContainerId, str], ...]]
+_HEAD = _CHECKSUM + _REST.size
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(tuple[datetime, tuple[tuple[ContainerId, str], ...]]).decode
+_decode = msgspec.msgpack.Decoder(tuple[tuple[ContainerId, str], ...]).decode
 
 
 class Listed(NamedTuple):
     """An item's list.
 
     Attributes:
-        containers: where the item is.
+        containers: where the item is; none if it is gone.
         listed_at: the list's own time, in UTC.
+        partition: which one it was read from.
     """
 
     containers: tuple[Container, ...]
     listed_at: datetime
+    partition: int
 
 
 class DamagedEntry(Exception):
@@ -77,10 +86,11 @@ def _canonical(text: str) -> bool:
     return text[8] == text[13] == text[18] == text[23] == "-" and text == text.lower()
 
 
-def pack(key: bytes, containers: Iterable[Container], listed_at: datetime) -> bytes:
+def pack(key: bytes, containers: Iterable[Container], listed_at: datetime, partition: int) -> bytes:
     """The value of an item under its key; `listed_at` is aware."""
     pairs = [(one.container_id, one.container_type) for one in containers]
-    packed = len(pairs).to_bytes(_COUNT, "little") + _encode((listed_at, pairs))
+    at = (listed_at - _EPOCH) // _MICROSECOND
+    packed = _REST.pack(len(pairs), partition, at) + _encode(pairs)
     return zlib.crc32(packed, zlib.crc32(key)).to_bytes(_CHECKSUM, "little") + packed
 
 
@@ -92,29 +102,32 @@ def unpack(key: bytes, value: bytes) -> Listed:
     """
     if not is_whole(key, value):
         raise DamagedEntry(f"the checksum of entry {key.hex()} is wrong")
-    listed_at, pairs = _read(key, value)
-    return Listed(tuple(starmap(Container, pairs)), listed_at)
+    _, partition, at = _REST.unpack_from(value, _CHECKSUM)
+    try:
+        pairs = _decode(memoryview(value)[_HEAD:])
+        listed_at = _EPOCH + timedelta(microseconds=at)
+    except (msgspec.DecodeError, UnicodeDecodeError, OverflowError) as error:
+        raise DamagedEntry(f"entry {key.hex()} cannot be read: {error}") from None
+    return Listed(tuple(starmap(Container, pairs)), listed_at, partition)
 
 
 def count(value: bytes) -> int:
     """How many containers a value says that it has, without a look at its checksum."""
-    return int.from_bytes(value[_CHECKSUM : _CHECKSUM + _COUNT], "little")
+    return int.from_bytes(value[4:8], "little")
 
 
-def _read(key: bytes, value: bytes) -> _Packed:
-    try:
-        return _decode(memoryview(value)[_CHECKSUM + _COUNT :])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise DamagedEntry(f"entry {key.hex()} cannot be read: {error}") from None
+def partition_of(value: bytes) -> int:
+    """Which partition a value says that it was read from, without a look at its checksum."""
+    return int.from_bytes(value[8:12], "little", signed=True)
 
 
 def is_whole(key: bytes, value: bytes) -> bool:
     """Whether the checksum is right."""
-    return len(value) > _CHECKSUM and zlib.crc32(
+    return len(value) > _HEAD and zlib.crc32(
         memoryview(value)[_CHECKSUM:], zlib.crc32(key)
     ) == checksum(value)
 
 
 def checksum(value: bytes) -> int:
     """The checksum that a value carries."""
-    return int.from_bytes(value[:_CHECKSUM], "little")
+    return int.from_bytes(value[:4], "little")

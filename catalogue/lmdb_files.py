@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 import lmdb
 import msgspec
 
-from catalogue.entries import DamagedEntry, checksum, count
+from catalogue.entries import DamagedEntry, count
 from catalogue.folder import clear, data_of, sweep
 from catalogue.store import (
     FORMAT,
@@ -40,7 +40,7 @@ from catalogue.store import (
     StoreDamaged,
     StoreStatistics,
     StoreUnavailable,
-    add_up,
+    Sums,
 )
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ class LmdbFiles:
             with env.begin(db=self._meta) as txn:
                 kept = _read_kept(txn.get(_KEPT))
                 entries = txn.stat(self._entries)["entries"]
-            if entries != (kept.items if kept is not None else 0):
+            if entries != Sums.of(kept).entries:
                 raise DamagedEntry(f"there are {entries} entries, which is not what was kept")
         except BaseException:
             env.close()
@@ -219,6 +219,21 @@ class LmdbFiles:
             except lmdb.Error as error:
                 raise StoreDamaged(f"{data_of(self._path)}: {error}") from error
 
+    def tombstones(self) -> list[bytes]:
+        """The keys of all tombstones.
+
+        Raises:
+            StoreDamaged: the file is damaged.
+        """
+        env = self._env
+        if env is None or self._kept is None or not self._kept.tombstones:
+            return []
+        try:
+            with env.begin(db=self._entries) as txn, txn.cursor() as cursor:
+                return [key for key, value in cursor if not count(value)]
+        except lmdb.Error as error:
+            raise StoreDamaged(f"{data_of(self._path)}: {error}") from error
+
     def statistics(self) -> StoreStatistics:
         """What it keeps."""
         kept = self._kept
@@ -262,13 +277,10 @@ class LmdbFiles:
         env = self._env
         if env is None:
             raise OSError(errno.EIO, "the store is closed")
-        before = self._kept or Kept(FORMAT, topic, "", "", {}, 0, 0, 0)
+        sums = Sums.of(self._kept)
         with env.begin(write=True, db=self._entries) as txn:
-            items, containers, digest = _put_all(txn, batch.entries)
-            sums = add_up(before, items=items, containers=containers, digest=digest)
-            kept = Kept(
-                FORMAT, topic, batch.cluster_id, batch.topic_id, dict(batch.positions), *sums
-            )
+            _put_all(txn, batch.entries, sums)
+            kept = sums.kept_with(batch, topic)
             txn.put(_KEPT, _encode(kept), db=self._meta)
         self._kept = kept
         self._bytes = data_of(self._path).stat().st_size
@@ -363,24 +375,18 @@ def _read_kept(value: bytes | None) -> Kept | None:
     return kept
 
 
-def _put_all(txn: Any, entries: Mapping[bytes, bytes | None]) -> tuple[int, int, int]:
-    """Write them; returns how the sums of items, containers and checksums change."""
-    items = containers = digest = 0
+def _put_all(txn: Any, entries: Mapping[bytes, bytes | None], sums: Sums) -> None:
+    """Write them, and keep the sums right."""
     ordered = sorted(entries.items())  # neighbours share pages
     with txn.cursor() as cursor:
         for at in range(0, len(ordered), _CHUNK):
             chunk = ordered[at : at + _CHUNK]
             for _, old in cursor.getmulti([key for key, _ in chunk]):
-                items -= 1
-                containers -= count(old)
-                digest -= checksum(old)
+                sums.add(old, -1)
             new = [(key, value) for key, value in chunk if value is not None]
             cursor.putmulti(new)
             for _, value in new:
-                items += 1
-                containers += count(value)
-                digest += checksum(value)
+                sums.add(value)
             for key, gone in chunk:
                 if gone is None:
                     txn.delete(key)
-    return items, containers, digest

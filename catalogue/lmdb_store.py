@@ -196,6 +196,10 @@ class LmdbStore:
             await self.proven()
         await self._in_thread(partial(self._files.commit, batch, self._topic))
 
+    async def tombstones(self) -> list[bytes]:
+        """The keys of all tombstones that are kept. Raises `StoreDamaged`."""
+        return await self._in_thread(self._files.tombstones)
+
     def statistics(self) -> StoreStatistics:
         """What it keeps."""
         return self._files.statistics()

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
 
-from catalogue.entries import count
+from catalogue.entries import checksum, count
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-FORMAT = 1
+FORMAT = 2
 """Of everything that is written; another one is not read."""
 
 
@@ -37,8 +37,9 @@ class Kept(Struct, frozen=True, array_like=True):
         topic: the topic's name.
         cluster_id, topic_id: which log it was; empty where the broker does not tell.
         positions: the next offset to read, by partition.
-        items: how many entries there are.
+        items: how many entries have containers.
         containers: how many containers these have.
+        tombstones: how many entries have none.
         digest: the sum of the entries' checksums, modulo 2**64.
     """
 
@@ -47,9 +48,10 @@ class Kept(Struct, frozen=True, array_like=True):
     cluster_id: str
     topic_id: str
     positions: dict[int, int]
-    items: int
-    containers: int
-    digest: int
+    items: int = 0
+    containers: int = 0
+    tombstones: int = 0
+    digest: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ class StoreStatistics:
     """What a store keeps.
 
     Attributes:
-        items, containers: as of the last transaction.
+        items, containers: as of the last transaction; tombstones are none.
         bytes: its size on disk; 0 for one that forgets.
         commits: transactions since the start.
     """
@@ -109,6 +111,9 @@ class Store(Protocol):
     async def proven(self) -> None:
         """Wait until all of it was checked once since the start. Raises `StoreDamaged`."""
 
+    async def tombstones(self) -> list[bytes]:
+        """The keys of all tombstones that are kept."""
+
     def statistics(self) -> StoreStatistics:
         """What it keeps."""
 
@@ -116,9 +121,50 @@ class Store(Protocol):
         """Leave everything in order."""
 
 
-def add_up(kept: Kept, *, items: int, containers: int, digest: int) -> tuple[int, int, int]:
-    """The three sums of `kept` after these changes."""
-    return (kept.items + items, kept.containers + containers, (kept.digest + digest) % 2**64)
+@dataclass(slots=True)
+class Sums:
+    """What `Kept` adds up over all entries."""
+
+    items: int = 0
+    containers: int = 0
+    tombstones: int = 0
+    digest: int = 0
+
+    @classmethod
+    def of(cls, kept: Kept | None) -> Sums:
+        """Those of what was kept."""
+        if kept is None:
+            return cls()
+        return cls(kept.items, kept.containers, kept.tombstones, kept.digest)
+
+    @property
+    def entries(self) -> int:
+        """How many entries there are."""
+        return self.items + self.tombstones
+
+    def add(self, value: bytes, sign: int = 1) -> None:
+        """One value more, or one less (`sign` -1)."""
+        containers = count(value)
+        if containers:
+            self.items += sign
+        else:
+            self.tombstones += sign
+        self.containers += sign * containers
+        self.digest = (self.digest + sign * checksum(value)) % 2**64
+
+    def kept_with(self, batch: Batch, topic: str) -> Kept:
+        """What is written with a batch once its entries are added up here."""
+        return Kept(
+            FORMAT,
+            topic,
+            batch.cluster_id,
+            batch.topic_id,
+            dict(batch.positions),
+            self.items,
+            self.containers,
+            self.tombstones,
+            self.digest,
+        )
 
 
 @dataclass
@@ -138,7 +184,7 @@ class MemoryStore:
     flawed: Exception | None = None
     commits: int = 0
     _kept: Kept | None = None
-    _containers: int = 0
+    _sums: Sums = field(default_factory=Sums)
 
     async def ready(self) -> None:
         """There is nothing to open."""
@@ -157,34 +203,29 @@ class MemoryStore:
             raise self.failing
         if batch.fresh:
             self.entries.clear()
-            self._containers = 0
+            self._sums = Sums()
             self.flawed = None
         for key, value in batch.entries.items():
-            old = self.entries.pop(key, None)
-            self._containers -= count(old) if old is not None else 0
+            if (old := self.entries.pop(key, None)) is not None:
+                self._sums.add(old, -1)
             if value is not None:
                 self.entries[key] = value
-                self._containers += count(value)
+                self._sums.add(value)
         self.commits += 1
-        self._kept = Kept(
-            FORMAT,
-            self.topic,
-            batch.cluster_id,
-            batch.topic_id,
-            dict(batch.positions),
-            len(self.entries),
-            self._containers,
-            0,
-        )
+        self._kept = self._sums.kept_with(batch, self.topic)
 
     async def proven(self) -> None:
         """There is nothing to check."""
         if self.flawed is not None:
             raise self.flawed
 
+    async def tombstones(self) -> list[bytes]:
+        """The keys of all tombstones."""
+        return [key for key, value in self.entries.items() if not count(value)]
+
     def statistics(self) -> StoreStatistics:
         """What it keeps."""
-        return StoreStatistics(len(self.entries), self._containers, 0, self.commits)
+        return StoreStatistics(self._sums.items, self._sums.containers, 0, self.commits)
 
     async def close(self) -> None:
         """There is nothing to leave in order."""

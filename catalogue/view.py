@@ -7,11 +7,17 @@ is unknown: a 404 is evidence, or it is not given.
 
 What it holds is kept in a store, together with how far the topic was read, so that a restart goes
 on from there. If the store is damaged, or the topic is another one, all is read again.
+
+Which list of an item is its newest? In one partition the later record. But an item's records are
+in several partitions once partitions were added to the topic, and between partitions there is no
+order: the list that is newer by its own time counts then. That something is gone has to be
+remembered for this as well, until everything is read that may be older.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +26,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from bus.codec import decode_item_published, item_id_from_key
 from bus.topic_identity import TopicIdentity
-from catalogue.entries import DamagedEntry, Listed, key_of, pack, unpack
+from catalogue.entries import (
+    DamagedEntry,
+    Listed,
+    count,
+    key_of,
+    pack,
+    partition_of,
+    unpack,
+)
 from catalogue.store import StoreDamaged, StoreUnavailable
 from catalogue.write_behind import INTERVAL, MOST, MUCH, Reached, WriteBehind
 from errors import KafkaUnavailable
@@ -39,6 +53,12 @@ Tell = Callable[[Any], object]
 OnChange = Callable[["ItemId", tuple["Container", ...], datetime], object]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+_SWEEP = 5.0
+"""Seconds between two looks at which tombstones are not needed any more."""
+
+_TURN = 500
+"""Tombstones that are taken away before others on the loop have their turn."""
 
 _MARGIN = 0.1
 """Seconds before the deadline at which a search is given up, so that its answer is in time."""
@@ -73,6 +93,7 @@ class CatalogueStatistics:
         misses: searches that had to wait for evidence.
         waiting: searches that wait now.
         rebuilds: how often all was read again since the start.
+        overtaken: records that were older than what another partition had said of their item.
     """
 
     items: int
@@ -85,6 +106,7 @@ class CatalogueStatistics:
     misses: int
     waiting: int
     rebuilds: int
+    overtaken: int
 
 
 def _time_of(record: Record) -> datetime:
@@ -130,6 +152,8 @@ class CatalogueView:
         self._lost = ""
         self._building = True
         self._rebuilds = 0
+        self._overtaken = 0
+        self._tombstones: set[bytes] = set()
         self._searches: set[asyncio.Task[None]] = set()
         self._hits = 0
         self._misses = 0
@@ -146,18 +170,52 @@ class CatalogueView:
     async def run(self) -> None:
         """Keep what was read, and hear what the check of the store says; until cancelled."""
         await self._started.wait()
-        proving = asyncio.ensure_future(self._prove())
+        others = (
+            asyncio.ensure_future(self._prove()),
+            asyncio.ensure_future(self._sweep_tombstones()),
+        )
         try:
             await self._entries.run()
         finally:
-            proving.cancel()
-            await asyncio.gather(proving, return_exceptions=True)
+            for other in others:
+                other.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
 
     async def _prove(self) -> None:
         try:
             await self._store.proven()
         except StoreDamaged as error:
             self._lose(str(error))
+
+    async def _sweep_tombstones(self) -> None:
+        """Take tombstones away once all is read that was written before they were read."""
+        try:
+            self._tombstones.update(await self._store.tombstones())
+        except StoreDamaged as error:
+            self._lose(str(error))
+        while True:
+            await asyncio.sleep(_SWEEP)
+            old, self._tombstones = self._tombstones, set()
+            if not old or self._log is None:
+                continue
+            rebuilds = self._rebuilds
+            try:
+                await self._log.catch_up()
+            except KafkaUnavailable:
+                if rebuilds == self._rebuilds:
+                    self._tombstones |= old
+                continue
+            await self._take_away(old)
+
+    async def _take_away(self, old: set[bytes]) -> None:
+        for number, key in enumerate(old):
+            if number % _TURN == _TURN - 1:
+                await asyncio.sleep(0)
+            if key not in self._tombstones:  # another tombstone of the same item is newer
+                with contextlib.suppress(StoreDamaged, StoreUnavailable):  # it costs room, no more
+                    value = self._entries.get(key)
+                    if value is not None and not count(value):
+                        self._entries.put(key, None)
 
     def statistics(self) -> CatalogueStatistics:
         """What it holds and was asked."""
@@ -173,6 +231,7 @@ class CatalogueView:
             misses=self._misses,
             waiting=len(self._searches),
             rebuilds=self._rebuilds,
+            overtaken=self._overtaken,
         )
 
     def why_not_ready(self) -> str | None:
@@ -206,9 +265,27 @@ class CatalogueView:
             listed_at = message.published_at
         building = self._is_building()  # before this record is in it
         key = key_of(item_id)
-        self._entries.put(key, pack(key, containers, listed_at) if containers else None)
+        if self._is_overtaken(key, listed_at, record.partition):
+            self._overtaken += 1
+            return
+        self._entries.put(key, pack(key, containers, listed_at, record.partition))
+        if not containers:
+            self._tombstones.add(key)
         if self._on_change is not None and not building:
             self._on_change(item_id, containers, listed_at)
+
+    def _is_overtaken(self, key: bytes, listed_at: datetime, partition: int) -> bool:
+        """Whether another partition has told something newer of this item."""
+        if self._lost:
+            return False
+        try:
+            value = self._entries.get(key)
+            if value is None or partition_of(value) == partition:
+                return False
+            return listed_at < unpack(key, value).listed_at
+        except (StoreDamaged, StoreUnavailable, DamagedEntry) as error:
+            self._lose(str(error))  # whatever is kept of it now may be the older one
+            return False
 
     async def advance(self, positions: Mapping[int, int], identity: TopicIdentity | None) -> None:
         """All records below these positions were applied. Waits while too much is not kept yet."""
@@ -234,6 +311,7 @@ class CatalogueView:
         self._lost = ""
         self._building = True
         self._rebuilds += 1
+        self._tombstones = set()
         self._entries.begin_again()
 
     def _lose(self, reason: str) -> None:
@@ -260,7 +338,7 @@ class CatalogueView:
         key = key_of(item_id)
         try:
             value = self._entries.get(key)
-            return unpack(key, value) if value is not None else None
+            return unpack(key, value) if value is not None and count(value) else None
         except (StoreDamaged, DamagedEntry) as error:
             self._lose(str(error))
             return None

@@ -82,6 +82,11 @@ class Parts:
         yield counter(
             "takedown_catalogue_rebuilds", "Times all was read again.", catalogue.rebuilds
         )
+        yield counter(
+            "takedown_catalogue_overtaken",
+            "Records older than another partition's.",
+            catalogue.overtaken,
+        )
 
     def _over_http(self) -> Iterator[Metric]:
         if self.over_http is None:

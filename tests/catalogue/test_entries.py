@@ -9,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.fakes import ITEM, OTHER_ITEM, T0, places
 
-from catalogue.entries import DamagedEntry, Listed, count, is_whole, key_of, pack, unpack
+from catalogue.entries import (
+    DamagedEntry,
+    Listed,
+    count,
+    is_whole,
+    key_of,
+    pack,
+    partition_of,
+    unpack,
+)
 from messages import Container, ContainerId, ItemId
 
 TEXTS = st.text(max_size=600)
@@ -64,38 +73,41 @@ def test_a_uuid_never_shares_a_key_with_a_text(uuid: object, text: str) -> None:
     assert (key_of(ItemId(str(uuid))) == key_of(ItemId(text))) == (str(uuid) == text)
 
 
-@given(CONTAINERS, TIMES)
-def test_a_list_comes_back_as_it_was(containers: list[Container], listed_at: datetime) -> None:
+@given(CONTAINERS, TIMES, st.integers(0, 2**31 - 1))
+def test_a_list_comes_back_as_it_was(
+    containers: list[Container], listed_at: datetime, partition: int
+) -> None:
     key = key_of(ITEM)
-    value = pack(key, containers, listed_at)
-    assert unpack(key, value) == Listed(tuple(containers), listed_at)
+    value = pack(key, containers, listed_at, partition)
+    assert unpack(key, value) == Listed(tuple(containers), listed_at, partition)
     assert count(value) == len(containers)
+    assert partition_of(value) == partition
 
 
 def test_the_time_comes_back_in_utc() -> None:
     key = key_of(ITEM)
     local = T0.astimezone(timezone(timedelta(hours=5)))
-    assert unpack(key, pack(key, places("a"), local)).listed_at.utcoffset() == timedelta(0)
+    assert unpack(key, pack(key, places("a"), local, 0)).listed_at.utcoffset() == timedelta(0)
 
 
 @given(st.integers(0, 10_000), st.integers(0, 7))
 def test_every_flipped_bit_is_found(at: int, bit: int) -> None:
     key = key_of(ITEM)
-    value = bytearray(pack(key, places("a", "b"), T0))
+    value = bytearray(pack(key, places("a", "b"), T0, 0))
     value[at % len(value)] ^= 1 << bit
     assert not is_whole(key, bytes(value))
     with pytest.raises(DamagedEntry):
         unpack(key, bytes(value))
 
 
-@pytest.mark.parametrize("length", range(len(pack(key_of(ITEM), places("a", "b"), T0))))
+@pytest.mark.parametrize("length", range(len(pack(key_of(ITEM), places("a", "b"), T0, 0))))
 def test_a_value_that_was_cut_is_found(length: int) -> None:
     key = key_of(ITEM)
     with pytest.raises(DamagedEntry):
-        unpack(key, pack(key, places("a", "b"), T0)[:length])
+        unpack(key, pack(key, places("a", "b"), T0, 0)[:length])
 
 
 def test_a_value_under_another_key_is_found() -> None:
-    value = pack(key_of(ITEM), places("a"), T0)
+    value = pack(key_of(ITEM), places("a"), T0, 0)
     with pytest.raises(DamagedEntry):
         unpack(key_of(OTHER_ITEM), value)

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.fakes import item_id
-from support.kept import DAMAGE, batch, entry, filled, one_bit, opened
+from support.fakes import T0, item_id
+from support.kept import DAMAGE, batch, entries, entry, filled, one_bit, opened
 from support.processes import Process, running
 
+from catalogue.entries import pack
 from catalogue.folder import data_of
 
 DAMAGED = [damage for damage in DAMAGE if damage.__name__ != "no_heads"]
@@ -52,11 +53,23 @@ async def test_status_says_what_is_kept(tmp_path: Path) -> None:
         "topic": "item_published",
         "clusterId": "cluster",
         "topicId": "log",
-        "format": 1,
+        "format": 2,
         "items": 20,
         "containers": 40,
+        "tombstones": 0,
         "positions": {"0": 20},
     }
+
+
+async def test_an_item_that_is_gone_is_not_there(tmp_path: Path) -> None:
+    key, _ = entry(2)
+    async with opened(tmp_path) as store:
+        await store.commit(batch({**entries(range(5)), key: pack(key, (), T0, 0)}, at=5))
+    gone = await said(tmp_path, "item", item_id(2), "--json")
+    assert gone.status == 1
+    facts = (await said(tmp_path, "status", "--json")).json()
+    assert (facts["items"], facts["containers"], facts["tombstones"]) == (4, 8, 1)
+    assert (await said(tmp_path, "verify")).status == 0
 
 
 async def test_item_says_where_one_item_is(tmp_path: Path) -> None:

@@ -105,6 +105,7 @@ async def test_another_format_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     with monkeypatch.context() as patch:
+        patch.setattr("catalogue.store.FORMAT", FORMAT + 1)
         patch.setattr("catalogue.lmdb_files.FORMAT", FORMAT + 1)
         async with opened(tmp_path) as store:
             await store.commit(batch(entries(range(5)), at=5))

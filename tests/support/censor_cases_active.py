@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from msgspec.structs import replace
 
@@ -55,6 +55,9 @@ from support.fakes import (
     listed,
     place,
 )
+
+FIRST = datetime.min.replace(tzinfo=UTC)
+LAST = datetime.max.replace(tzinfo=UTC)
 
 IN_ACTIVE: dict[tuple[State, type], Cases] = {
     (State.ACTIVE, ItemDeleted): {
@@ -203,6 +206,16 @@ IN_ACTIVE: dict[tuple[State, type], Cases] = {
             FOLLOWED,
             listed(after=1.999),
             same(State.ACTIVE, FOLLOWED),
+        ),
+        "the times of lists may be the first and the last that there are": (
+            replace(FOLLOWED, listed_at=FIRST),
+            ItemListed(MINE.item_id, (C,), LAST),
+            same(State.ACTIVE, replace(FOLLOWED, listed_at=LAST)),
+        ),
+        "nothing is older than the first time that there is": (
+            replace(FOLLOWED, listed_at=FIRST),
+            ItemListed(MINE.item_id, (C,), FIRST),
+            same(State.ACTIVE, replace(FOLLOWED, listed_at=FIRST)),
         ),
         "within a millisecond none is older": (
             FOLLOWED,

@@ -251,3 +251,4 @@ class FakeRecord:
     key: bytes | None
     value: bytes | None
     timestamp: int | None = round(T0.timestamp() * 1000)
+    partition: int = 0

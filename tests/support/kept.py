@@ -21,7 +21,7 @@ TOPIC = "item_published"
 def entry(number: int, *names: str) -> tuple[bytes, bytes]:
     """The key and value of an item in containers of these names."""
     key = key_of(item_id(number))
-    return key, pack(key, places(*(names or ("a", "b"))), T0)
+    return key, pack(key, places(*(names or ("a", "b"))), T0, 0)
 
 
 def entries(numbers: range, *names: str) -> dict[bytes, bytes | None]:
@@ -38,7 +38,7 @@ def large(number: int) -> tuple[bytes, bytes]:
     """An entry that needs pages of its own."""
     key = key_of(item_id(number))
     names = [Container(ContainerId(f"container-{number}-{n}"), "group") for n in range(400)]
-    return key, pack(key, names, T0)
+    return key, pack(key, names, T0, 0)
 
 
 @asynccontextmanager
