@@ -15,6 +15,7 @@ import async_solipsism
 import pytest
 from blockbuster import blockbuster_ctx
 from pykka import ActorRegistry
+from support.measure import MEASURED
 
 HERE = Path(__file__).parent
 REAL_TIME = frozenset(
@@ -82,3 +83,19 @@ def nothing_blocks_the_loop(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     with blockbuster_ctx():
         yield
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    # From the reports, since these come from whichever process ran the test.
+    figures = [
+        figure
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if isinstance(report, pytest.TestReport) and report.when == "call"
+        for name, figure in report.user_properties
+        if name == MEASURED
+    ]
+    if figures:
+        terminalreporter.section("measured on Apache Kafka")
+        for figure in figures:
+            terminalreporter.write_line(f"MEASURED {figure}")

@@ -7,12 +7,10 @@ from collections.abc import AsyncIterator, Iterator
 import aiohttp
 import pytest
 from support.brokers import require_apache_kafka, running_kafka
-from support.measure import Measure
+from support.measure import MEASURED, Measure
 from support.platform import Names
 
 from apache_kafka.apache import ApacheKafka
-
-_measured = pytest.StashKey[list[tuple[str, str]]]()
 
 
 @pytest.fixture(scope="session")
@@ -38,25 +36,12 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
-# ------------------------------------------------------------------------- what was measured
-
-
 @pytest.fixture
 def measured(request: pytest.FixtureRequest) -> Measure:
     """Takes down a figure for `docs/reliability.md`; all are shown when the run ends."""
-    figures = request.config.stash.setdefault(_measured, [])
 
     def take_down_figure(name: str, value: object) -> None:
-        figures.append((name, f"{value:.3f} s" if isinstance(value, float) else str(value)))
+        text = f"{value:.3f} s" if isinstance(value, float) else str(value)
+        request.node.user_properties.append((MEASURED, f"{name}: {text}"))
 
     return take_down_figure
-
-
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
-    figures = config.stash.get(_measured, [])
-    if figures:
-        terminalreporter.section("measured on Apache Kafka")
-        for name, value in figures:
-            terminalreporter.write_line(f"MEASURED {name}: {value}")
