@@ -172,7 +172,10 @@ def needs_no_key(broker: Broker, key: bytes | None) -> None:
         pytest.skip("Apache Kafka lets no record without a key into a compacted topic")
 
 
-@pytest.mark.parametrize("key", [None, b"", b"nonsense", b"\xff", ITEM.encode() + b"\n"])
+@pytest.mark.parametrize(
+    "key",
+    [None, b"", b"nonsense", b"\xff", pytest.param(ITEM.encode() + b"\n", id="with a line feed")],
+)
 async def test_the_end_of_an_item_that_nobody_can_name_is_skipped(
     http: aiohttp.ClientSession,
     door: str,
@@ -191,7 +194,7 @@ async def test_the_end_of_an_item_that_nobody_can_name_is_skipped(
     assert_deleted(await take_down(http, door, ITEM), ITEM, containers(2))
 
 
-@pytest.mark.parametrize("key", [None, b"", ITEM.encode()])
+@pytest.mark.parametrize("key", [None, b"", pytest.param(ITEM.encode(), id="an item's")])
 async def test_a_deletion_without_a_value_is_skipped(
     admin: str, items: Platform, service: Process, key: bytes | None
 ) -> None:
@@ -201,7 +204,10 @@ async def test_a_deletion_without_a_value_is_skipped(
 # --------------------------------------------------------------- odd, but it can be read
 
 
-@pytest.mark.parametrize("key", [None, b"", b"nonsense", b"\xff", new_item_id().encode()])
+@pytest.mark.parametrize(
+    "key",
+    [None, b"", b"nonsense", b"\xff", pytest.param(new_item_id().encode(), id="another item's")],
+)
 async def test_an_item_under_another_key_is_the_item_that_its_value_names(
     http: aiohttp.ClientSession, door: str, items: Platform, broker: Broker, key: bytes | None
 ) -> None:
