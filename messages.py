@@ -2,7 +2,8 @@
 
 Commands are imperative, events are in the past tense, replies are nouns or participles.
 Those that also travel over Kafka or HTTP are written in camelCase there; the attribute names
-here say the same thing in Python's spelling.
+here say the same thing in Python's spelling. Those with `gc=False` hold only such values as cannot
+refer back to them, and the garbage collector need not look at them.
 
 Times: `datetime` values are aware and in UTC and are labels only. Durations and deadlines are
 floats in seconds of the event loop's clock; nothing is ever decided by the wall clock.
@@ -35,7 +36,7 @@ class Container(Struct, frozen=True, gc=False, rename="camel"):
     container_type: str
 
 
-class DeletedContainer(Struct, frozen=True, rename="camel"):
+class DeletedContainer(Struct, frozen=True, gc=False, rename="camel"):
     """One place from which an item is gone, by the word of the Items service."""
 
     container_id: NonEmptyContainerId
@@ -43,7 +44,7 @@ class DeletedContainer(Struct, frozen=True, rename="camel"):
     deleted_at: UtcTime
 
 
-class Takedown(Struct, frozen=True):
+class Takedown(Struct, frozen=True, gc=False):
     """One accepted request.
 
     Attributes:
@@ -87,7 +88,7 @@ class ItemReported(Struct, frozen=True, rename="camel"):
     deadline: UtcTime
 
 
-class ItemDeleted(Struct, frozen=True, rename="camel"):
+class ItemDeleted(Struct, frozen=True, gc=False, rename="camel"):
     """An item is gone from one container (topic `item_deleted`)."""
 
     item_id: ItemId
@@ -122,7 +123,7 @@ class Begin(Struct, frozen=True):
     reply: Reply
 
 
-class Flush(Struct, frozen=True):
+class Flush(Struct, frozen=True, gc=False):
     """Coordinator to a censor that has finished: forget everything, you will be used again."""
 
 
@@ -133,7 +134,7 @@ class Drain(Struct, frozen=True):
 # ------------------------------------------------------------------------------- events
 
 
-class ContainersFound(Struct, frozen=True):
+class ContainersFound(Struct, frozen=True, gc=False):
     """The catalogue knows the item; `containers` is empty if it is in none any more.
 
     Attributes:
@@ -147,7 +148,7 @@ class ContainersFound(Struct, frozen=True):
     listed_at: UtcTime | None = None
 
 
-class ItemUnknown(Struct, frozen=True):
+class ItemUnknown(Struct, frozen=True, gc=False):
     """The catalogue was caught up with its topic, and does not know the item."""
 
     takedown_id: TakedownId
@@ -160,7 +161,7 @@ class CatalogueUnavailable(Struct, frozen=True):
     reason: str
 
 
-class ItemListed(Struct, frozen=True):
+class ItemListed(Struct, frozen=True, gc=False):
     """The catalogue has read a newer complete list of an item. Goes over the event bus.
 
     It is told when a search would find this list, neither earlier nor later, so that what comes
@@ -178,7 +179,7 @@ class ItemListed(Struct, frozen=True):
     listed_at: UtcTime
 
 
-class RequestsPublished(Struct, frozen=True):
+class RequestsPublished(Struct, frozen=True, gc=False):
     """Kafka has acknowledged every delete request of one publication of a takedown."""
 
     takedown_id: TakedownId
@@ -202,7 +203,7 @@ class PublishFailed(Struct, frozen=True):
     unpublished: tuple[Container, ...]
 
 
-class DeadlinePassed(Struct, frozen=True):
+class DeadlinePassed(Struct, frozen=True, gc=False):
     """The takedown's one absolute deadline is here."""
 
     takedown_id: TakedownId
@@ -211,7 +212,7 @@ class DeadlinePassed(Struct, frozen=True):
 # ------------------------------------------------------------------------------ replies
 
 
-class Deleted(Struct, frozen=True):
+class Deleted(Struct, frozen=True, gc=False):
     """Of every container an `item_deleted` or a newer list without it was read."""
 
     containers: tuple[DeletedContainer, ...]
@@ -221,7 +222,7 @@ class NotFound(Struct, frozen=True):
     """The item is in no container, on evidence."""
 
 
-class TimedOut(Struct, frozen=True):
+class TimedOut(Struct, frozen=True, gc=False):
     """The deadline passed; what happened to `outstanding` is unknown."""
 
     deleted: tuple[Container, ...]
@@ -258,7 +259,7 @@ class Failed(Struct, frozen=True):
 Outcome: TypeAlias = Deleted | NotFound | TimedOut | Refused | Unavailable | Failed
 
 
-class CensorFinished(Struct, frozen=True):
+class CensorFinished(Struct, frozen=True, gc=False):
     """Censor to coordinator: the caller has its answer, I am idle again."""
 
     censor_urn: str

@@ -1,6 +1,7 @@
 """What the ItemCensor's machine is made of: its states, their data, and its effects.
 
-The machine itself, and what it means, is in `censor_machine`.
+The machine itself, and what it means, is in `censor_machine`. None of them can refer back to
+itself, so that the garbage collector need not look at them (`gc=False`).
 """
 
 from __future__ import annotations
@@ -22,17 +23,17 @@ class State(Label):
     ACTIVE = "Active"
 
 
-class Uninitialized(Struct, frozen=True):
+class Uninitialized(Struct, frozen=True, gc=False):
     """Data of Idle: there is no takedown."""
 
 
-class ItemToBeLocated(Struct, frozen=True):
+class ItemToBeLocated(Struct, frozen=True, gc=False):
     """Data of Locating."""
 
     takedown: Takedown
 
 
-class ItemsToBeDeleted(Struct, frozen=True):
+class ItemsToBeDeleted(Struct, frozen=True, gc=False):
     """Data of Active.
 
     Attributes:
@@ -75,26 +76,26 @@ Data: TypeAlias = Uninitialized | ItemToBeLocated | ItemsToBeDeleted
 # ------------------------------------------------------------------------------- effects
 
 
-class FollowItem(Effect, frozen=True):
+class FollowItem(Effect, frozen=True, gc=False):
     """Hear of the item's newer lists, from now on."""
 
     item_id: ItemId
 
 
-class FindContainers(Effect, frozen=True):
+class FindContainers(Effect, frozen=True, gc=False):
     """Ask the catalogue; it tells one of its three events."""
 
     takedown: Takedown
 
 
-class SubscribeToDeletions(Effect, frozen=True):
+class SubscribeToDeletions(Effect, frozen=True, gc=False):
     """Hear of the item's deletion from these containers, from now on."""
 
     item_id: ItemId
     containers: tuple[Container, ...]
 
 
-class PublishRequests(Effect, frozen=True):
+class PublishRequests(Effect, frozen=True, gc=False):
     """Publish one delete request for each container; the result comes as an event.
 
     There is no second one before that event has come.
@@ -104,21 +105,21 @@ class PublishRequests(Effect, frozen=True):
     containers: tuple[Container, ...]
 
 
-class StopPublishing(Effect, frozen=True):
+class StopPublishing(Effect, frozen=True, gc=False):
     """Hand nothing more over to Kafka; there need be nothing left to hand over."""
 
 
-class UnsubscribeAll(Effect, frozen=True):
+class UnsubscribeAll(Effect, frozen=True, gc=False):
     """Hear of no deletion and no list any more; there need be no subscription."""
 
 
-class Answer(Effect, frozen=True):
+class Answer(Effect, frozen=True, gc=False):
     """Give the caller the one answer."""
 
     outcome: Outcome
 
 
-class Release(Effect, frozen=True):
+class Release(Effect, frozen=True, gc=False):
     """Tell the coordinator that this takedown is over."""
 
     takedown: Takedown

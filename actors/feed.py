@@ -101,16 +101,13 @@ class TransitionFeed:
         self._observers: tuple[Observer, ...] = ()  # replaced, never changed: it is being read
         self._machines: dict[str, Observable] = {}
         self._failures = 0
+        self.observed = False
+        """Whether anyone is watching; if not, nothing needs to be built."""
 
     @property
     def failures(self) -> int:
         """How often an observer raised."""
         return self._failures
-
-    @property
-    def observed(self) -> bool:
-        """Whether anyone is watching; if not, nothing needs to be built."""
-        return bool(self._observers)
 
     def __len__(self) -> int:
         return len(self._machines)
@@ -155,12 +152,14 @@ class TransitionFeed:
         for machine in tuple(self._machines.values()):
             self._tell(observer, _entered(machine))
         self._observers = (*self._observers, observer)
+        self.observed = True
 
         def unsubscribe() -> None:
             left = list(self._observers)
             if observer in left:
                 left.remove(observer)
                 self._observers = tuple(left)
+                self.observed = bool(left)
 
         return unsubscribe
 

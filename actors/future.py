@@ -9,11 +9,16 @@ import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pykka
+from pykka._future import _Unset
+
+from actors.alarms import alarms_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from pykka._types import OptExcInfo
+
+    from actors.alarms import Alarm
 
 T = TypeVar("T")
 
@@ -43,17 +48,22 @@ class LoopFuture(pykka.Future[T]):
         timeout: seconds after which it fails with `pykka.Timeout`; None means never.
     """
 
+    # What pykka's constructor gives to each; here they are shared by all that are not derived.
+    _get_hook: Callable[[float | None], T] | None = None
+    _get_hook_result: T | _Unset = _Unset()
+    _alarm: Alarm | None = None
+    _grace: asyncio.Handle | None = None
+    _timed_out = False
+
     def __init__(
         self, loop: asyncio.AbstractEventLoop | None = None, *, timeout: float | None = None
     ) -> None:
-        super().__init__()
         self._bound_to = loop if loop is not None else _running_loop()
         if self._bound_to is not None:
             self._future: asyncio.Future[Any] = self._bound_to.create_future()
-        self._timed_out = False
-        self._timer: asyncio.Handle | None = None
         if timeout is not None:
-            self._on_loop(self._arm, timeout)
+            self._timeout = timeout
+            self._on_loop(self._arm)
 
     @property
     def _loop(self) -> asyncio.AbstractEventLoop:
@@ -71,24 +81,29 @@ class LoopFuture(pykka.Future[T]):
         else:
             self._loop.call_soon_threadsafe(callback, *args)
 
-    def _arm(self, timeout: float) -> None:
+    def _arm(self) -> None:
         if not self._future.done():
-            due = self._loop.time() + timeout
-            self._timer = self._loop.call_at(due, self._time_out, timeout, due)
+            due = self._loop.time() + self._timeout
+            self._alarm = alarms_of(self._loop).set(due, LoopFuture._time_out, self)
 
-    def _time_out(self, timeout: float, due: float | None, turns: int = _TURNS) -> None:
-        self._timer = None
-        if due is not None and self._loop.time() - due > _HELD_UP:
+    def _time_out(self) -> None:
+        alarm, self._alarm = self._alarm, None
+        if alarm is not None and self._loop.time() - alarm.at > _HELD_UP:
             # The process was stopped, or the loop was blocked: whoever is to answer has not had a
             # turn either, and may have his answer ready.
-            self._timer = self._loop.call_later(_HELD_UP, self._time_out, timeout, None)
+            self._grace = self._loop.call_later(_HELD_UP, self._give_up, _TURNS)
+        else:
+            self._give_up(_TURNS)
+
+    def _give_up(self, turns: int) -> None:
+        self._grace = None
+        if self._future.done():
             return
-        if turns and not self._future.done():
+        if turns:
             # It may have been held up until just now: an earlier timer came in this same turn.
-            self._timer = self._loop.call_soon(self._time_out, timeout, None, turns - 1)
-            return
-        if not self._future.done():
-            self._resolve(None, pykka.Timeout(f"{timeout} seconds"))
+            self._grace = self._loop.call_soon(self._give_up, turns - 1)
+        else:
+            self._resolve(None, pykka.Timeout(f"{self._timeout} seconds"))
             self._timed_out = True
 
     def _resolve(self, value: Any, error: BaseException | None) -> None:
@@ -104,9 +119,12 @@ class LoopFuture(pykka.Future[T]):
         self._disarm()
 
     def _disarm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if self._alarm is not None:
+            alarms_of(self._loop).cancel(self._alarm)
+            self._alarm = None
+        if self._grace is not None:
+            self._grace.cancel()
+            self._grace = None
 
     def done(self) -> bool:
         """Whether there is an answer, an error or a timeout."""

@@ -26,7 +26,7 @@ D = TypeVar("D")
 STATE_TIMER = "(state)"
 
 
-class LogEntry(Struct, frozen=True):
+class LogEntry(Struct, frozen=True, gc=False):
     """One of the last transitions of an actor: when (the loop's time), on what, whither.
 
     It holds the things themselves: many are written, and few are read.
@@ -69,7 +69,7 @@ class MachineActor(LoopActor, Generic[D]):
         self._feed = feed
         self.timers = NamedTimers(self.loop, self._actor_ref.try_tell)
         self.log: list[LogEntry] = []
-        self._queued: list[Any] = []
+        self._queued: tuple[Any, ...] = ()
         self._in_transition = False
         self._set_initial()
 
@@ -122,13 +122,13 @@ class MachineActor(LoopActor, Generic[D]):
 
     def _terminate(self) -> None:
         self.timers.cancel_all()
-        self._queued.clear()
+        self._queued = ()
         self._in_transition = False
         if self.machine.on_termination is not None:
             failed: Exception | None = None
             for effect in self.machine.on_termination(self.state, self.data):
                 try:
-                    self._perform(effect)
+                    self._perform_all((effect,))
                 except Exception as error:  # noqa: BLE001 - the others still have to be tried
                     failed = failed or error
             if failed is not None:
@@ -156,13 +156,15 @@ class MachineActor(LoopActor, Generic[D]):
     def raise_event(self, event: Any) -> None:
         """Handle an event now or, within a transition, right after it."""
         if self._in_transition:
-            self._queued.append(event)
+            self._queued = (*self._queued, event)
             return
         self._in_transition = True
         try:
             self._transition(event)
             while self._queued:
-                self._transition(self._queued.pop(0))
+                event, *later = self._queued
+                self._queued = tuple(later)
+                self._transition(event)
         finally:
             self._in_transition = False
 
@@ -206,15 +208,12 @@ class MachineActor(LoopActor, Generic[D]):
 
     def _perform_all(self, effects: tuple[Effect, ...]) -> None:
         for effect in effects:
-            self._perform(effect)
-
-    def _perform(self, effect: Effect) -> None:
-        if type(effect) is StartTimer:
-            self.timers.start(effect.name, effect.at, effect.event)
-        elif type(effect) is CancelTimer:
-            self.timers.cancel(effect.name)
-        else:
-            self.perform(effect)
+            if type(effect) is StartTimer:
+                self.timers.start(effect.name, effect.at, effect.event)
+            elif type(effect) is CancelTimer:
+                self.timers.cancel(effect.name)
+            else:
+                self.perform(effect)
 
     def perform(self, effect: Effect) -> None:
         """Carry out one effect other than the timers', which are done here."""

@@ -16,9 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from actors.alarms import alarms_of
+
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
+
+    from actors.alarms import Alarm
 
 
 class TimerFired(Struct, frozen=True):
@@ -26,6 +30,7 @@ class TimerFired(Struct, frozen=True):
 
     name: str
     generation: int
+    event: Any = None
 
 
 class NamedTimers:
@@ -36,15 +41,16 @@ class NamedTimers:
         deliver: puts a `TimerFired` into the owner's mailbox.
     """
 
-    __slots__ = ("_active", "_deliver", "_first_due", "_generation", "_loop")
+    __slots__ = ("_active", "_alarms", "_deliver", "_first_due", "_generation", "_loop")
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, deliver: Callable[[TimerFired], object]
     ) -> None:
         self._loop = loop
+        self._alarms = alarms_of(loop)
         self._deliver = deliver
         self._generation = 0
-        self._active: dict[str, tuple[int, Any, asyncio.TimerHandle, float]] = {}
+        self._active: dict[str, Alarm] = {}  # each with its `TimerFired`
         self._first_due = math.inf  # looked at before each message
 
     def __len__(self) -> int:
@@ -53,22 +59,21 @@ class NamedTimers:
     def remaining(self) -> dict[str, float]:
         """Seconds until each active timer fires."""
         now = self._loop.time()
-        return {name: at - now for name, (_, _, _, at) in self._active.items()}
+        return {name: timer.at - now for name, timer in self._active.items()}
 
     def start(self, name: str, at: float, event: object) -> None:
         """Start a timer that fires at `at` (the loop's time) with `event`; replaces its like."""
         self.cancel(name)
         self._generation += 1
-        fired = TimerFired(name, self._generation)
-        handle = self._loop.call_at(at, self._deliver, fired)
-        self._active[name] = (self._generation, event, handle, at)
+        fired = TimerFired(name, self._generation, event)
+        self._active[name] = self._alarms.set(at, self._deliver, fired)
         self._first_due = min(self._first_due, at)
 
     def cancel(self, name: str) -> None:
         """Cancel the timer of this name, if there is one."""
         timer = self._active.pop(name, None)
         if timer is not None:
-            timer[2].cancel()
+            self._alarms.cancel(timer)
             self._look()
 
     def cancel_all(self) -> None:
@@ -80,23 +85,19 @@ class NamedTimers:
         """The event of the first timer whose time has come, or None; it will not arrive again."""
         if not self._active or self._first_due > self._loop.time():
             return None
-        name, (_, event, _, _) = min(self._active.items(), key=_time_of)
-        self.cancel(name)
-        return event
+        fired: TimerFired = min(self._active.values()).argument
+        self.cancel(fired.name)
+        return fired.event
 
     def accept(self, fired: TimerFired) -> Any | None:
         """The event of a timer that has arrived, or None if it was cancelled or replaced."""
         timer = self._active.get(fired.name)
-        if timer is None or timer[0] != fired.generation:
+        if timer is None or timer.argument.generation != fired.generation:
             return None
         del self._active[fired.name]
         self._look()
-        return timer[1]
+        return timer.argument.event
 
     def _look(self) -> None:
         active = self._active
-        self._first_due = min(timer[3] for timer in active.values()) if active else math.inf
-
-
-def _time_of(timer: tuple[str, tuple[int, Any, asyncio.TimerHandle, float]]) -> float:
-    return timer[1][3]
+        self._first_due = min(timer.at for timer in active.values()) if active else math.inf

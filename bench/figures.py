@@ -1,145 +1,90 @@
-"""From one run's measurements to the table, the plots and the part of the page that holds them."""
+"""From one run's measurements to the part of the page that holds them."""
 
 from __future__ import annotations
 
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from bench import targets
+from bench import workers as scaled
+from bench.plots import plot
 from bench.processes import ROOT
 from bench.report import MINIMAL, SERVICE, Row, table
+from bench.targets import SHAPES
+from bench.trend import trend
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from bench.open_loop import OpenMeasured
+    from bench.latency import Latencies
+    from bench.load import Measured
+    from bench.soak import Soaked
+    from bench.workers import Scaling
 
 PAGE = ROOT / "docs" / "performance.md"
 PLOTS = ROOT / "docs" / "performance"
 BEGIN = "<!-- bench: what follows is written by `make bench` -->"
 END = "<!-- bench: end -->"
 
-SHAPES = {
-    "many": "round a ring of 1,000 actors",
-    "tell": "told to one actor by one sender",
-    "ask": "asked of one actor, each answer waited for",
-}
 
-SERVICES_COLOUR, MINIMALS_COLOUR, OTHERS_COLOUR = "#1f6fb4", "#9a9a9a", "#c8b273"
-
-
-@dataclass(frozen=True, slots=True)
-class Latency:
-    """One server's percentiles at one share of the saturating load."""
-
-    server: str
-    load: float
-    measured: OpenMeasured
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """One part of the soak: CPU microseconds of a request, the process's memory in MB, answers."""
-
-    cpu_us: float
-    memory_mb: float
-    answered: int
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Results:
-    """Everything that one run of `make bench` found; seconds, microseconds and bytes as named."""
+    """What one run found, part by part; None is what was not measured.
+
+    Attributes:
+        facts: the machine.
+        plan: of the closed loop, in words.
+        warning: what is to be said first, if the machine was not quiet.
+        neighbours: share of all cores' time that other programs took during the run.
+        failures: why a part could not be measured, by its name.
+        rows: CPU per request, closed loop.
+        others: CPU microseconds of a request by other servers.
+        looked_at: rounds with and without a viewer, by name.
+        latencies: open loop.
+        foreign: CPU microseconds of an event that is not ours, round by round.
+        soak: an hour's worth.
+        starts: seconds until ready.
+        workers: rounds by the number of workers.
+        messages: actor messages a second, round by round.
+        memory: bytes of a takedown in flight, by how many there are.
+        timeouts: rounds, by how many time out together.
+    """
 
     facts: str
     plan: str
-    rows: Sequence[Row]
-    others: Mapping[str, float]
-    latencies: Sequence[Latency]
-    saturated: float
-    foreign: Mapping[str, float]
-    soak: Sequence[Window]
-    starts: Sequence[float]
-    messages: Mapping[str, Any]
-    memory: Sequence[Mapping[str, float]]
-    timeouts: Sequence[Mapping[str, float]]
+    warning: str = ""
+    neighbours: float | None = None
+    failures: dict[str, str] = field(default_factory=dict)
+    rows: Sequence[Row] | None = None
+    others: Mapping[str, float] | None = None
+    looked_at: Mapping[str, Sequence[Measured]] | None = None
+    latencies: Latencies | None = None
+    foreign: Mapping[str, Sequence[float]] | None = None
+    soak: Soaked | None = None
+    starts: Sequence[float] | None = None
+    workers: Scaling | None = None
+    messages: Sequence[Mapping[str, Any]] | None = None
+    memory: Sequence[Mapping[str, float]] | None = None
+    timeouts: Sequence[Sequence[Mapping[str, float]]] | None = None
 
 
-def added_ms(latencies: Sequence[Latency], load: float, percentile: str) -> float:
-    """Milliseconds by which the service is slower than the minimal bridge at this load."""
-    of = {one.server: getattr(one.measured, percentile) for one in latencies if one.load == load}
-    return float(of[SERVICE] - of[MINIMAL]) * 1e3
-
-
-def drift(values: Sequence[float]) -> float:
-    """The median of the last third, less that of the first, as a share of the first.
-
-    The first tenth is left out: that is the warming up.
-    """
-    steady = values[max(1, len(values) // 10) :]
-    third = max(1, len(steady) // 3)
-    first = statistics.median(steady[:third])
-    return statistics.median(steady[-third:]) / first - 1
-
-
-def targets(results: Results) -> str:
+def target_table(results: Results) -> str:
     """What was to be reached, and what was."""
-    lines = [
-        (
-            f"CPU per request, service / minimal bridge, containers: {row.containers}",
-            "<= 1.00",
-            f"{row.cpu_ratio:.2f}",
-            row.cpu_ratio <= 1.0,
-        )
-        for row in results.rows
+    rows = [
+        *targets.cpu(results.rows),
+        *targets.looked_at(results.looked_at),
+        *targets.latency(results.latencies),
+        *targets.workers(results.workers),
+        *targets.messages(results.messages),
+        *targets.memory(results.memory),
+        *targets.timeouts(results.timeouts),
+        *targets.starts(results.starts),
+        *targets.foreign(results.foreign),
+        *targets.soak(results.soak),
     ]
-    for percentile, limit in (("p50", 0.5), ("p99", 2.0)):
-        added = added_ms(results.latencies, 0.5, percentile)
-        what = f"added latency at half of the saturating load, {percentile}"
-        lines.append((what, f"<= {limit:g} ms", f"{added:.2f} ms", added <= limit))
-    for shape, how in SHAPES.items():
-        ratio = results.messages[shape]["ratio"]
-        what = f"actor messages a second, ours / pykka's ThreadingActor: {how}"
-        lines.append((what, ">= 10", f"{ratio:.1f}", ratio >= 10))
-    most = max(results.memory, key=lambda one: one["takedowns"])
-    kilobytes = most["bytes"] / 1024
-    lines.append(
-        (
-            f"memory of a takedown in flight, {most['takedowns']:,} at once",
-            "<= 4 KB",
-            f"{kilobytes:.1f} KB",
-            kilobytes <= 4,
-        )
-    )
-    lines += [
-        (
-            f"{one['takedowns']:,} that time out together: answers later than deadline + 250 ms",
-            "0",
-            f"{one['too_late']:,} (the last {one['latest_ms']:.0f} ms late)",
-            not one["too_late"],
-        )
-        for one in results.timeouts
-    ]
-    start = statistics.median(results.starts)
-    what = "start to ready, warm, with 10,000 items"
-    lines.append((what, "<= 1.0 s", f"{start:.2f} s", start <= 1))
-    foreign = results.foreign["service"]
-    lines.append(
-        (
-            "CPU of an event for another instance's item",
-            "<= 3 us",
-            f"{foreign:.1f} us",
-            foreign <= 3,
-        )
-    )
-    cpu = drift([window.cpu_us for window in results.soak])
-    memory = drift([window.memory_mb for window in results.soak])
-    lines.append(("soak: drift of CPU per request", "none", f"{cpu:+.1%}", abs(cpu) < 0.05))
-    lines.append(("soak: drift of memory", "none", f"{memory:+.1%}", memory < 0.02))
-    return _markdown(
-        ("figure", "target", "measured", "reached"),
-        [(a, b, f"**{c}**", "yes" if reached else "no") for a, b, c, reached in lines],
-    )
+    return _markdown(("figure", "target", "measured", "reached"), [row.cells for row in rows])
 
 
 def _markdown(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -147,82 +92,163 @@ def _markdown(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
 
 
-def latency_table(results: Results) -> str:
-    """Percentiles against load."""
+def latency_table(latencies: Latencies) -> str:
+    """Percentiles against load, and what of them is the generator's own: medians of the rounds."""
+
+    def ms(server: str, load: float, name: str) -> str:
+        return f"{latencies.median(server, load, name) * 1e3:.2f}"
+
     return _markdown(
-        ("share of the saturating load", "server", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms"),
+        (
+            "share of the saturating load",
+            "server",
+            "p50 ms",
+            "p90 ms",
+            "p99 ms",
+            "p99.9 ms",
+            "sent late p50/p99 ms",
+            "share of latency",
+        ),
         [
             (
-                f"{one.load:.0%} ({one.measured.rate:.0f} /s)",
-                one.server,
-                *(
-                    f"{getattr(one.measured, name) * 1e3:.2f}"
-                    for name in ("p50", "p90", "p99", "p999")
-                ),
+                f"{load:.0%} ({load * latencies.saturated:.0f} /s)",
+                server,
+                *(ms(server, load, name) for name in ("p50", "p90", "p99", "p999")),
+                f"{ms(server, load, 'late_p50')} / {ms(server, load, 'late_p99')}",
+                f"{latencies.median(server, load, 'late_share'):.1%}",
             )
-            for one in sorted(results.latencies, key=lambda one: (one.load, one.server))
+            for load in latencies.loads
+            for server in (MINIMAL, SERVICE)
         ],
     )
 
 
-def soak_text(windows: Sequence[Window]) -> str:
-    """The soak in one line."""
-    cpu = drift([window.cpu_us for window in windows])
-    memory = drift([window.memory_mb for window in windows])
-    answered = sum(window.answered for window in windows)
+def latency_text(latencies: Latencies) -> str:
+    """How it was measured, and the table."""
+    where = (
+        "The servers had one core, and generator, responder and broker the other"
+        if latencies.pinned
+        else "All programs shared all cores"
+    )
+    nice = {one.measured.nice for one in latencies.rounds}
+    before = (
+        "the generator went before all others on its core"
+        if max(nice) < 0
+        else "the generator had to wait for its turn like all others"
+    )
+    return f"""Open loop, so that nobody waits for the server before he asks. Latency counts from
+the moment at which the request was to be sent. {where};
+{before}. {latencies.saturated:.0f} requests a second
+saturate the slower of the two there. Medians of the rounds, in which the servers took turns. `sent
+late` is by how much requests left after their time, and the last column what share of all latency
+that is. It is the generator's own doing, and beyond saturation the wait for one of its connections:
+
+{latency_table(latencies)}"""
+
+
+def workers_text(scaling: Scaling) -> str:
+    """How many workers carry how much."""
     return (
-        f"{answered:,} takedowns in {len(windows)} windows: CPU per request "
-        f"{windows[-1].cpu_us:.0f} us in the last ({cpu:+.1%}), memory "
-        f"{windows[-1].memory_mb:.1f} MB ({memory:+.1%})"
+        "`--workers N`, 3 containers, each worker with as many callers;\n"
+        f"{scaled.how(scaling)}.\n"
+        "Medians of the rounds, and in brackets the median ratio of neighbouring rounds:\n\n"
+        f"{scaled.table(scaling)}"
     )
 
 
-def section(results: Results) -> str:
-    """The generated part of the page."""
-    told = "; ".join(
-        f"{how}: ours {results.messages[shape]['ours']:,.0f}, "
-        f"pykka's {results.messages[shape]['pykka']:,.0f}"
+def soak_text(soaked: Soaked) -> str:
+    """The soak in a few lines."""
+    cpu = [window.cpu_us for window in soaked.windows]
+    memory = [window.memory_mb for window in soaked.windows]
+    takedowns = soaked.each * len(soaked.windows)
+    seconds = sum(window.seconds for window in soaked.windows)
+    leak = trend(memory).change * statistics.median(memory) * 1e6 / takedowns
+    return (
+        f"Soak: {takedowns:,} takedowns in {seconds:.0f} s (ten a second would take "
+        f"{takedowns / 36_000:.1f} hours), after {soaked.warm_up:,}\nto warm up, in "
+        f"{len(soaked.windows)} windows. CPU per request {statistics.median(cpu):.0f} us, "
+        f"{trend(cpu)} from the first window to the\nlast; the process's own memory "
+        f"{statistics.median(memory):.1f} MB, {trend(memory)}, which is {leak:+,.0f} bytes a "
+        "takedown. The\nslope is Theil's and Sen's, with its 95 % confidence interval in brackets."
+    )
+
+
+def messages_text(rounds: Sequence[Mapping[str, Any]]) -> str:
+    """Messages a second, medians of the rounds."""
+    return "; ".join(
+        f"{how}: "
+        + ", ".join(
+            f"{name} {statistics.median(one[shape][key] for one in rounds):,.0f}"
+            for key, name in (("ours", "ours"), ("pykka", "pykka's"))
+        )
         for shape, how in SHAPES.items()
     )
-    others = ", ".join(f"{name} {cost:.0f} us" for name, cost in results.others.items())
-    foreign = ", ".join(f"{name} {cost:.1f} us" for name, cost in results.foreign.items())
-    memory = "; ".join(f"{one['takedowns']:,}: {one['bytes']:,.0f}" for one in results.memory)
-    return f"""{results.facts}
-
-{targets(results)}
-
-Closed loop, {results.plan}. `spread` is the lowest and the highest ratio
-of two rounds that followed each other:
-
-{table(results.rows)}
-
-CPU of a request with 3 containers by others: {others}. `pykka` is `bench/pykka_bridge.py`, a
-thread and a ThreadingActor for each request; `hello` is aiohttp that answers at once.
-
-![CPU per request](performance/cpu.svg)
-
-Open loop, so that nobody waits for the server before he asks; latency counts from the moment at
-which the request was to be sent. {results.saturated:.0f} requests a second saturate the slower of
-the two:
-
-{latency_table(results)}
-
-![Latency against load](performance/latency.svg)
-
-Actor messages a second: {told}.
-
-Bytes of a takedown in flight, by how many there are: {memory}.
-
-![Memory against takedowns in flight](performance/memory.svg)
-
-CPU of an event for another instance's item: {foreign}. Soak: {soak_text(results.soak)}.
-"""
 
 
-def write(results: Results) -> None:
+def paragraphs(results: Results, drawn: Sequence[str]) -> list[str]:
+    """What stands below the table of targets, as far as it was measured."""
+
+    def picture(name: str, text: str) -> list[str]:
+        return [f"![{text}](performance/{name}.svg)"] if name in drawn else []
+
+    found: list[str] = []
+    if results.rows:
+        found.append(
+            f"Closed loop, {results.plan}. `spread` is the lowest and the highest ratio\n"
+            f"of two rounds that followed each other:\n\n{table(results.rows)}"
+        )
+    if results.others:
+        costs = ", ".join(f"{name} {cost:.0f} us" for name, cost in results.others.items())
+        found.append(
+            f"CPU of a request with 3 containers by others: {costs}. `pykka` is "
+            "`bench/pykka_bridge.py`, a\nthread and a ThreadingActor for each request; `hello` is "
+            "aiohttp that answers at once."
+        )
+    found += picture("cpu", "CPU per request")
+    if results.latencies:
+        found.append(latency_text(results.latencies))
+    found += picture("latency", "Latency against load")
+    if results.workers:
+        found.append(workers_text(results.workers))
+    found += picture("workers", "Throughput against workers")
+    if results.messages:
+        found.append(f"Actor messages a second: {messages_text(results.messages)}.")
+    if results.memory:
+        sizes = "; ".join(f"{one['takedowns']:,.0f}: {one['bytes']:,.0f}" for one in results.memory)
+        found.append(f"Bytes of a takedown in flight, by how many there are: {sizes}.")
+    found += picture("memory", "Memory against takedowns in flight")
+    if results.foreign:
+        costs = ", ".join(
+            f"{name} {statistics.median(each):.1f} us" for name, each in results.foreign.items()
+        )
+        found.append(f"CPU of an event for another instance's item: {costs}.")
+    if results.soak:
+        found.append(soak_text(results.soak))
+    return found
+
+
+def section(results: Results, drawn: Sequence[str]) -> str:
+    """The generated part of the page; `drawn` are the plots that there are."""
+    facts = results.facts
+    if results.neighbours is not None:
+        facts += f"; other programs took {results.neighbours:.1%} of all cores meanwhile"
+    failures = [f"Not measured: *{part}*: {why}" for part, why in results.failures.items()]
+    return "\n\n".join(
+        [
+            *filter(None, [results.warning]),
+            facts,
+            target_table(results),
+            "In brackets: the lowest and the highest of the rounds.",
+            *failures,
+            *paragraphs(results, drawn),
+        ]
+    )
+
+
+def write(results: Results, page: Path = PAGE, plots: Path = PLOTS) -> None:
     """Put the generated part between its markers, and the plots beside the page."""
-    plot(results, PLOTS)
-    PAGE.write_text(put_between(PAGE.read_text("utf-8"), section(results)), "utf-8")
+    text = section(results, plot(results, plots))
+    page.write_text(put_between(page.read_text("utf-8"), text), "utf-8")
 
 
 def put_between(page: str, text: str) -> str:
@@ -236,63 +262,3 @@ def put_between(page: str, text: str) -> str:
     if not begin or not end or BEGIN in rest or END in after:
         raise ValueError(f"the page needs {BEGIN!r} and {END!r}, once each")
     return f"{before}{BEGIN}\n\n{text.strip()}\n\n{END}{after}"
-
-
-def plot(results: Results, folder: Path) -> None:
-    """Draw the plots as SVG, so small that they can live in the repository."""
-    import matplotlib as mpl  # noqa: PLC0415 - it takes a second, and is for the developer only
-
-    mpl.use("svg")
-    from matplotlib import pyplot as plt  # noqa: PLC0415
-
-    mpl.rcParams.update({"svg.hashsalt": "takedown", "svg.fonttype": "none", "font.size": 9})
-    folder.mkdir(parents=True, exist_ok=True)
-
-    def save(name: str, title: str, x: str, y: str) -> None:
-        plt.title(title)
-        plt.xlabel(x)
-        plt.ylabel(y)
-        plt.grid(alpha=0.3)
-        plt.legend()
-        plt.tight_layout()
-        plt.savefig(folder / f"{name}.svg", metadata={"Date": None})
-        plt.close()
-
-    plt.figure(figsize=(6, 3.2))
-    places = range(len(results.rows))
-    for shift, name, colour in (
-        (-0.2, SERVICE, SERVICES_COLOUR),
-        (0.2, MINIMAL, MINIMALS_COLOUR),
-    ):
-        costs = [getattr(row, name).cpu_us for row in results.rows]
-        plt.bar([place + shift for place in places], costs, 0.4, label=name, color=colour)
-    plt.xticks(list(places), [str(row.containers) for row in results.rows])
-    save("cpu", "CPU of a request", "containers", "microseconds")
-
-    plt.figure(figsize=(6, 3.2))
-    for name, colour in ((SERVICE, SERVICES_COLOUR), (MINIMAL, MINIMALS_COLOUR)):
-        own = sorted((one for one in results.latencies if one.server == name), key=lambda o: o.load)
-        rates = [one.measured.rate for one in own]
-        for percentile, style in (("p50", "-"), ("p99", "--")):
-            plt.plot(
-                rates,
-                [getattr(one.measured, percentile) * 1e3 for one in own],
-                style,
-                marker="o",
-                markersize=3,
-                color=colour,
-                label=f"{name} {percentile}",
-            )
-    plt.yscale("log")
-    save("latency", "Latency against load, 3 containers", "requests a second", "milliseconds")
-
-    plt.figure(figsize=(6, 3.2))
-    plt.plot(
-        [one["takedowns"] for one in results.memory],
-        [one["bytes"] * one["takedowns"] / 1e6 for one in results.memory],
-        marker="o",
-        markersize=3,
-        color=SERVICES_COLOUR,
-        label="coordinator to bus",
-    )
-    save("memory", "Memory against takedowns in flight", "takedowns", "MB")

@@ -2,7 +2,10 @@
 
 A closed loop of callers asks less often while the server is slow, and so measures little of the
 slowness (coordinated omission). Here each request has its intended time, and its latency counts
-from then, also if all connections were busy when it came.
+from then, also if all connections were busy when it came. What the generator itself adds before it
+sends is told beside it: how late its requests leave, and the latencies from that moment on. That it
+takes as long to notice an answer cannot be seen from here; a high priority (`--nice -10`, where one
+may) keeps both short on cores that it shares.
 
     python -m bench.open_loop --port 8080 --pid 4711 --containers 3 --rate 1000 --seconds 5
 """
@@ -11,25 +14,43 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import itertools
 import math
+import os
 import random
 import time
+from array import array
 from collections import deque
+from typing import TYPE_CHECKING
 
 import msgspec
-import psutil
 import uvloop
 
+from bench.alarm import Alarm
 from bench.items import item_ids
-from bench.load import HOST, LAST_ANSWERS, SERVER, Caller, Load, cpu_seconds, percentile
+from bench.load import BROKEN, HOST, LAST_ANSWERS, Caller, Load, cpu_of, percentile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 CONNECTIONS = 2048
 """More requests at once than this wait for a connection, and their time runs."""
 
 
 class OpenMeasured(msgspec.Struct, frozen=True):
-    """One round's result: latencies are seconds from the intended time to the whole answer."""
+    """One round's result: latencies are seconds from the intended time to the whole answer.
+
+    Attributes:
+        rate: requests a second that were intended.
+        sent, answered, errors: of the window's requests; errors of the warm-up's, too.
+        cpu: seconds of CPU that the server used in the window.
+        p50, p90, p99, p999, worst: latency.
+        sent_p50, sent_p99: latency from when the request did leave.
+        late_p50, late_p99: how much later than intended the requests left.
+        late_share: of the sum of all latencies, what had passed before the request left.
+        nice: the priority at which the generator ran; below 0 before everybody else.
+    """
 
     rate: float
     sent: int
@@ -41,8 +62,12 @@ class OpenMeasured(msgspec.Struct, frozen=True):
     p99: float
     p999: float
     worst: float
-    late_starts: float
-    """Seconds by which 99 % of the requests left at most after their time: the generator's own."""
+    sent_p50: float
+    sent_p99: float
+    late_p50: float
+    late_p99: float
+    late_share: float
+    nice: int
 
 
 def schedule(rate: float, seconds: float, seed: int) -> list[float]:
@@ -61,16 +86,18 @@ class OpenLoad(Load):
 
     def __init__(self, containers: int, items: int) -> None:
         super().__init__(containers, itertools.cycle(item_ids(containers, items)))
-        self.idle: list[OpenCaller] = []
+        self.idle: deque[OpenCaller] = deque()
         self.waiting: deque[float] = deque()
-        self.late_starts: list[float] = []
+        self.late = array("d")
+        self.since_sent = array("d")
         self.measured_from = math.inf
 
     def request(self, intended: float) -> None:
         """A request is due; the caller that is free asks, or the first that will be."""
         self.waiting.append(intended)
         while self.waiting and self.idle:
-            self.idle.pop().ask_now(self.waiting.popleft())
+            # Whoever has been free longest: servers hang up on those who do not ask.
+            self.idle.popleft().ask_now(self.waiting.popleft())
 
     def take(self, status: bytes, latency: float) -> None:
         """Count an answer, if its request was due in the window; the warm-up's come late, too."""
@@ -82,6 +109,7 @@ class OpenCaller(Caller):
     """One connection that asks when it is told to."""
 
     load: OpenLoad
+    sent_at = 0.0
 
     def ask(self) -> None:
         """Called when it is connected, and after each answer: be free."""
@@ -94,10 +122,21 @@ class OpenCaller(Caller):
 
     def ask_now(self, intended: float) -> None:
         """Send a request whose time was `intended`."""
-        if intended >= self.load.measured_from:
-            self.load.late_starts.append(time.perf_counter() - intended)
         super().ask()
-        self.asked_at = intended
+        self.sent_at, self.asked_at = self.asked_at, intended
+
+    def answered(self, status: bytes, now: float) -> None:
+        if status == b"200" and self.asked_at >= self.load.measured_from:
+            self.load.late.append(self.sent_at - self.asked_at)
+            self.load.since_sent.append(now - self.sent_at)
+        super().answered(status, now)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        with contextlib.suppress(ValueError):
+            self.load.idle.remove(self)
+            if self.load.asking:
+                self.load.errors[BROKEN] += 1
+        super().connection_lost(exc)
 
 
 async def measure(
@@ -110,21 +149,23 @@ async def measure(
     warm_up: float,
     seconds: float,
     seed: int = 1,
+    nice: int = 0,
 ) -> OpenMeasured:
     """Send `rate` requests a second for `warm_up` + `seconds` seconds and measure the latter."""
+    nice = prefer(nice)
     loop = asyncio.get_running_loop()
-    processes = {SERVER: psutil.Process(pid)}
     load = OpenLoad(containers, items)
     callers: list[OpenCaller] = []
     for _ in range(min(CONNECTIONS, max(64, round(rate)))):
         _, caller = await loop.create_connection(lambda: OpenCaller(load), HOST, port)
         callers.append(caller)
-    await _send(load, schedule(rate, warm_up, seed + 1))
-    before = cpu_seconds(processes)
-    load.measured_from = time.perf_counter()
-    times = schedule(rate, seconds, seed)
-    await _send(load, times)
-    cpu = cpu_seconds(processes)[SERVER] - before[SERVER]
+    with Alarm() as alarm:
+        await send(load, alarm, schedule(rate, warm_up, seed + 1))
+        before = cpu_of(pid)
+        load.measured_from = time.perf_counter()
+        times = schedule(rate, seconds, seed)
+        await send(load, alarm, times)
+        cpu = cpu_of(pid) - before
     give_up = time.perf_counter() + LAST_ANSWERS
     while len(load.idle) < len(callers) and time.perf_counter() < give_up:  # noqa: ASYNC110
         await asyncio.sleep(0.02)
@@ -144,16 +185,27 @@ async def measure(
         p99=percentile(load.latencies, 0.99),
         p999=percentile(load.latencies, 0.999),
         worst=max(load.latencies, default=0.0),
-        late_starts=percentile(load.late_starts, 0.99),
+        sent_p50=percentile(load.since_sent, 0.50),
+        sent_p99=percentile(load.since_sent, 0.99),
+        late_p50=percentile(load.late, 0.50),
+        late_p99=percentile(load.late, 0.99),
+        late_share=sum(load.late) / total if (total := sum(load.latencies)) else 0.0,
+        nice=nice,
     )
 
 
-async def _send(load: OpenLoad, times: list[float]) -> None:
+def prefer(nice: int) -> int:
+    """Take this priority, as far as we may; returns what it is."""
+    with contextlib.suppress(PermissionError):  # then the result tells it
+        os.setpriority(os.PRIO_PROCESS, 0, nice)
+    return os.getpriority(os.PRIO_PROCESS, 0)
+
+
+async def send(load: OpenLoad, alarm: Alarm, times: Iterable[float]) -> None:
+    """Have a request sent at each of these times, seconds from now."""
     started = time.perf_counter()
     for at in times:
-        wait = started + at - time.perf_counter()
-        if wait > 0:
-            await asyncio.sleep(wait)
+        await alarm.until(started + at)
         load.request(started + at)
 
 
@@ -166,6 +218,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--items", type=int, default=2000, help="distinct ones to ask for")
     parser.add_argument("--warm-up", type=float, default=1.0)
     parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--nice", type=int, default=0, help="the generator's own priority")
     parser.add_argument("--seed", type=int, default=1, help="of the requests' times")
     return parser
 

@@ -50,13 +50,26 @@ class Kafka:
         partitions = self.published.assignment()
         for partition, end in (await self.published.end_offsets(partitions)).items():
             while await self.published.position(partition) < end:
-                value = json.loads((await self.published.getone(partition)).value)
-                self.items[value["itemId"]] = value["containers"]
+                self.take_item(await self.published.getone(partition))
         for partition in self.deletions.assignment():
             await self.deletions.position(partition)
-        self.reading = asyncio.create_task(self.read())
+        self.reading = [
+            asyncio.create_task(self.read_items()),
+            asyncio.create_task(self.read_deletions()),
+        ]
 
-    async def read(self) -> None:
+    async def read_items(self) -> None:
+        async for record in self.published:
+            self.take_item(record)
+
+    def take_item(self, record: Any) -> None:
+        if record.value is None:
+            self.items.pop(record.key.decode(), None)
+        else:
+            value = json.loads(record.value)
+            self.items[value["itemId"]] = value["containers"]
+
+    async def read_deletions(self) -> None:
         async for record in self.deletions:
             value = json.loads(record.value)
             with self.lock:
@@ -78,7 +91,8 @@ class Kafka:
         )
 
     async def stop(self) -> None:
-        self.reading.cancel()
+        for task in self.reading:
+            task.cancel()
         for client in (self.deletions, self.published, self.producer):
             await client.stop()
 

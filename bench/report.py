@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
 import statistics
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import psutil
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,6 +19,9 @@ if TYPE_CHECKING:
 
 SERVICE = "service"
 MINIMAL = "minimal"
+
+QUIET = 1.0
+"""The load average of a minute up to which a machine counts as quiet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,14 +141,54 @@ def main_line(rows: Sequence[Row]) -> str:
     )
 
 
-def machine(broker: str) -> str:
-    """The facts without which the figures mean nothing."""
-    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+def machine(broker: str, load: tuple[float, float, float] | None = None) -> str:
+    """The facts without which the figures mean nothing; the load average is today's by default."""
+    averages = ", ".join(f"{value:.1f}" for value in load or os.getloadavg())
     return (
         f"{_processor()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}; "
         f"{platform.python_implementation()} {platform.python_version()}; broker: {broker}; "
-        f"load average before: {load}"
+        f"load average before: {averages}"
     )
+
+
+def warning(load: float) -> str:
+    """What is to be said first if others were at work before we began; empty if nobody was."""
+    if load <= QUIET:
+        return ""
+    return (
+        f"**Not a quiet machine**: in the minute before the run {load:.1f} programs wanted to run "
+        "on average. Ratios spread more than they should, and what depends on a process's turn "
+        "(latency, starts, threads) says little."
+    )
+
+
+class Neighbours:
+    """How much CPU everybody else used, from when this was made.
+
+    All programs of the bench must have ended, and been waited for, before it is asked.
+    """
+
+    def __init__(self) -> None:
+        self._at = time.monotonic()
+        self._ours = _ours()
+        self._all = _everybodys()
+
+    def share(self) -> float:
+        """Of all cores' time: what was not idle and not ours (the kernel's own work included)."""
+        used = _everybodys() - self._all - (_ours() - self._ours)
+        return max(0.0, used / ((time.monotonic() - self._at) * (os.cpu_count() or 1)))
+
+
+def _ours() -> float:
+    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return sum(usage.ru_utime + usage.ru_stime for usage in map(resource.getrusage, kinds))
+
+
+def _everybodys() -> float:
+    times = psutil.cpu_times()._asdict()
+    # Guests are counted as users already.
+    idle = ("idle", "iowait", "guest", "guest_nice")
+    return float(sum(spent for kind, spent in times.items() if kind not in idle))
 
 
 def _processor() -> str:

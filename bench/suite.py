@@ -1,9 +1,12 @@
 """`make bench`: every figure, alternately and in one run, into docs/performance.md.
 
 The broker is a real Apache Kafka if Java is there, else the embedded one; the page says which.
-With --soak MINUTES only the soak is run, for that long, and printed.
+A part that fails is told in the page and in the exit status, and the others go on.
 
-    python -m bench.suite [--quick] [--bootstrap HOST:PORT] [--no-docs] [--soak 30]
+    python -m bench.suite                     # everything: some ten minutes
+    python -m bench.suite --only latency,workers --no-docs
+    python -m bench.suite --soak-hour         # an hour's worth of traffic, as fast as it goes
+    python -m bench.suite --soak 60           # an hour by the clock, --soak-rate takedowns a second
 """
 
 from __future__ import annotations
@@ -11,16 +14,15 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import os
 import secrets
 import signal
 import sys
 import tempfile
-import time
-import urllib.request
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 import psutil
@@ -28,37 +30,35 @@ import psutil
 from apache_kafka import jars
 from apache_kafka.apache import ApacheKafka
 from apache_kafka.prepare import prepare
-from bench import figures
-from bench.__main__ import (
-    APACHE_FETCH_MAX_WAIT,
-    Kafka,
-    Plan,
-    Server,
-    compare,
-    one_round,
-    start_bridge,
-    start_kafka,
-    start_responder,
-    start_service,
-)
-from bench.figures import Latency, Results, Window
+from bench import figures, targets, workers
+from bench.__main__ import APACHE_FETCH_MAX_WAIT, Kafka, Plan, compare, start_kafka
+from bench.figures import Results
 from bench.items import Topics
-from bench.load import LAST_ANSWERS
-from bench.open_loop import OpenMeasured
-from bench.processes import HOST, BenchError, Child, free_port, output_of, python
-from bench.report import MINIMAL, SERVICE, Row, machine, main_line
+from bench.latency import HALF, LOADS
+from bench.parts import Bench, core, say
+from bench.processes import BenchError
+from bench.report import MINIMAL, SERVICE, Neighbours, Row, machine, main_line, warning
+from bench.soak import HOUR
 from errors import BrokerStartError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Coroutine, Mapping
 
-PYKKA = "pykka"
-HELLO = "hello"
-LATENCY_OF = 3
-"""Containers of the items in the measurements that have one size."""
+    from bench.targets import Target
 
-LOADS = (0.1, 0.25, 0.5, 0.75, 0.9)
-"""Shares of the load at which the slower of the two servers is saturated."""
+T = TypeVar("T")
+
+SOAK_WINDOWS, LEAST_WINDOWS = 60, 8
+LEAST_IN_A_WINDOW = 100
+"""Takedowns: with fewer, the answers that come at once would fill a window, in no time at all."""
+SOAK_RATE = 100.0
+
+CLOSED, OTHERS, VIEWER, LATENCY = "closed", "others", "viewer", "latency"
+FOREIGN, SOAK, STARTS, WORKERS = "foreign", "soak", "starts", "workers"
+MESSAGES, MEMORY, TIMEOUTS = "messages", "memory", "timeouts"
+WITH_SERVERS = (CLOSED, OTHERS, VIEWER, LATENCY, FOREIGN, SOAK, STARTS)
+PARTS = (*WITH_SERVERS, WORKERS, MESSAGES, MEMORY, TIMEOUTS)
+"""What there is to measure, in this order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,266 +66,291 @@ class Sizes:
     """How long and how much: all of `make bench` takes minutes, --quick less."""
 
     plan: Plan
+    short: Plan
     latency_seconds: float
+    loads: Mapping[float, int]
+    workers: workers.Shape
+    throttle: float
     takedowns: tuple[int, ...]
-    together: int
+    together: tuple[int, ...]
+    rounds: int
     foreign: int
     starts: int
-    soak_windows: int
-    soak_window: float
+    soak: int
+    may_pin: bool
 
 
-def sizes(*, quick: bool) -> Sizes:
+def sizes(*, quick: bool = False, may_pin: bool = True) -> Sizes:
     if quick:
         plan = Plan((1, 3, 20), 2, 1.0, 0.3, 0.7, 128, 3334)
-        return Sizes(plan, 1.5, (1_000, 10_000), 10_000, 60_000, 2, 4, 1.5)
-    plan = Plan((1, 3, 20), 5, 3.0, 0.7, 2.0, 128, 3334)
-    takedowns = (1_000, 10_000, 30_000, 100_000)
-    return Sizes(plan, 5.0, takedowns, 100_000, 300_000, 3, 12, 5.0)
-
-
-class Bench:
-    """The programs of one run, and what is measured with them."""
-
-    def __init__(self, stack: AsyncExitStack, kafka: Kafka, topics: Topics, logs: Path) -> None:
-        self.stack = stack
-        self.kafka = kafka
-        self.topics = topics
-        self.logs = logs
-        self.watch = ""
-        self.service: Server
-        self.minimal: Server
-
-    async def start(self, plan: Plan) -> None:
-        """Start the responder and the two that are compared."""
-        responder = await start_responder(
-            self.stack,
-            self.kafka,
-            self.topics,
-            self.logs,
+        return Sizes(
             plan=plan,
-            servers=[SERVICE, MINIMAL, PYKKA],
+            short=plan,
+            latency_seconds=1.0,
+            loads={0.1: 1, HALF: 2, 0.9: 1},
+            workers=workers.Shape((1, 2), 3, 2, 1.0, 128),
+            throttle=0.3,
+            takedowns=(1_000, 10_000),
+            together=(10_000,),
+            rounds=1,
+            foreign=60_000,
+            starts=1,
+            soak=HOUR // 6,
+            may_pin=may_pin,
         )
-        self.watch = f"responder={responder.pid}"
-        self.service = await start_service(
-            self.stack, self.kafka, self.topics, self.logs, settings={}
-        )
-        self.minimal = await start_bridge(self.stack, self.kafka, self.topics, self.logs)
-
-    async def others(self, plan: Plan) -> dict[str, float]:
-        """CPU microseconds of a request: pykka's threads, and aiohttp's floor."""
-        costs: dict[str, float] = {}
-        async with AsyncExitStack() as stack:
-            pykka = await start_bridge(
-                stack,
-                self.kafka,
-                self.topics,
-                self.logs,
-                name=PYKKA,
-                module="bench.pykka_bridge",
-            )
-            hello = await start_hello(stack, self.logs)
-            for server in (pykka, hello):
-                rounds = [
-                    await one_round(server, plan, LATENCY_OF, plan.warm_up, self.watch)
-                    for _ in range(2)
-                ]
-                costs[server.name] = min(one.cpu_per_request for one in rounds) * 1e6
-        return costs
-
-    async def latencies(
-        self, saturated: float, sizes: Sizes, loads: Sequence[float] = LOADS
-    ) -> list[Latency]:
-        """Percentiles of both at shares of the saturating load, alternately."""
-        found: list[Latency] = []
-        for number, load in enumerate(loads):
-            pair = (self.service, self.minimal)
-            for server in pair if number % 2 == 0 else reversed(pair):
-                measured = await self._open_round(server, saturated * load, sizes)
-                found.append(Latency(server.name, load, measured))
-                say(
-                    f"{load:.0%} load, {server.name}: p50 {measured.p50 * 1e3:.1f} ms, "
-                    f"p99 {measured.p99 * 1e3:.1f} ms"
-                )
-        return found
-
-    async def _open_round(self, server: Server, rate: float, sizes: Sizes) -> OpenMeasured:
-        warm_up, seconds = sizes.plan.warm_up, sizes.latency_seconds
-        output = await output_of(
-            python(
-                "bench.open_loop",
-                port=server.port,
-                pid=server.child.pid,
-                containers=LATENCY_OF,
-                items=sizes.plan.items,
-                rate=rate,
-                warm_up=warm_up,
-                seconds=seconds,
-            ),
-            within=warm_up + seconds + LAST_ANSWERS + 15,
-        )
-        return msgspec.json.decode(output, type=OpenMeasured)
-
-    async def soak(self, sizes: Sizes, windows: int) -> list[Window]:
-        """One window after the other at a fixed load: does a request get dearer, memory grow?"""
-        found: list[Window] = []
-        process = psutil.Process(self.service.child.pid)
-        plan = Plan((LATENCY_OF,), 1, sizes.soak_window, 0.2, 0.2, 32, sizes.plan.items)
-        for number in range(windows):
-            measured = await one_round(self.service, plan, LATENCY_OF, 0.2, self.watch)
-            memory = process.memory_info().rss / 1e6
-            found.append(Window(measured.cpu_per_request * 1e6, memory, measured.answered))
-            say(f"soak {number + 1}/{windows}: {found[-1].cpu_us:.0f} us, {memory:.1f} MB")
-        return found
-
-    async def starts(self, count: int) -> list[float]:
-        """Seconds from the start of a process to its readiness, with a catalogue to read."""
-        seconds = []
-        for _ in range(count + 1):  # the first warms the disk's cache
-            async with AsyncExitStack() as stack:
-                started = time.perf_counter()
-                await start_service(stack, self.kafka, self.topics, self.logs, settings={})
-                seconds.append(time.perf_counter() - started)
-        return seconds[1:]
-
-    async def foreign(self, count: int) -> dict[str, float]:
-        """CPU microseconds of an event that is not ours: here, and in a bare consumer."""
-        topic = self.topics.item_deleted(SERVICE)
-        where = {"bootstrap": self.kafka.bootstrap, "topic": topic, "count": count}
-        process = psutil.Process(self.service.child.pid)
-        idle_before, idle_at = cpu_of(process), time.perf_counter()
-        await asyncio.sleep(2)
-        idle = (cpu_of(process) - idle_before) / (time.perf_counter() - idle_at)
-        read_before = await asyncio.to_thread(read_so_far, self.service)
-        before, at = cpu_of(process), time.perf_counter()
-        await output_of(python("bench.foreign", "write", **where), within=60)
-        give_up = time.perf_counter() + 60
-        while await asyncio.to_thread(read_so_far, self.service) < read_before + count:
-            if time.perf_counter() > give_up:
-                raise BenchError("the service did not read the foreign events")
-            await asyncio.sleep(0.1)
-        used = cpu_of(process) - before - idle * (time.perf_counter() - at)
-        bare = msgspec.json.decode(
-            await output_of(python("bench.foreign", "read", **where), within=60)
-        )
-        return {"service": used / count * 1e6, "bare consumer": bare["cpu_us"]}
+    return Sizes(
+        plan=Plan((1, 3, 20), 5, 3.0, 0.7, 2.0, 128, 3334),
+        short=Plan((1, 3, 20), 5, 2.0, 0.5, 1.0, 128, 3334),
+        latency_seconds=2.5,
+        loads=LOADS,
+        workers=workers.Shape((1, 2), 3, 5, 3.0, 128),
+        throttle=0.3,
+        takedowns=(1_000, 10_000, 30_000, 100_000),
+        together=(10_000, 100_000),
+        rounds=5,
+        foreign=100_000,
+        starts=5,
+        soak=HOUR,
+        may_pin=may_pin,
+    )
 
 
-async def start_hello(stack: AsyncExitStack, logs: Path) -> Server:
-    port = free_port()
-    command = python("bench.hello", port=port, containers=LATENCY_OF)
-    child = await stack.enter_async_context(Child(HELLO, command, logs / f"{HELLO}.log"))
-    await child.until_said("ready")
-    return Server(HELLO, child, port)
+class Run:
+    """Measures part by part; one that fails is noted, and the next one comes.
 
+    Args:
+        results: where what is found goes.
+        asked: the parts that are wanted.
+    """
 
-def cpu_of(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
+    def __init__(self, results: Results, asked: frozenset[str]) -> None:
+        self.results = results
+        self.asked = asked
 
+    async def part(self, name: str, work: Coroutine[Any, Any, T]) -> T | None:
+        """What a part finds; None if it is not asked for, or could not be measured."""
+        if name not in self.asked:
+            work.close()
+            return None
+        say(f"-- {name}")
+        try:
+            return await work
+        except (BenchError, OSError, psutil.Error, msgspec.MsgspecError) as error:
+            self.fail(name, error)
+            return None
 
-def read_so_far(server: Server) -> float:
-    """The deletions that a service has read, by its metrics."""
-    with urllib.request.urlopen(f"http://{HOST}:{server.admin_port}/metrics", timeout=5) as page:
-        for line in page.read().decode().splitlines():
-            if line.startswith("takedown_bus_published_total "):
-                return float(line.split()[1])
-    raise BenchError("the service does not count what it reads")
-
-
-async def core(what: str, **options: object) -> dict[str, Any]:
-    """One measurement of the core alone, in a process of its own."""
-    output = await output_of(python("bench.core", what, **options), within=180)
-    found: dict[str, Any] = msgspec.json.decode(output)
-    say(f"core, {what}: {found}")
-    return found
-
-
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    def fail(self, name: str, error: Exception) -> None:
+        """Note that a part could not be measured."""
+        why = str(error) or type(error).__name__
+        say(f"-- {name} failed: {why}")
+        self.results.failures[name] = why.splitlines()[0]
 
 
 @contextlib.asynccontextmanager
-async def _apache() -> Any:
+async def _apache() -> AsyncIterator[Kafka]:
     await prepare()
     async with ApacheKafka(heap_mb=512) as kafka:
         yield Kafka(kafka.bootstrap_servers, APACHE_FETCH_MAX_WAIT, "Apache Kafka", kafka.pid(1))
 
 
-async def choose_kafka(stack: AsyncExitStack, bootstrap: str | None) -> Kafka:
+async def choose_kafka(stack: AsyncExitStack, options: argparse.Namespace) -> Kafka:
     """The broker that was named, else a real one, else the embedded one."""
-    if bootstrap is None and jars.java_and_maven_missing() is None:
-        kafka: Kafka = await stack.enter_async_context(_apache())
-        return kafka
-    return await start_kafka(stack, bootstrap)
+    if options.bootstrap or options.embedded or jars.java_and_maven_missing() is not None:
+        return await start_kafka(stack, options.bootstrap)
+    return await stack.enter_async_context(_apache())
 
 
-async def run(options: argparse.Namespace) -> None:
+async def with_servers(run: Run, kafka: Kafka, logs: Path, all_sizes: Sizes) -> None:
+    """The parts that need a service and a minimal bridge."""
+    results, plan = run.results, all_sizes.plan
+    async with AsyncExitStack() as stack:
+        bench = Bench(stack, kafka, Topics(f"bench-{secrets.token_hex(4)}"), logs)
+        try:
+            await bench.start(plan)
+        except BenchError as error:
+            for name in WITH_SERVERS:
+                if name in run.asked:
+                    run.fail(name, error)
+            return
+        servers = [bench.service, bench.minimal]
+        rounds = await run.part(CLOSED, compare(servers, plan, bench.watch))
+        if rounds is not None:
+            results.rows = [
+                Row.of(size, both[SERVICE], both[MINIMAL]) for size, both in rounds.items()
+            ]
+        results.others = await run.part(OTHERS, bench.others(all_sizes.short))
+        results.looked_at = await run.part(VIEWER, bench.looked_at(all_sizes.short))
+        results.latencies = await run.part(
+            LATENCY,
+            bench.latencies(
+                all_sizes.short,
+                all_sizes.latency_seconds,
+                all_sizes.loads,
+                may_pin=all_sizes.may_pin,
+            ),
+        )
+        results.foreign = await run.part(
+            FOREIGN, bench.foreign(all_sizes.foreign, all_sizes.rounds)
+        )
+        results.soak = await run.part(
+            SOAK, bench.soak(plan, all_sizes.soak, windows=windows_of(all_sizes.soak))
+        )
+        results.starts = await run.part(STARTS, bench.starts(all_sizes.starts))
+
+
+async def scaling(kafka: Kafka, logs: Path, all_sizes: Sizes) -> workers.Scaling:
+    """Two workers against one."""
+    async with AsyncExitStack() as stack:
+        return await workers.compare(stack, kafka, logs, all_sizes.workers, all_sizes.throttle)
+
+
+async def without_broker(run: Run, all_sizes: Sizes) -> None:
+    """The parts that are about the core alone; nothing else of ours runs meanwhile."""
+
+    async def several(what: str, rounds: int, **options: object) -> list[dict[str, Any]]:
+        return [await core(what, **options) for _ in range(rounds)]
+
+    async def memory() -> list[dict[str, Any]]:
+        return [await core("memory", takedowns=count) for count in all_sizes.takedowns]
+
+    async def timeouts() -> list[list[dict[str, Any]]]:
+        rounds = min(3, all_sizes.rounds)
+        return [await several("timeouts", rounds, takedowns=count) for count in all_sizes.together]
+
+    run.results.messages = await run.part(MESSAGES, several("messages", all_sizes.rounds))
+    run.results.memory = await run.part(MEMORY, memory())
+    run.results.timeouts = await run.part(TIMEOUTS, timeouts())
+
+
+async def soak_alone(options: argparse.Namespace) -> int:
+    """Only the soak: an hour's worth as fast as it goes, or so many minutes by the clock."""
     all_sizes = sizes(quick=options.quick)
-    plan = all_sizes.plan
     async with AsyncExitStack() as stack:
         logs = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="takedown-bench-")))
-        kafka = await choose_kafka(stack, options.bootstrap)
-        facts = machine(kafka.description)
+        kafka = await choose_kafka(stack, options)
+        print(machine(kafka.description), flush=True)
         bench = Bench(stack, kafka, Topics(f"bench-{secrets.token_hex(4)}"), logs)
-        await bench.start(plan)
+        await bench.start(all_sizes.plan)
         if options.soak:
-            windows = max(3, round(options.soak * 60 / (all_sizes.soak_window + 1)))
-            print(figures.soak_text(await bench.soak(all_sizes, windows)))
-            return
-        rounds = await compare([bench.service, bench.minimal], plan, bench.watch)
-        rows = [Row.of(size, both[SERVICE], both[MINIMAL]) for size, both in rounds.items()]
-        middle = next(row for row in rows if row.containers == LATENCY_OF)
-        saturated = min(middle.service.per_second, middle.minimal.per_second)
-        results = Results(
-            facts=facts,
-            plan=f"medians of {plan.rounds} rounds of {plan.seconds:g} s, "
-            f"{plan.concurrency} callers",
-            rows=rows,
-            others=await bench.others(plan),
-            latencies=await bench.latencies(saturated, all_sizes),
-            saturated=saturated,
-            foreign=await bench.foreign(all_sizes.foreign),
-            soak=await bench.soak(all_sizes, all_sizes.soak_windows),
-            starts=await bench.starts(all_sizes.starts),
-            messages=await core("messages"),
-            memory=[await core("memory", takedowns=count) for count in all_sizes.takedowns],
-            timeouts=[
-                await core("timeouts", takedowns=count)
-                for count in (all_sizes.together // 10, all_sizes.together)
-            ],
-        )
-    print(figures.targets(results), end="\n\n")
-    if not options.no_docs:
+            rate = options.soak_rate
+            takedowns = round(options.soak * 60 * rate)
+        else:
+            rate, takedowns = 0.0, all_sizes.soak
+        windows = windows_of(takedowns)
+        soaked = await bench.soak(all_sizes.plan, takedowns, windows=windows, rate=rate)
+    print(figures.soak_text(soaked))
+    cpu, memory = targets.soak(soaked)
+    for target in (cpu, memory):
+        if not target.reached:
+            print(f"{target.what}: {target.measured}, to be reached: {target.limit}")
+    return status_of(cpu, memory, cpu_may_drift=options.cpu_may_drift)
+
+
+def windows_of(takedowns: int) -> int:
+    """Into how many windows a soak is cut.
+
+    Raises:
+        BenchError: it is too short.
+    """
+    windows = min(SOAK_WINDOWS, takedowns // LEAST_IN_A_WINDOW)
+    if windows < LEAST_WINDOWS:
+        least = LEAST_WINDOWS * LEAST_IN_A_WINDOW
+        raise BenchError(f"a soak of {takedowns} takedowns is too short; {least} are the least")
+    return windows
+
+
+def status_of(cpu: Target, memory: Target, *, cpu_may_drift: bool) -> int:
+    """A soak's exit status."""
+    return 0 if memory.reached and (cpu.reached or cpu_may_drift) else 1
+
+
+async def everything(options: argparse.Namespace) -> int:
+    """Measure what was asked for, and write it down; 1 if a part could not be measured."""
+    all_sizes = sizes(quick=options.quick, may_pin=not options.no_pin)
+    plan = all_sizes.plan
+    before, neighbours = os.getloadavg(), Neighbours()
+    if not_quiet := warning(before[0]):
+        say(not_quiet)
+    results = Results(
+        facts="",
+        plan=f"medians of {plan.rounds} rounds of {plan.seconds:g} s, {plan.concurrency} callers",
+        warning=not_quiet,
+    )
+    run = Run(results, frozenset(options.only or PARTS))
+    async with AsyncExitStack() as stack:
+        logs = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="takedown-bench-")))
+        kafka = await choose_kafka(stack, options)
+        results.facts = machine(kafka.description, before)
+        if run.asked.intersection(WITH_SERVERS):
+            await with_servers(run, kafka, logs, all_sizes)
+        results.workers = await run.part(WORKERS, scaling(kafka, logs, all_sizes))
+    await without_broker(run, all_sizes)
+    results.neighbours = neighbours.share()
+    if options.no_docs or options.only:
+        print(figures.section(results, drawn=()), end="\n\n")
+    else:
+        print(figures.target_table(results), end="\n\n")
         figures.write(results)
         say(f"written: {figures.PAGE}")
-    print(main_line(rows))
+    for part, why in results.failures.items():
+        print(f"not measured: {part}: {why}")
+    if results.rows:
+        print(main_line(results.rows))
+    return 1 if results.failures else 0
 
 
-def main() -> int:
+def parts(text: str) -> tuple[str, ...]:
+    """`latency,workers` as names; what argparse calls to convert an option."""
+    names = tuple(text.split(","))
+    if not set(names) <= set(PARTS):
+        raise ValueError(text)
+    return names
+
+
+def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench.suite", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="shorter rounds, smaller numbers")
     parser.add_argument("--bootstrap", metavar="HOST:PORT", help="a broker that runs already")
+    parser.add_argument("--embedded", action="store_true", help="the embedded broker in any case")
+    parser.add_argument("--no-pin", action="store_true", help="let latency's programs share cores")
     parser.add_argument("--no-docs", action="store_true", help="print, and write no page")
-    parser.add_argument("--soak", type=float, metavar="MINUTES", help="only the soak, so long")
-    options = parser.parse_args()
+    parser.add_argument(
+        "--only", type=parts, metavar="PARTS", help=f"print these alone: {','.join(PARTS)}"
+    )
+    soak = parser.add_mutually_exclusive_group()
+    soak.add_argument(
+        "--soak-hour", action="store_true", help=f"only {HOUR:,} takedowns; status 1 if they drift"
+    )
+    soak.add_argument("--soak", type=float, metavar="MINUTES", help="only a soak by the clock")
+    parser.add_argument(
+        "--cpu-may-drift",
+        action="store_true",
+        help="a soak's status is that of the memory alone: for machines that others use, too",
+    )
+    parser.add_argument(
+        "--soak-rate", type=float, default=SOAK_RATE, help=f"takedowns a second ({SOAK_RATE:g})"
+    )
+    return parser
 
-    async def until_stopped() -> None:
+
+def main() -> int:
+    options = arguments().parse_args()
+
+    async def until_stopped() -> int:
         task = asyncio.current_task()
         assert task is not None
         for signum in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(signum, task.cancel)
-        await run(options)
+        return await (soak_alone if options.soak_hour or options.soak else everything)(options)
 
     try:
-        asyncio.run(until_stopped())
+        return asyncio.run(until_stopped())
     except (BenchError, BrokerStartError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     except (asyncio.CancelledError, KeyboardInterrupt):
         print("bench: stopped", file=sys.stderr)
         return 130
-    return 0
 
 
 if __name__ == "__main__":

@@ -72,8 +72,9 @@ class EventBus:
     """Passes each event on to the actors that subscribed to its key. Not thread-safe."""
 
     def __init__(self) -> None:
-        # Dictionaries serve as ordered sets: delivery is in the order of subscription.
-        self._by_key: dict[PartitionKey, dict[Subscriber, None]] = {}
+        # Nearly every key has one subscriber, who then stands for himself. Of several a dictionary
+        # serves as an ordered set: delivery is in the order of subscription.
+        self._by_key: dict[PartitionKey, Subscriber | dict[Subscriber, None]] = {}
         self._by_subscriber: dict[Subscriber, list[PartitionKey]] = {}
         self._published = 0
         self._matched = 0
@@ -84,10 +85,17 @@ class EventBus:
 
     def subscribe(self, subscriber: Subscriber, key: PartitionKey) -> bool:
         """Have `subscriber` told of events under `key`; False if it was already."""
-        subscribers = self._by_key.setdefault(key, {})
-        if subscriber in subscribers:
+        known = self._by_key.get(key)
+        if known is None:
+            self._by_key[key] = subscriber
+        elif isinstance(known, dict):
+            if subscriber in known:
+                return False
+            known[subscriber] = None
+        elif known is subscriber:
             return False
-        subscribers[subscriber] = None
+        else:
+            self._by_key[key] = {known: None, subscriber: None}
         self._by_subscriber.setdefault(subscriber, []).append(key)
         return True
 
@@ -112,10 +120,12 @@ class EventBus:
         return len(keys)
 
     def _remove(self, subscriber: Subscriber, key: PartitionKey) -> None:
-        subscribers = self._by_key[key]
-        del subscribers[subscriber]
-        if not subscribers:
-            del self._by_key[key]
+        known = self._by_key[key]
+        if isinstance(known, dict):
+            del known[subscriber]
+            if known:
+                return
+        del self._by_key[key]
 
     def publish(self, event: ItemDeleted | ItemListed) -> int:
         """Tell `event` to its subscribers; returns how many there were.
@@ -133,7 +143,7 @@ class EventBus:
         if subscribers is None:
             return 0
         delivered = 0
-        for subscriber in tuple(subscribers):
+        for subscriber in tuple(subscribers) if isinstance(subscribers, dict) else (subscribers,):
             if subscriber.try_tell(event):
                 delivered += 1
             else:

@@ -93,6 +93,24 @@ async def test_an_event_raised_within_a_transition_comes_right_after_it_before_t
     await ref.stop()
 
 
+async def test_events_raised_within_one_transition_are_handled_in_their_order() -> None:
+    class Busy(DoorActor):
+        def perform(self, effect: Any) -> None:
+            super().perform(effect)
+            if self.said[-1:] == ["click"]:
+                self.raise_event(Unlock(1))  # the wrong code, while it is locked
+                self.raise_event(Unlock(7))
+
+    ref = Busy.start(TransitionFeed())
+    actor = ref.actor()
+    assert actor is not None
+    ref.tell(Lock(7))
+    await settle()
+    assert [entry.event for entry in actor.log] == ["Lock", "Unlock", "Unlock", "Push"]
+    assert actor.state is Door.OPEN
+    await ref.stop()
+
+
 async def test_an_illegal_event_fails_the_actor_and_leaves_its_state_as_it_was() -> None:
     ref, actor = door()
     with pytest.raises(IllegalTransition, match="Door in state CLOSED does not take Pull"):

@@ -8,7 +8,6 @@ import threading
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from pykka._envelope import Envelope
 
 from actors.runtime import Mailbox
 from simulation.loop import SimulatedLoop
@@ -33,14 +32,14 @@ class Box(RuleBasedStateMachine):
         for _ in range(self.turn):
             if self.mailbox.empty():
                 break
-            message = self.mailbox.get().message
+            message = self.mailbox.get()
             self.got.append(message)
             if message % 7 == 0:
                 self._put(message + 1)
 
     def _put(self, message: int) -> None:
         self.put.append(message)
-        self.mailbox.put(Envelope(message))
+        self.mailbox.put(message)
 
     @rule(turn=st.integers(1, 3))
     def attach(self, turn: int) -> None:

@@ -10,6 +10,7 @@ import pytest
 from pykka import ActorDeadError
 from support.fakes import recorder, settle
 
+from actors.alarms import alarms_of
 from actors.future import LoopFuture
 from actors.runtime import DEFAULT_ASK_TIMEOUT, LoopActor
 
@@ -104,19 +105,22 @@ async def test_an_asker_that_was_cancelled_does_not_hurt_the_one_who_answers() -
 
 async def test_an_asker_that_was_cancelled_leaves_no_timer_once_it_is_answered() -> None:
     ref, waiting = deferring()
+    alarms = alarms_of(asyncio.get_running_loop())
     future = ref.ask("defer", timeout=60)
     await settle()
+    assert len(alarms) == 1
     future._future.cancel()
     waiting[0].set("to nobody")
-    assert future._timer is None
+    assert (future._alarm, future._grace, len(alarms)) == (None, None, 0)
     await ref.stop()
 
 
 async def test_an_answered_ask_leaves_no_timer() -> None:
     ref, _ = recorder()
+    alarms = alarms_of(asyncio.get_running_loop())
     future = ref.ask("question", timeout=60)
     assert await future == "question"
-    assert future._timer is None
+    assert (future._alarm, future._grace, len(alarms)) == (None, None, 0)
     await ref.stop()
 
 

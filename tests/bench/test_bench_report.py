@@ -1,7 +1,11 @@
+import subprocess
+import sys
+
 import pytest
 
-from bench.load import Measured, percentile
-from bench.report import Figures, Row, main_line, table
+from bench import report
+from bench.load import Measured, cpu_of, percentile
+from bench.report import Figures, Neighbours, Row, machine, main_line, table, warning
 
 
 def measured(*, cpu: float, answered: int = 1000, seconds: float = 2.0) -> Measured:
@@ -62,3 +66,42 @@ def test_a_percentile_is_a_value_that_was_measured(share: float, value: float) -
 
 def test_without_values_a_percentile_is_zero() -> None:
     assert percentile([], 0.5) == 0.0
+
+
+def test_a_machine_that_was_not_quiet_is_warned_of() -> None:
+    assert warning(0.9) == ""
+    assert "Not a quiet machine" in warning(1.1)
+    assert machine("a broker", (1.25, 2.0, 3.0)).endswith("load average before: 1.2, 2.0, 3.0")
+
+
+BUSY = "import time\nwhile time.process_time() < 0.5: pass"
+
+
+def test_neighbours_are_told_as_a_share_of_all_cores_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, everybodys = iter([3.0, 7.0]), iter([50.0, 60.0])
+    monkeypatch.setattr(report, "_ours", lambda: next(ours))
+    monkeypatch.setattr(report, "_everybodys", lambda: next(everybodys))
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    neighbours = Neighbours()
+    neighbours._at -= 10
+    assert neighbours.share() == pytest.approx((10 - 4) / 20, abs=0.02)
+
+
+def test_a_child_that_was_waited_for_is_no_neighbour() -> None:
+    neighbours = Neighbours()
+    busy = subprocess.Popen([sys.executable, "-c", BUSY])
+    while cpu_of(busy.pid) < 0.45:
+        continue
+    not_waited_for = neighbours.share()
+    busy.wait()
+    assert neighbours.share() < not_waited_for
+
+
+def test_a_process_is_told_what_it_used() -> None:
+    busy = subprocess.Popen([sys.executable, "-c", BUSY + "\ninput()"], stdin=subprocess.PIPE)
+    try:
+        while cpu_of(busy.pid) < 0.5:
+            continue
+        assert cpu_of(busy.pid) < 5
+    finally:
+        busy.communicate(b"\n")

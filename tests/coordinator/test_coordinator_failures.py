@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from pykka import ActorDeadError
-from pykka._envelope import Envelope
 from support.fakes import (
     FakePublication,
     deletion,
@@ -145,7 +144,7 @@ async def test_a_late_crash_is_not_laid_to_the_next_takedown() -> None:
         (censor,) = own.censors
         answer = own.ask()
         await asyncio.sleep(0)
-        censor.actor_inbox._envelopes.appendleft(Envelope("what is this?"))
+        censor.actor_inbox.arrived.insert(0, "what is this?")
         await settle()
         assert own.now.restarts == 1
         own.delete("a", "b")
