@@ -18,7 +18,7 @@ from simulation.world import Result, World
 
 _TICK = 2.0
 _SHOWN = 3
-_ENOUGH = 500
+_ENOUGH = 1000
 _IN_VAIN = 50
 """Seeds for a safeguard that has a second line behind it."""
 
@@ -119,7 +119,7 @@ def _ablate(seeds: int) -> int:
     for each in ABLATIONS:
         found = find(each, seeds=min(seeds, _ENOUGH) if not each.second else _IN_VAIN)
         if found is not None:
-            words = kind_of(found.violations[0])
+            words = kind_of(each.found(found))
             click.echo(f"| {each.name} | {found.seed + 1} | {words} |")
         else:
             missed += not each.second

@@ -29,8 +29,9 @@ class Asked:
         item_id: what was to be taken down.
         wait: seconds that the caller was willing to wait, if it said so.
         calm: asked when nothing goes wrong any more.
+        shouts: the item's id is written in capital letters.
         life: the service's life that it was sent to.
-        refused: nobody listened.
+        refused: nobody listened, or not any more.
         arrived_at: it reached the service.
         hung_up_at: the caller went away.
         cut: the service was killed.
@@ -46,6 +47,7 @@ class Asked:
     item_id: ItemId
     wait: int | None
     calm: bool = False
+    shouts: bool = False
     life: Life | None = None
     refused: bool = False
     arrived_at: float | None = None
@@ -108,11 +110,16 @@ class Line(asyncio.Transport):
         if self._protocol is None:
             self._protocol = factory()
             self._protocol.connection_made(self)
-        if self._closing:
+        if self._closing or getattr(self._protocol, "_close", False):
+            # The door is about to close a connection that had nothing to do: in HTTP the two may
+            # always cross, and whoever asked on such a connection knows that he was not heard.
+            self._asked = None
+            asked.refused = True
             return
         asked.arrived_at = self._loop.time()
         prefer = f"Prefer: wait={asked.wait}\r\n" if asked.wait is not None else ""
-        request = f"DELETE /items/{asked.item_id} HTTP/1.1\r\nHost: takedown\r\n{prefer}\r\n"
+        item_id = asked.item_id.upper() if asked.shouts else asked.item_id
+        request = f"DELETE /items/{item_id} HTTP/1.1\r\nHost: takedown\r\n{prefer}\r\n"
         self._protocol.data_received(request.encode())
 
     def hang_up(self) -> None:

@@ -7,6 +7,7 @@ with their positions, hand-over line, watchers and replacements.
 from __future__ import annotations
 
 import asyncio
+import random
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
     from simulation.loop import SimulatedLoop
 
 _RETRY = 0.1
-_BATCH = 500
+_FAR = (0.0, 0.0, 0.005, 0.03)
+"""Seconds that a partition may be away, beyond what everything takes over the network."""
 
 
 class Net:
@@ -49,6 +51,7 @@ class Net:
         self.consumers: list[Consumer] = []
         self.producers: list[Producer] = []
         self.cut = False
+        self._far: dict[TopicPartition, float] = {}
 
     def sever(self) -> None:
         """Nothing goes out or comes in any more."""
@@ -76,6 +79,17 @@ class Net:
             future.exception()  # whoever asked may be gone, too
         else:
             self.cluster.ask(future, read)
+
+    def way_from(self, tp: TopicPartition) -> float:
+        """Seconds that what is new in a partition takes to its readers, this time."""
+        far = self._far.get(tp)
+        if far is None:  # not all brokers are as near, nor as busy
+            dice = random.Random(f"{self.cluster.ids[tp.topic].hex()} {tp.partition}")
+            far = self._far[tp] = dice.choice(_FAR)
+        lags = self.cluster.lag
+        if lags:
+            far += lags.get(tp.topic, 0.0) + lags.get(f"{tp.topic}[{tp.partition}]", 0.0)
+        return self.cluster.delay() + far
 
     # The three factories of `bus.connection.Clients`.
 
@@ -282,8 +296,7 @@ class Consumer:
     def _fetch(self, tp: TopicPartition) -> None:
         if tp in self._positions and tp not in self._pending:
             self._pending.add(tp)
-            lag = self._net.cluster.lag.get(tp.topic, 0.0)
-            self._loop.happen(self._net.cluster.delay() + lag, self._fetched, tp)
+            self._loop.happen(self._net.way_from(tp), self._fetched, tp)
 
     def _fetched(self, tp: TopicPartition) -> None:
         self._pending.discard(tp)

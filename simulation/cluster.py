@@ -7,10 +7,11 @@ that takes no writes, partitions that come) can be done to a partition here.
 from __future__ import annotations
 
 import base64
+import math
 import random
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from aiokafka.errors import KafkaConnectionError
 
@@ -70,6 +71,16 @@ class Log:
         return found
 
 
+class _Held(NamedTuple):
+    """A record that its producer holds until the broker can be reached."""
+
+    topic: str
+    partition: int
+    key: bytes | None
+    value: bytes | None
+    made_at: float
+
+
 class Reader(Protocol):
     """A consumer's side of the network."""
 
@@ -111,7 +122,7 @@ class Cluster:
         self.readers: list[Reader] = []
         self.followers: dict[str, list[Callable[[Record], None]]] = {}
         self._parked: list[tuple[asyncio.Future[Any], Callable[[], Any]]] = []
-        self._held: list[tuple[str, int, bytes | None, bytes | None]] = []
+        self._held: list[_Held] = []
 
     def delay(self) -> float:
         """Seconds that something takes over the network, one way."""
@@ -142,13 +153,19 @@ class Cluster:
         key: bytes | None,
         value: bytes | None,
         headers: tuple[tuple[str, bytes], ...] = (),
+        *,
+        made_at: float | None = None,
     ) -> Record:
-        """Write one record, whoever asks, whatever the broker's state."""
+        """Write one record, whoever asks, whatever the broker's state.
+
+        `made_at` is the loop's time at which its producer was given it, if that was earlier.
+        """
         log = self.topics[topic][partition]
         if (dice := self._faults.strikes(Fault.OFFSETS_JUMP, topic, _name(key))) is not None:
             log.end += dice.randint(1, 5)
         at = self._loop.time()
-        stamp = _EPOCH + round((at - START) * 1000)
+        # As producers' clocks have it: whole milliseconds, cut off.
+        stamp = _EPOCH + math.floor(((at if made_at is None else made_at) - START) * 1000)
         record = Record(topic, partition, log.end, key, value, headers, at, stamp)
         log.records.append(record)
         log.end += 1
@@ -160,12 +177,14 @@ class Cluster:
 
     def publish(self, topic: str, key: bytes | None, value: bytes | None, place: int) -> None:
         """Have another program's record written, now or when the broker can be reached."""
-        logs = self.topics[topic]
-        partition = place % len(logs)
-        if self.state is Broker.UP and logs[partition].led:
-            self.append(topic, partition, key, value)
+        partition = place % len(self.topics[topic])
+        self._publish(_Held(topic, partition, key, value, self._loop.time()))
+
+    def _publish(self, held: _Held) -> None:
+        if self.state is Broker.UP and self.topics[held.topic][held.partition].led:
+            self.append(held.topic, held.partition, held.key, held.value, made_at=held.made_at)
         else:
-            self._held.append((topic, partition, key, value))
+            self._held.append(held)
 
     # ---------------------------------------------------------------------------- faults
 
@@ -214,8 +233,8 @@ class Cluster:
         for reader in tuple(self.readers):
             reader.back()
         held, self._held = self._held, []
-        for topic, partition, key, value in held:
-            self.publish(topic, key, value, partition)
+        for one in held:
+            self._publish(one)
 
     # ------------------------------------------------------------------------- questions
 

@@ -1,4 +1,4 @@
-"""Actors that fail at any message, and mailboxes that count; for as long as a run lasts."""
+"""Actors that fail at any message, or that the process stops at; mailboxes that count."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import contextlib
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
+from actors.censor_parts import Answer, FindContainers
 from actors.item_censor import ItemCensor
 from actors.runtime import LoopActor, Mailbox
 from coordinator.coordinator import Coordinator
@@ -15,8 +16,6 @@ from simulation.faults import Fault
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Iterable, Iterator
-
-    from pykka._envelope import Envelope
 
     from simulation.faults import Faults
     from simulation.journal import Journal
@@ -39,16 +38,16 @@ class CountingMailbox(Mailbox):
         self.putted = 0
         self.got = 0
 
-    def put(self, envelope: Envelope[Any], /) -> None:
+    def put(self, message: Any, /) -> None:
         """Add a message at the end."""
         self.putted += 1
-        super().put(envelope)
+        super().put(message)
 
-    def get(self) -> Envelope[Any]:
+    def get(self) -> Any:
         """Take the first message."""
-        envelope = super().get()
+        message = super().get()
         self.got += 1
-        return envelope
+        return message
 
 
 def _item_of(message: Any) -> str:
@@ -62,11 +61,15 @@ class Actors:
     Args:
         faults: what goes wrong.
         journal: where it is written down.
+        pause: stops the process for so many seconds.
     """
 
-    def __init__(self, faults: Faults, journal: Journal) -> None:
+    def __init__(
+        self, faults: Faults, journal: Journal, *, pause: Callable[[float], object]
+    ) -> None:
         self._faults = faults
         self._journal = journal
+        self._pause = pause
         self._failures: dict[str, list[float]] = defaultdict(list)
         self._fuses: dict[str, int] = {}
         self.mailboxes: list[CountingMailbox] = []
@@ -86,10 +89,15 @@ class Actors:
         if Fault.CENSOR_CRASHED in kinds:
             failing = self._failing(receive_censor, Fault.CENSOR_CRASHED, "censor", by_effect=True)
             patches.append((ItemCensor, "on_receive", failing, receive_censor))
-            patches.append((ItemCensor, "perform", self._fused(perform), perform))
         if Fault.COORDINATOR_CRASHED in kinds:
             failing = self._failing(receive_coordinator, Fault.COORDINATOR_CRASHED, "coordinator")
             patches.append((Coordinator, "on_receive", failing, receive_coordinator))
+        performing = perform
+        if Fault.PAUSED_AT_ANSWER in kinds:
+            performing = self._pausing(performing)
+        if Fault.CENSOR_CRASHED in kinds:
+            performing = self._fused(performing)
+        patches.append((ItemCensor, "perform", performing, perform))
         for where, name, new, _ in patches:
             setattr(where, name, new)
         try:
@@ -137,6 +145,21 @@ class Actors:
             perform(actor, effect)
 
         return fused
+
+    def _pausing(self, perform: Callable[..., Any]) -> Callable[..., Any]:
+        """The process stops when a censor has answered, and before the door has heard of it."""
+        items: dict[str, str] = {}
+
+        def pausing(actor: Any, effect: Any) -> None:
+            perform(actor, effect)
+            if type(effect) is FindContainers:
+                items[actor.actor_urn] = _item_of(effect)
+            elif type(effect) is Answer:
+                what = type(effect.outcome).__name__, items.pop(actor.actor_urn)
+                if (dice := self._faults.strikes(Fault.PAUSED_AT_ANSWER, *what)) is not None:
+                    self._pause(dice.choice((0.3, 1.0, 3.0)) * dice.uniform(0.3, 1.5))
+
+        return pausing
 
     def _crash(self, actor: Any, dice: random.Random) -> BaseException:
         self._note(actor)

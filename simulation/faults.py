@@ -43,6 +43,7 @@ class Fault(StrEnum):
     READER_STALLED = "reader-stalled"
     READER_LAGS = "reader-lags"
     READER_LOST = "reader-lost"
+    PARTITION_LAGS = "partition-lags"
     OFFSETS_JUMP = "offsets-jump"
     RECORDS_AGAIN = "records-again"
     # The catalogue.
@@ -51,6 +52,7 @@ class Fault(StrEnum):
     ITEM_REPUBLISHED = "item-republished"
     ITEM_GONE = "item-gone"
     PUBLISHED_LATE = "published-late"
+    LISTED_ELSEWHERE = "listed-elsewhere"
     # Brokers.
     BROKER_REFUSES = "broker-refuses"
     BROKER_HANGS = "broker-hangs"
@@ -71,6 +73,14 @@ class Fault(StrEnum):
     RUSH = "rush"
     OVERLOAD = "overload"
     SHORT_WAIT = "short-wait"
+    # Moments at which our own process is stopped.
+    PAUSED_AT_ANSWER = "paused-at-answer"
+    PAUSED_MIDWAY = "paused-midway"
+    SLOWED = "slowed"
+    # What others write is right, and not as we would write it.
+    OTHER_SPELLING = "other-spelling"
+    LISTED_TWICE = "listed-twice"
+    CLOCK_WRONG = "clock-wrong"
 
 
 _PER_OPERATION: dict[Fault, float] = {
@@ -94,6 +104,7 @@ _PER_OPERATION: dict[Fault, float] = {
     Fault.ITEM_REPUBLISHED: 0.1,
     Fault.ITEM_GONE: 0.05,
     Fault.PUBLISHED_LATE: 0.3,
+    Fault.LISTED_ELSEWHERE: 0.2,
     Fault.CENSOR_CRASHED: 0.01,
     Fault.COORDINATOR_CRASHED: 0.004,
     Fault.OBSERVER_RAISES: 0.05,
@@ -103,6 +114,10 @@ _PER_OPERATION: dict[Fault, float] = {
     Fault.SAME_ITEM: 0.1,
     Fault.RUSH: 0.05,
     Fault.SHORT_WAIT: 0.2,
+    Fault.PAUSED_AT_ANSWER: 0.02,
+    Fault.OTHER_SPELLING: 0.15,
+    Fault.LISTED_TWICE: 0.15,
+    Fault.CLOCK_WRONG: 0.15,
 }
 """How often those strike that are met by the way, for each operation that they can strike."""
 
@@ -111,12 +126,15 @@ _PLANNED: dict[Fault, int] = {
     Fault.READER_STALLED: 2,
     Fault.READER_LAGS: 3,
     Fault.READER_LOST: 2,
+    Fault.PARTITION_LAGS: 3,
     Fault.CATALOGUE_BEHIND: 3,
     Fault.BROKER_REFUSES: 2,
     Fault.BROKER_HANGS: 2,
     Fault.NO_LEADER: 2,
     Fault.PARTITIONS_ADDED: 2,
     Fault.PAUSED: 3,
+    Fault.PAUSED_MIDWAY: 3,
+    Fault.SLOWED: 2,
     Fault.DRAINED: 2,
     Fault.KILLED: 1,
     Fault.OVERLOAD: 1,

@@ -79,7 +79,11 @@ class Items:
             value = None
         names = ",".join(c.container_id for c in containers) or "nothing"
         self._journal.write("Items", "Kafka", f"item_published {item_id[-4:]} in {names}")
-        self._cluster.publish("item_published", item_key(item_id), value, _place(item_id))
+        place = _place(item_id)
+        if (dice := self._faults.strikes(Fault.LISTED_ELSEWHERE, item_id[-4:])) is not None:
+            place = dice.randrange(8)
+            self._journal.write("Items", "Kafka", f"! item_published {item_id[-4:]} elsewhere")
+        self._cluster.publish("item_published", item_key(item_id), value, place)
 
     # -------------------------------------------------------------------------- requests
 
@@ -93,6 +97,8 @@ class Items:
         if self._journal.keeps:
             text = f"item_reported {item_id[-4:]} {container_id} for {request.takedown_id[:4]}"
             self._journal.write("Kafka", "Items", text)
+        if item_id not in self.lists:
+            return  # nobody has heard of it, so nothing can be deleted
         what = f"{item_id[-4:]}-{container_id}"
         self._change(item_id, what)
         if strikes(Fault.EVENT_LOST, what) is not None:

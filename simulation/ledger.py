@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bus.codec import decode_item_deleted, decode_item_published, item_id_from_key
+from bus.codec import decode_item_deleted
 from errors import UnreadableRecord
 from messages import ItemReported
 from simulation.loop import EPOCH, START
+from simulation.newest import Newest
 
 if TYPE_CHECKING:
     from simulation.callers import Asked
@@ -30,30 +31,21 @@ _ON_ITS_WAY = 0.5
 
 _UNCERTAIN = frozenset({502, 504})
 _NOTHING_DONE = frozenset({400, 404, 503})
+_ASKED_FOR = frozenset({200, 502, 504})
 
 Place = tuple[str, str]
 
 _reported = msgspec.json.Decoder(ItemReported)
 
 
-def read_list(record: Record) -> tuple[str, frozenset[str]] | None:
-    """The item and its containers' ids; None if the record cannot be read."""
-    try:
-        if record.value is None:
-            return item_id_from_key(record.key), frozenset()
-        message = decode_item_published(record.value)
-    except UnreadableRecord:
-        return None
-    return message.item_id, frozenset(c.container_id for c in message.containers)
-
-
 def read_deletion(record: Record) -> Place | None:
     """The item and the container; None if the record cannot be read."""
+    # In whatever letters the codec leaves an item's id.
     try:
         message = decode_item_deleted(record.value)
     except UnreadableRecord:
         return None
-    return message.item_id, message.container_id
+    return message.item_id.lower(), message.container_id
 
 
 class Ledger:
@@ -80,13 +72,14 @@ class Ledger:
         self.stalls: list[tuple[float, float]] = []
         self.crashes: list[float] = []
         self.about: set[str] = set()
+        self._newest = Newest()
         self._lists: dict[str, list[tuple[float, frozenset[str]]]] = defaultdict(list)
         self._reports: dict[str, list[tuple[float, Place, float]]] = defaultdict(list)
         cluster.followers.setdefault("item_published", []).append(self._on_list)
         cluster.followers.setdefault("item_reported", []).append(self._on_report)
 
     def _on_list(self, record: Record) -> None:
-        if (read := read_list(record)) is not None:
+        if (read := self._newest.take(record)) is not None:
             self._lists[read[0]].append((record.at, read[1]))
 
     def _on_report(self, record: Record) -> None:
@@ -125,6 +118,10 @@ class Ledger:
         if asked.answers > 1:
             self.broken("I1: two answers", asked)
         self._check_time(asked)
+        if asked.body.get("itemId", asked.item_id) != asked.item_id:
+            self.broken("an answer about another item", asked)
+        if asked.status in _ASKED_FOR:
+            self._check_sought(asked)
         if asked.status == 200:
             self._check_deleted(asked)
         elif asked.status == 404:
@@ -163,6 +160,8 @@ class Ledger:
     def _check_time(self, asked: Asked) -> None:
         assert asked.answered_at is not None
         assert asked.arrived_at is not None
+        if asked.status == 504 and asked.answered_at < asked.arrived_at + self._seconds(asked):
+            self.broken("a 504 before its deadline", asked)
         latest = self.deadline(asked) + GRACE
         if asked.answered_at <= latest:
             return
@@ -222,6 +221,20 @@ class Ledger:
         ):
             self.broken(f"I2: not every container of {sorted(map(sorted, wanted))}", asked)
 
+    def _check_sought(self, asked: Asked) -> None:
+        """Some list that counted meanwhile has to say that the item is anywhere."""
+        assert asked.life is not None
+        assert asked.arrived_at is not None
+        assert asked.answered_at is not None
+        places: frozenset[str] | None = None
+        for at, listed in asked.life.lists.get(asked.item_id, ()):
+            if at < asked.arrived_at or places is None:
+                places = listed
+            elif at <= asked.answered_at:
+                places |= listed
+        if not places:
+            self.broken("sought, and by the newest list it is nowhere", asked)
+
     def _check_unknown(self, asked: Asked) -> None:
         """Somewhere between question and answer, the log's newest list had to be empty."""
         assert asked.arrived_at is not None
@@ -239,8 +252,10 @@ class Ledger:
         assert asked.answered_at is not None
         assert asked.life is not None
         body, item_id = asked.body, asked.item_id
-        deleted = {place["containerId"] for place in body.get("deleted", ())}
-        outstanding = {place["containerId"] for place in body.get("outstanding", ())}
+        deleted = {place["containerId"] for place in body["deleted"]}
+        outstanding = {place["containerId"] for place in body["outstanding"]}
+        if len(deleted) + len(outstanding) != len(body["deleted"]) + len(body["outstanding"]):
+            self.broken("I4: a container twice", asked)
         if deleted & outstanding:
             self.broken("I4: deleted and outstanding at once", asked)
         reports = self._reports.get(asked.takedown_id, [])

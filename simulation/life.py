@@ -17,8 +17,9 @@ from lifecycle import Lifecycle
 from service import Service
 from simulation.clients import Net
 from simulation.faults import Fault
-from simulation.ledger import read_deletion, read_list
+from simulation.ledger import read_deletion
 from simulation.loop import wall_clock
+from simulation.newest import Newest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,7 +46,8 @@ class Life:
 
     Attributes:
         deletions: when deletions were handled, by item and container.
-        lists: which lists of an item were handled, and when.
+        lists: which lists of an item were handled and counted, and when.
+        newest: says which count.
         offsets: which records of item_deleted were handled, by partition, in that order.
         ends_when_ready: where item_deleted ended when the service first called itself ready.
     """
@@ -57,6 +59,7 @@ class Life:
         self.number = number
         self.deletions: dict[tuple[str, str], list[float]] = defaultdict(list)
         self.lists: dict[str, list[tuple[float, frozenset[str]]]] = defaultdict(list)
+        self.newest: Newest = Newest(before.newest if before is not None else None)
         if before is not None:
             self.lists.update({item_id: list(seen) for item_id, seen in before.lists.items()})
         self.offsets: dict[int, list[int]] = defaultdict(list)
@@ -118,7 +121,7 @@ class Life:
                 self._world.journal.write("Kafka", "censor", text)
 
     def _on_list(self, record: Record) -> None:
-        if (read := read_list(record)) is not None:
+        if (read := self.newest.take(record)) is not None:
             self.lists[read[0]].append((self._world.loop.time(), read[1]))
 
     def _observe(self, item: FeedItem) -> None:

@@ -7,7 +7,8 @@ stopped (`pause`): when it runs again, everything that came meanwhile is there a
 all timers that fell due. As in a real loop, what came from outside is handed out first.
 
 What the program makes ready runs in the order in which it was made ready, as asyncio promises;
-nothing is shuffled. The freedom that a real system has lies in when things arrive.
+nothing is shuffled. The freedom that a real system has lies in when things arrive, and in how long
+the program's own callbacks take: the world may act between any two of them (`after_callbacks`).
 """
 
 from __future__ import annotations
@@ -74,6 +75,8 @@ class SimulatedLoop(base_events.BaseEventLoop):
         self._patience = patience
         self._turns = 0
         self._paused = False
+        self._counting: list[tuple[int, int, Callable[[], object]]] = []
+        self._counted = 0
         self.servers: dict[int, SimulatedServer] = {}
         self._next_port = 1024
         self.complaints: list[str] = []
@@ -108,6 +111,14 @@ class SimulatedLoop(base_events.BaseEventLoop):
             self._paused = False
         self._now = max(self._now, until)
 
+    def after_callbacks(self, number: int, act: Callable[[], object]) -> None:
+        """Have the world call `act` in the midst of the program: so many callbacks from now.
+
+        What was ready at that moment is run after it.
+        """
+        self._number += 1
+        heapq.heappush(self._counting, (self._counted + number, self._number, act))
+
     def _next_happening(self) -> None:
         at, _, happening = heapq.heappop(self._world)
         self._now = max(self._now, at)
@@ -132,6 +143,13 @@ class SimulatedLoop(base_events.BaseEventLoop):
             handle = ready.popleft()
             if not handle._cancelled:
                 handle._run()
+                if self._counting:
+                    self._count()
+
+    def _count(self) -> None:
+        self._counted += 1
+        while self._counting and self._counting[0][0] <= self._counted:
+            heapq.heappop(self._counting)[2]()
 
     def _let_time_pass(self, scheduled: list[Any]) -> None:
         while scheduled and scheduled[0]._cancelled:

@@ -17,7 +17,7 @@ from pykka import ActorRegistry
 
 from messages import ItemId
 from simulation.callers import Asked, Line, read_answer
-from simulation.cluster import Broker, Cluster
+from simulation.cluster import Broker
 from simulation.crashes import Actors
 from simulation.entropy import seeded
 from simulation.faults import Fault, Faults
@@ -26,6 +26,7 @@ from simulation.journal import Journal
 from simulation.ledger import GRACE, Ledger
 from simulation.life import Life, gone
 from simulation.loop import START, SimulatedLoop
+from simulation.spelling import Spelled
 from simulation.workload import draw
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class World:
         self.loop = SimulatedLoop()
         self.faults = Faults(self.seed, keep=self.keep, only=self.only)
         self.journal = Journal(self.loop, keeps=self.keeps_journal)
-        self.cluster = Cluster(self.loop, self.faults, self.journal, self.seed)
+        self.cluster = Spelled(self.loop, self.faults, self.journal, self.seed)
         self.items = Items(self.loop, self.cluster, self.faults, self.journal, self.seed)
         planned = tuple(self.faults.planned())
         small = next((d.randint(1, 6) for kind, d in planned if kind is Fault.OVERLOAD), None)
@@ -101,7 +102,7 @@ class World:
         self.ledger = Ledger(
             self.loop, self.cluster, timeout=self.workload.timeout, follows=self.workload.follows
         )
-        self.actors = Actors(self.faults, self.journal)
+        self.actors = Actors(self.faults, self.journal, pause=self.pause)
         self.ledger.crashes = self.actors.crashes
         self._planned = planned
         self._dice = random.Random(f"{self.seed} callers")
@@ -192,7 +193,8 @@ class World:
             self.loop.happen(published, self.items.publish, item_id)
             self.loop.happen(published + dice.uniform(0.0, 0.02), self._ask_again, item_id)
         wait = 1 if strikes(Fault.SHORT_WAIT, number) is not None else None
-        self._ask(Asked(number, item_id, wait))
+        shouts = strikes(Fault.OTHER_SPELLING, "ask", number) is not None
+        self._ask(Asked(number, item_id, wait, shouts=shouts))
         if (dice := strikes(Fault.SAME_ITEM, number)) is not None:
             for _ in range(dice.randint(1, 4)):
                 self.loop.happen(dice.choice((0.0, 0.001, 0.02)), self._ask_again, item_id)
@@ -270,12 +272,23 @@ class World:
                 happen(at, self.cluster.add_partition, dice.choice(_TOPICS))
             case Fault.PAUSED:
                 happen(at, self.pause, dice.choice((0.3, 1.0, 3.0)) * dice.uniform(0.3, 2.0))
+            case Fault.PAUSED_MIDWAY:
+                pause = functools.partial(
+                    self.pause, dice.choice((0.1, 1, 3)) * dice.uniform(0.3, 2)
+                )
+                happen(at, self.loop.after_callbacks, dice.randint(1, 60), pause)
+            case Fault.SLOWED:
+                happen(at, self._slow_down, dice, dice.randint(20, 200))
             case Fault.DRAINED:
                 happen(at, self._restart, False, dice.uniform(0.0, 0.5))
                 if dice.random() < 0.4:  # and the process is stopped while it drains
                     happen(at + dice.uniform(0.0, 0.2), self.pause, dice.uniform(1.0, 8.0))
             case Fault.KILLED:
-                happen(at, self._restart, True, dice.uniform(0.0, 0.5))
+                kill = functools.partial(self._restart, True, dice.uniform(0.0, 0.5))
+                if dice.random() < 0.5:
+                    happen(at, kill)
+                else:
+                    happen(at, self.loop.after_callbacks, dice.randint(1, 60), kill)
             case Fault.PRODUCER_DIED:
                 happen(at, self._kill_producer)
             case Fault.READER_STALLED:
@@ -284,6 +297,9 @@ class World:
                 happen(at, self._lose_reader, dice.choice(_TOPICS[1:]))
             case Fault.READER_LAGS:
                 happen(at, self._lag, "item_deleted", dice.uniform(0.05, 1.5), dice.uniform(0.1, 2))
+            case Fault.PARTITION_LAGS:
+                where = f"{dice.choice(_TOPICS[1:])}[{dice.randrange(_PARTITIONS)}]"
+                happen(at, self._lag, where, dice.uniform(0.005, 1.5), dice.uniform(0.5, 3.0))
             case Fault.CATALOGUE_BEHIND:
                 lag = dice.uniform(0.05, 3.0)
                 happen(at, self._lag, "item_published", lag, dice.uniform(0.5, 3.0))
@@ -298,6 +314,13 @@ class World:
         self.ledger.pauses.append((began, self.loop.time()))
         if by_us:
             self.ledger.stalls.append((began, self.loop.time()))
+
+    def _slow_down(self, dice: random.Random, times: int) -> None:
+        """Have the program's own work take time: a moment after some callbacks, again and again."""
+        if times and not self.faults.over:
+            self.pause(dice.uniform(0.0005, 0.005))
+            more = functools.partial(self._slow_down, dice, times - 1)
+            self.loop.after_callbacks(dice.randint(1, 60), more)
 
     def _lag(self, topic: str, lag: float, seconds: float) -> None:
         self.journal.write("Kafka", "Kafka", f"! {topic} is read {lag:.3f} s late")

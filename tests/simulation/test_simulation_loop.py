@@ -61,6 +61,34 @@ def test_while_the_process_is_stopped_the_world_goes_on_and_the_program_does_not
     loop.close()
 
 
+def test_the_world_may_act_between_any_two_callbacks() -> None:
+    loop = SimulatedLoop()
+    program: list[tuple[int, float]] = []
+
+    def note(number: int) -> None:
+        program.append((number, loop.time()))
+
+    async def main() -> None:
+        loop.after_callbacks(4, lambda: loop.pause(3.0))
+        loop.after_callbacks(2, lambda: loop.pause(10.0))
+        loop.happen(5.0, loop.call_soon, note, 9)
+        for number in range(4):
+            loop.call_soon(note, number)
+        await asyncio.sleep(0.0)
+        await asyncio.sleep(20.0)
+
+    loop.run_until_complete(main())
+    # The first of the callbacks is what has arranged all that, and the second one is its.
+    assert program == [
+        (0, START),
+        (1, START + 10.0),
+        (2, START + 10.0),
+        (3, START + 13.0),
+        (9, START + 13.0),
+    ]
+    loop.close()
+
+
 def test_a_happening_that_is_cancelled_does_not_happen() -> None:
     loop = SimulatedLoop()
     seen: list[str] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from simulation.faults import Fault
+from simulation.ledger import GRACE
 from simulation.world import World
 
 OFTEN = 120
@@ -28,6 +29,18 @@ def test_each_kind_of_fault_strikes_and_breaks_nothing(kind: Fault) -> None:
         assert result.violations == ()
         struck += result.faults.get(kind.value, 0)
     assert struck > 0
+
+
+def test_a_process_that_stops_when_a_censor_has_answered_gives_no_200_too_late() -> None:
+    late = 0
+    for seed in range(20):
+        world = World(seed, only=(Fault.PAUSED_AT_ANSWER,))
+        assert world.run().violations == ()
+        for asked in world.ledger.asked:
+            if asked.status == 504 and asked.body["deleted"] and not asked.body["outstanding"]:
+                assert asked.answered_at is not None
+                late += asked.answered_at > world.ledger.deadline(asked) + GRACE
+    assert late > 0
 
 
 def test_all_kinds_of_fault_at_once_break_nothing() -> None:
