@@ -38,6 +38,7 @@ Headers = list[tuple[str, bytes]]
 
 # Not `uuid.UUID`: that accepts braces, missing hyphens and a "urn:uuid:" in front, too.
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_CANONICAL = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _LONGEST_EXCERPT = 80
 
 _CONTENT_TYPE = b"application/json"
@@ -124,10 +125,9 @@ def decode_item_reported(value: bytes | None) -> ItemReported:
 def decode_item_deleted(value: bytes | None) -> ItemDeleted:
     """A record of `item_deleted`."""
     message = _decode(_deleted.decode, value)
-    item_id = _canonical(message.item_id)
-    deleted_at = _utc(message.deleted_at)
-    if item_id == message.item_id and deleted_at is message.deleted_at:
+    if _CANONICAL.fullmatch(message.item_id) and message.deleted_at.tzinfo is UTC:
         return message  # as nearly always; this is the one decoder that is called all the time
+    item_id, deleted_at = _canonical(message.item_id), _utc(message.deleted_at)
     return replace(message, item_id=item_id, deleted_at=deleted_at)
 
 

@@ -516,14 +516,17 @@ class TopicReader:
             raise _TopicChanged(f"{self._topic} does not have our position any more") from error
         handled = 0
         for tp, records in batches.items():
+            position = self._positions[tp]
             for record in records:
-                if record.offset < self._positions[tp]:
+                if record.offset < position:
                     continue  # fetched again, since the partitions were assigned again meanwhile
                 self._handle_one(record)
-                self._positions[tp] = record.offset + 1
+                position = record.offset + 1
                 handled += 1
                 if handled % _TURN == 0:
+                    self._positions[tp] = position
                     await asyncio.sleep(0)
+            self._positions[tp] = position
         for tp in tuple(self._positions):
             # Further than the last record: markers of transactions and records that compaction
             # removed have offsets too. It does not wait, the position is known.

@@ -329,7 +329,7 @@ ABLATIONS: tuple[Ablation, ...] = (
     ),
     Ablation(
         "handles a record again that was fetched again",
-        (Cut(TopicReader, "_fetch_once", "if record.offset < self._positions[tp]:", "if False:"),),
+        (Cut(TopicReader, "_fetch_once", "if record.offset < position:", "if False:"),),
     ),
     Ablation(
         "ends the session at a record that cannot be read",
