@@ -2,9 +2,10 @@
 
 Theory of operation
 -------------------
-A mailbox is a list. Putting the first message into an empty mailbox schedules one `_drain` on
-the loop; a drain handles at most `throughput` messages and, if more are waiting, schedules
-itself again behind everything else that is ready, so that no actor starves the others.
+A mailbox is a list. Putting the first message into an empty mailbox puts one `_drain` into the
+loop's line (`dispatcher`), so that what actors tell each other is handled in the same turn of the
+loop; a drain handles at most `throughput` messages and, if more are waiting, schedules itself
+again behind everything else that is ready, so that no actor starves the others.
 
 An actor belongs to the loop that ran when it was started, and all its code runs there. `tell`
 works from any thread; `ask` gives a future that is awaited on the loop or read with `get()`
@@ -42,6 +43,7 @@ from pykka import ActorDeadError, ActorRef, ActorRegistry
 from pykka.messages import ProxyCall, ProxyGetAttr, ProxySetAttr, _ActorStop
 
 from actors.dead_letters import DEAD_LETTERS
+from actors.dispatcher import dispatcher_of
 from actors.future import LoopFuture
 
 if TYPE_CHECKING:
@@ -123,7 +125,7 @@ class Mailbox:
     (An empty deque would be 760 bytes for each actor.)
     """
 
-    __slots__ = ("_loop", "_receive", "_scheduled", "_thread", "arrived", "taken")
+    __slots__ = ("_dispatcher", "_loop", "_receive", "_scheduled", "_thread", "arrived", "taken")
 
     def __init__(self) -> None:
         self.arrived: list[Any] = []
@@ -140,6 +142,7 @@ class Mailbox:
     def attach(self, loop: asyncio.AbstractEventLoop, receive: Callable[[], None]) -> None:
         """Have `receive` called on `loop` whenever there is something to handle."""
         self._loop = loop
+        self._dispatcher = dispatcher_of(loop)
         self._receive = receive
         self._thread = get_ident()
         self._schedule()  # on_start has to run, and messages may be waiting already
@@ -151,7 +154,7 @@ class Mailbox:
             return
         if get_ident() == self._thread:
             self._scheduled = True
-            self._loop.call_soon(self._run)
+            self._dispatcher.add(self._run)
         else:
             self._loop.call_soon_threadsafe(self._schedule)
 
@@ -179,7 +182,7 @@ class Mailbox:
     def _schedule(self) -> None:
         if not self._scheduled and self._receive is not None and self._loop is not None:
             self._scheduled = True
-            self._loop.call_soon(self._run)
+            self._dispatcher.add(self._run)
 
     def _run(self) -> None:
         # Cleared first: a put from another thread that comes after the drain looked for the
@@ -187,8 +190,10 @@ class Mailbox:
         self._scheduled = False
         if self._receive is not None:
             self._receive()
-            if self.arrived or self.taken:
-                self._schedule()
+            if (self.arrived or self.taken) and not self._scheduled and self._loop is not None:
+                # More than it may handle at a time: the rest comes after everything else's turn.
+                self._scheduled = True
+                self._loop.call_soon(self._run)
 
 
 class LoopActorRef(ActorRef[A]):
