@@ -110,6 +110,8 @@ class Line(asyncio.Transport):
         if self._protocol is None:
             self._protocol = factory()
             self._protocol.connection_made(self)
+            if self._closing:  # the caller hung up while he waited to be let in
+                self._loop.call_soon(self._protocol.connection_lost, None)
         if self._closing or getattr(self._protocol, "_close", False):
             # The door is about to close a connection that had nothing to do: in HTTP the two may
             # always cross, and whoever asked on such a connection knows that he was not heard.

@@ -293,6 +293,9 @@ class Consumer:
         for tp in self._positions:
             self._fetch(tp)
 
+    def hurry(self) -> None:
+        self._pending.clear()
+
     def _fetch(self, tp: TopicPartition) -> None:
         if tp in self._positions and tp not in self._pending:
             self._pending.add(tp)

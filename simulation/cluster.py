@@ -90,6 +90,9 @@ class Reader(Protocol):
     def back(self) -> None:
         """The broker answers again."""
 
+    def hurry(self) -> None:
+        """What was to be read late is read now."""
+
 
 class Broker(Enum):
     """How the broker is."""
@@ -226,6 +229,8 @@ class Cluster:
         for logs in self.topics.values():
             for log in logs:
                 log.led = True
+        for reader in self.readers:
+            reader.hurry()
         self.come_back()
         self._go_on()
 
