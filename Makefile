@@ -24,7 +24,8 @@ run: $(STAMP) ## the demo: broker, Items service and takedown in one go
 	@$(BIN)/takedown demo
 
 test: $(STAMP) ## the whole test suite
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not apache and not browser"
+	$(BIN)/python -m pytest -m "apache or browser"
 
 test-kafka: $(STAMP) ## the part of it that runs on a real Apache Kafka, which must not be missing
 	REQUIRE_APACHE_KAFKA=1 $(BIN)/python -m pytest -m apache
