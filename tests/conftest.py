@@ -87,8 +87,8 @@ def nothing_blocks_the_loop(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 def pytest_collection_finish() -> None:
-    # A full collection over thousands of collected tests stops this process for 0.16 s and more, and
-    # what its callers then see late looks like the service's lateness.
+    # A full collection over thousands of collected tests stops this process for 0.16 s and more,
+    # and what its callers then see late looks like the service's lateness.
     gc.collect()
     gc.freeze()
 
