@@ -338,7 +338,10 @@ class CatalogueView:
         key = key_of(item_id)
         try:
             value = self._entries.get(key)
-            return unpack(key, value) if value is not None and count(value) else None
+            if value is None:
+                return None
+            listed = unpack(key, value)  # first of all: its checksum is right
+            return listed if listed.containers else None
         except (StoreDamaged, DamagedEntry) as error:
             self._lose(str(error))
             return None

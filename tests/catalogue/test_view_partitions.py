@@ -281,3 +281,14 @@ async def test_a_damaged_entry_of_another_partition_is_not_believed() -> None:
         store.entries[key] = value[:-1] + bytes([value[-1] ^ 1])
         await it.read(published("b", after=6, partition=1))
         assert len(it.log.read_again_for) == 1
+
+
+async def test_a_list_whose_count_is_damaged_is_not_taken_for_a_tombstone() -> None:
+    store = MemoryStore()
+    async with running(store) as it:
+        await it.read(published("a", after=5, partition=0))
+        await asyncio.sleep(1)
+        (key, value) = next(iter(store.entries.items()))
+        store.entries[key] = value[:4] + bytes(4) + value[8:]
+        assert it.view.known(ITEM) is None
+        assert len(it.log.read_again_for) == 1
