@@ -29,7 +29,6 @@ from bus.topic_identity import TopicIdentity
 from catalogue.entries import (
     DamagedEntry,
     Listed,
-    count,
     key_of,
     pack,
     partition_of,
@@ -212,9 +211,10 @@ class CatalogueView:
             if number % _TURN == _TURN - 1:
                 await asyncio.sleep(0)
             if key not in self._tombstones:  # another tombstone of the same item is newer
-                with contextlib.suppress(StoreDamaged, StoreUnavailable):  # it costs room, no more
+                # What cannot be read costs room, no more.
+                with contextlib.suppress(StoreDamaged, StoreUnavailable, DamagedEntry):
                     value = self._entries.get(key)
-                    if value is not None and not count(value):
+                    if value is not None and not unpack(key, value).containers:
                         self._entries.put(key, None)
 
     def statistics(self) -> CatalogueStatistics:
@@ -338,13 +338,11 @@ class CatalogueView:
         key = key_of(item_id)
         try:
             value = self._entries.get(key)
-            if value is None:
-                return None
-            listed = unpack(key, value)  # first of all: its checksum is right
-            return listed if listed.containers else None
+            listed = unpack(key, value) if value is not None else None  # its checksum comes first
         except (StoreDamaged, DamagedEntry) as error:
             self._lose(str(error))
             return None
+        return listed if listed is not None and listed.containers else None
 
     def locate(self, takedown: Takedown, tell: Tell) -> None:
         """Tell what is known of the takedown's item, now or once it is certain."""
