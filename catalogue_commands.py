@@ -17,7 +17,7 @@ import msgspec
 
 from bus.codec import parse_item_id
 from catalogue.check import check
-from catalogue.entries import DamagedEntry, count, key_of, unpack
+from catalogue.entries import DamagedEntry, key_of, unpack
 from catalogue.folder import Folder, FolderInUse, clear, data_of, is_in_use, sweep
 from catalogue.lmdb_files import read_only
 from catalogue.store import StoreDamaged
@@ -139,9 +139,9 @@ def _item(asked: _Asked, item_id: str) -> None:
     key = key_of(parsed)
     with read_only(asked.path) as (entries, _):
         value = entries.get(key)
-    if value is None or not count(value):
+    listed = unpack(key, value) if value is not None else None
+    if listed is None or not listed.containers:
         asked.fail(f"{parsed} is not in the catalogue as it is kept", itemId=parsed)
-    listed = unpack(key, value)
     facts = {
         "itemId": parsed,
         "listedAt": listed.listed_at,
