@@ -19,6 +19,8 @@
 - What the broker refuses, since the partition has another leader or is gone, is fetched again for
   ever, or sent again for as long as the request timeout lasts, and nobody is told.
   `hear_refusals` hears it in the answers.
+- For how long a broker may hold a fetch back that finds nothing is set once for a consumer's whole
+  life. `hold_fetches` sets it anew, so that a reader's first fetch need not wait for that long.
 - The consumer keeps its client private; the producer does not say that its background task has
   died, and then fails each record one by one.
 """
@@ -167,6 +169,11 @@ def hear_refusals(client: AIOKafkaClient, refused: Refused) -> None:
 def client_of(consumer: AIOKafkaConsumer) -> AIOKafkaClient:
     """The client below a consumer: topics, metadata, connections."""
     return consumer._client  # noqa: SLF001 - public in the producer, private here
+
+
+def hold_fetches(consumer: AIOKafkaConsumer, seconds: float) -> None:
+    """From its next fetch on, brokers hold a fetch that finds nothing back for so long at most."""
+    consumer._fetcher._fetch_max_wait_ms = round(seconds * 1000)  # noqa: SLF001 - set once, by options
 
 
 def is_connected(client: AIOKafkaClient, node: int) -> bool:

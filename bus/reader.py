@@ -53,7 +53,7 @@ from aiokafka.errors import (
 from bus.backoff import Backoff
 from bus.catching_up import CatchingUp
 from bus.pulse import Pulse
-from bus.quirks import client_of, hear_refusals, stop_consumer
+from bus.quirks import client_of, hear_refusals, hold_fetches, stop_consumer
 from bus.topic_identity import find_identity
 from errors import KafkaUnavailable, UnreadableRecord
 
@@ -81,6 +81,9 @@ _TURN = 500
 """Records that are handled before others on the loop have their turn."""
 
 _IDLE_POLL = 0.2
+
+_FIRST_HOLD = 0.01
+"""Seconds for which a broker may hold the fetches back that confirm our positions."""
 
 _NEW_LEADER = 1.0
 """Seconds in which a new leader learns where its log ends: its followers ask twice a second."""
@@ -366,7 +369,7 @@ class TopicReader:
     async def _consumer(self, role: str) -> AsyncIterator[AIOKafkaConsumer]:
         consumer = self._consumer_factory(
             **self._connection.client_options(f"{self._topic}-{role}"),
-            fetch_max_wait_ms=round(self._connection.fetch_max_wait * 1000),
+            fetch_max_wait_ms=round(_FIRST_HOLD * 1000),
             # A position that the log does not have is ours to look into.
             auto_offset_reset="none",
             enable_auto_commit=False,
@@ -469,13 +472,13 @@ class TopicReader:
         """Fetch once from every position, to see that it exists and that we may.
 
         Without this a reader that may ask but not read would be ready for a moment, again and
-        again. It costs `fetch_max_wait` where there is nothing new.
+        again. Only from then on fetches are held back for `fetch_max_wait`.
         """
         now = asyncio.get_running_loop().time
         given_up = now() + _NEW_LEADER
         async with asyncio.timeout(self._patience):
             while True:
-                await self._fetch_once(fetching)
+                await self._fetch_once(fetching, within=_FIRST_HOLD)
                 unheard = {tp for tp in self._positions if fetching.highwater(tp) is None}
                 beyond = self._beyond_the_log(fetching)
                 if unheard or (beyond and now() < given_up):
@@ -484,6 +487,7 @@ class TopicReader:
                 break
         if self._replaced:
             raise _TopicChanged(f"{self._topic} is shorter than what we have read of it")
+        hold_fetches(fetching, self._connection.fetch_max_wait)
 
     def _beyond_the_log(self, fetching: AIOKafkaConsumer) -> set[TopicPartition]:
         """Where the last fetch said that the log ends before our position."""
@@ -505,9 +509,11 @@ class TopicReader:
         while True:
             await self._fetch_once(fetching)
 
-    async def _fetch_once(self, fetching: AIOKafkaConsumer) -> None:
+    async def _fetch_once(
+        self, fetching: AIOKafkaConsumer, *, within: float = _IDLE_POLL
+    ) -> None:
         try:
-            batches = await fetching.getmany(timeout_ms=round(_IDLE_POLL * 1000))
+            batches = await fetching.getmany(timeout_ms=round(within * 1000))
         except RecordTooLargeError as error:
             self._skip_unfetched(error)
             return

@@ -197,7 +197,7 @@ class Consumer:
     def __init__(self, net: Net, options: dict[str, Any]) -> None:
         self._net = net
         self._loop = net.loop
-        self._wait = options["fetch_max_wait_ms"] / 1000
+        self._fetcher = SimpleNamespace(_fetch_max_wait_ms=options["fetch_max_wait_ms"])
         self._client = _Client(net)
         self._positions: dict[TopicPartition, int] = {}
         self._visible: dict[TopicPartition, int] = {}
@@ -277,7 +277,7 @@ class Consumer:
 
     def last_poll_timestamp(self, tp: TopicPartition) -> float | None:
         if self._answered(tp):
-            self._stamps[tp] = self._loop.time() // self._wait
+            self._stamps[tp] = self._loop.time() * 1000 // self._fetcher._fetch_max_wait_ms
         return self._stamps.get(tp)
 
     def _answered(self, tp: TopicPartition) -> bool:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
+from unittest.mock import ANY
 
 import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.client import AIOKafkaClient, ConnectionGroup
 from aiokafka.conn import AIOKafkaConnection, CloseReason
+from aiokafka.consumer.fetcher import Fetcher
+from aiokafka.consumer.subscription_state import SubscriptionState
 from aiokafka.errors import IncompatibleBrokerVersion, KafkaConnectionError
 from aiokafka.protocol.admin import ApiVersionRequest
+from aiokafka.protocol.fetch import FetchRequest_v4
 
 from bus import quirks
 from bus.connection import Connection
@@ -102,3 +108,22 @@ async def test_a_connection_counts_while_it_lives_and_none_is_made_for_that() ->
     assert not quirks.is_connected(client, 2)
     connection.close()
     assert not quirks.is_connected(client, 1)
+
+
+async def test_a_fetch_is_held_back_for_as_long_as_was_said_last() -> None:
+    client, state = AIOKafkaClient(bootstrap_servers="kafka:9092"), SubscriptionState()
+    consumer = AIOKafkaConsumer(bootstrap_servers="kafka:9092", fetch_max_wait_ms=10)
+    consumer._fetcher = Fetcher(client, state, fetch_max_wait_ms=10)
+    client.cluster.leader_for_partition = lambda _tp: 1
+    tp = TopicPartition("topic", 0)
+    state.assign_from_user({tp})
+    state.seek(tp, 7)
+
+    def next_fetch() -> tuple[int, Any]:
+        [(_, request)], *_ = consumer._fetcher._get_actions_per_node(state.subscription.assignment)
+        return request.build(FetchRequest_v4).max_wait_time, request.topics
+
+    assert next_fetch() == (10, [("topic", [(0, 7, ANY)])])
+    quirks.hold_fetches(consumer, 0.5)
+    assert next_fetch() == (500, [("topic", [(0, 7, ANY)])])
+    await consumer.stop()

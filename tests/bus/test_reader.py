@@ -100,6 +100,17 @@ async def test_a_reader_that_starts_at_the_end_reads_only_what_comes() -> None:
         assert it.values == ["new"]
 
 
+async def test_a_quiet_topic_is_positioned_long_before_a_broker_would_answer_its_fetches() -> None:
+    topic = FakeTopic()
+    it = Reading(topic, start=Start.END, rewinds=False)
+    task = asyncio.create_task(it.reader.run())
+    assert await it.positioned() < 0.1
+    await settle()
+    assert topic.fetching.held_back_for == 0.5, "from then on they are held back as long as it says"
+    task.cancel()
+    await asyncio.wait([task])
+
+
 async def test_it_is_not_positioned_before_every_position_is_set() -> None:
     topic = FakeTopic()
     topic.answering_takes = 0.5

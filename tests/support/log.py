@@ -10,6 +10,7 @@ import asyncio
 import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 from aiokafka import TopicPartition
@@ -202,6 +203,8 @@ class FakeConsumer:
         self.held: list[LogRecord] = []
         self._topic = topic
         self._client = _Client(topic)
+        self._fetcher = SimpleNamespace(_fetch_max_wait_ms=options["fetch_max_wait_ms"])
+        self._held_until = 0.0
         self._highwater: dict[TopicPartition, int] = {}
         self._stamps: dict[TopicPartition, int] = {}
 
@@ -231,11 +234,17 @@ class FakeConsumer:
 
     # ------------------------------------------------------------------ fetching
 
+    @property
+    def held_back_for(self) -> float:
+        """Seconds for which the broker holds a fetch back that finds nothing."""
+        return float(self._fetcher._fetch_max_wait_ms / 1000)
+
     def assign(self, partitions: Iterable[TopicPartition]) -> None:
         # As aiokafka does: whoever assigns again starts from nothing.
         self.assigned = dict.fromkeys(partitions, -1)
         self._highwater.clear()
         self._stamps.clear()
+        self._held_until = asyncio.get_running_loop().time() + self.held_back_for
         self.assignments += 1
 
     def seek(self, tp: TopicPartition, offset: int) -> None:
@@ -291,4 +300,6 @@ class FakeConsumer:
                 self.assigned[tp] = known_end
             if records:
                 found[tp] = records
+        if not found and asyncio.get_running_loop().time() < self._held_until:
+            self._highwater.clear()  # the first answer is on hold, and nothing known until then
         return found
