@@ -44,7 +44,7 @@ class Results:
         looked_at: rounds with and without a viewer, by name.
         latencies: open loop.
         foreign: CPU microseconds of an event that is not ours, round by round.
-        soak: an hour's worth.
+        soak: hours' worth of takedowns.
         starts: seconds until ready.
         workers: rounds by the number of workers.
         messages: actor messages a second, round by round.
@@ -158,16 +158,22 @@ def workers_text(scaling: Scaling) -> str:
 
 def soak_text(soaked: Soaked) -> str:
     """The soak in a few lines."""
-    cpu = [window.cpu_us for window in soaked.windows]
-    memory = [window.memory_mb for window in soaked.windows]
-    takedowns = soaked.each * len(soaked.windows)
-    seconds = sum(window.seconds for window in soaked.windows)
+    windows = soaked.windows
+    ratio = [window.ratio for window in windows]
+    cpu = [window.cpu_us for window in windows]
+    yardstick = [window.yardstick_us for window in windows]
+    memory = [window.memory_mb for window in windows]
+    takedowns = soaked.each * len(windows)
+    seconds = sum(window.seconds for window in windows)
     leak = trend(memory).change * statistics.median(memory) * 1e6 / takedowns
     return (
         f"Soak: {takedowns:,} takedowns in {seconds:.0f} s (ten a second would take "
         f"{takedowns / 36_000:.1f} hours), after {soaked.warm_up:,}\nto warm up, in "
-        f"{len(soaked.windows)} windows. CPU per request {statistics.median(cpu):.0f} us, "
-        f"{trend(cpu)} from the first window to the\nlast; the process's own memory "
+        f"{len(windows)} windows, in each of which the minimal bridge was asked, too. CPU per "
+        f"request,\nservice / minimal bridge: {statistics.median(ratio):.2f}, {trend(ratio)} from "
+        f"the first window to the\nlast. Each by itself, with what the machine drifted: service "
+        f"{statistics.median(cpu):.0f} us, {trend(cpu)};\nminimal bridge "
+        f"{statistics.median(yardstick):.0f} us, {trend(yardstick)}. The service's own\nmemory "
         f"{statistics.median(memory):.1f} MB, {trend(memory)}, which is {leak:+,.0f} bytes a "
         "takedown. The\nslope is Theil's and Sen's, with its 95 % confidence interval in brackets."
     )

@@ -5,7 +5,7 @@ A part that fails is told in the page and in the exit status, and the others go 
 
     python -m bench.suite                     # everything: some ten minutes
     python -m bench.suite --only latency,workers --no-docs
-    python -m bench.suite --soak-hour         # an hour's worth of traffic, as fast as it goes
+    python -m bench.suite --soak-hours 1      # an hour's worth of traffic, as fast as it goes
     python -m bench.suite --soak 60           # an hour by the clock, --soak-rate takedowns a second
 """
 
@@ -110,7 +110,7 @@ def sizes(*, quick: bool = False, may_pin: bool = True) -> Sizes:
         rounds=5,
         foreign=100_000,
         starts=5,
-        soak=HOUR,
+        soak=3 * HOUR,
         may_pin=may_pin,
     )
 
@@ -223,7 +223,7 @@ async def without_broker(run: Run, all_sizes: Sizes) -> None:
 
 
 async def soak_alone(options: argparse.Namespace) -> int:
-    """Only the soak: an hour's worth as fast as it goes, or so many minutes by the clock."""
+    """Only the soak: so many hours' worth as fast as it goes, or so many minutes by the clock."""
     all_sizes = sizes(quick=options.quick)
     async with AsyncExitStack() as stack:
         logs = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="takedown-bench-")))
@@ -235,7 +235,7 @@ async def soak_alone(options: argparse.Namespace) -> int:
             rate = options.soak_rate
             takedowns = round(options.soak * 60 * rate)
         else:
-            rate, takedowns = 0.0, all_sizes.soak
+            rate, takedowns = 0.0, round(options.soak_hours * HOUR)
         windows = windows_of(takedowns)
         soaked = await bench.soak(all_sizes.plan, takedowns, windows=windows, rate=rate)
     print(figures.soak_text(soaked))
@@ -319,7 +319,10 @@ def arguments() -> argparse.ArgumentParser:
     )
     soak = parser.add_mutually_exclusive_group()
     soak.add_argument(
-        "--soak-hour", action="store_true", help=f"only {HOUR:,} takedowns; status 1 if they drift"
+        "--soak-hours",
+        type=float,
+        metavar="HOURS",
+        help=f"only {HOUR:,} takedowns for each; status 1 if they drift",
     )
     soak.add_argument("--soak", type=float, metavar="MINUTES", help="only a soak by the clock")
     parser.add_argument(
@@ -341,7 +344,7 @@ def main() -> int:
         assert task is not None
         for signum in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(signum, task.cancel)
-        return await (soak_alone if options.soak_hour or options.soak else everything)(options)
+        return await (soak_alone if options.soak_hours or options.soak else everything)(options)
 
     try:
         return asyncio.run(until_stopped())

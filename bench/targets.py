@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.latency import HALF, Latencies
 from bench.report import MINIMAL, SERVICE, Row
+from bench.soak import HOUR
 from bench.trend import trend
 from bench.viewer import VIEWED
 
@@ -165,11 +166,12 @@ def foreign(found: Mapping[str, Sequence[float]] | None) -> list[Target]:
 
 
 def soak(soaked: Soaked | None) -> list[Target]:
-    hour = "an hour's worth of takedowns: drift of {}"
+    hours = soaked.each * len(soaked.windows) / HOUR if soaked else 1.0
+    worth = "an hour's worth" if hours == 1 else f"{hours:.3g} hours' worth"
     targets = []
     for what, figure, most in (
-        (hour.format("CPU per request"), "cpu_us", CPU_DRIFT),
-        (hour.format("memory"), "memory_mb", MEMORY_DRIFT),
+        (f"{worth} of takedowns: drift of CPU per request / minimal bridge's", "ratio", CPU_DRIFT),
+        (f"{worth} of takedowns: drift of memory", "memory_mb", MEMORY_DRIFT),
     ):
         limit = f"none: surely < {most:.0%}"
         if soaked is None:

@@ -509,9 +509,7 @@ class TopicReader:
         while True:
             await self._fetch_once(fetching)
 
-    async def _fetch_once(
-        self, fetching: AIOKafkaConsumer, *, within: float = _IDLE_POLL
-    ) -> None:
+    async def _fetch_once(self, fetching: AIOKafkaConsumer, *, within: float = _IDLE_POLL) -> None:
         try:
             batches = await fetching.getmany(timeout_ms=round(within * 1000))
         except RecordTooLargeError as error:

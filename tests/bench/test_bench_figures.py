@@ -54,9 +54,13 @@ def workers(two: int = 190) -> Scaling:
     )
 
 
-def soaked(cpu: list[float] | None = None, memory: list[float] | None = None) -> Soaked:
-    cpu, memory = cpu or [100.0] * 20, memory or [50.0] * 20
-    windows = [Window(0.5, a, b) for a, b in zip(cpu, memory, strict=True)]
+def soaked(
+    cpu: list[float] | None = None,
+    memory: list[float] | None = None,
+    yardstick: list[float] | None = None,
+) -> Soaked:
+    cpu, memory, yardstick = cpu or [100.0] * 20, memory or [50.0] * 20, yardstick or [80.0] * 20
+    windows = [Window(0.5, *figures) for figures in zip(cpu, yardstick, memory, strict=True)]
     return Soaked(warm_up=100, each=1800, windows=windows, errors={})
 
 
@@ -188,6 +192,18 @@ def test_a_soak_that_surely_grows_and_one_that_is_too_noisy_to_tell_have_both_no
     assert not targets.soak(noisy)[0].reached
 
 
+def test_a_machine_that_gets_slower_is_no_drift_of_the_service_but_a_dearer_service_is() -> None:
+    slower = [100 + 2.0 * number for number in range(20)]
+    cpu, _ = targets.soak(soaked(cpu=[1.25 * us for us in slower], yardstick=slower))
+    assert (cpu.measured, cpu.reached) == ("+0.0% (+0.0% to +0.0%)", True)
+    assert cpu.what.endswith("drift of CPU per request / minimal bridge's")
+    cpu, _ = targets.soak(soaked(cpu=[1.25 * us for us in slower]))
+    assert not cpu.reached
+    faster = [100 - 2.0 * number for number in range(20)]
+    hidden = soaked(cpu=[100.0] * 20, yardstick=faster)
+    assert not targets.soak(hidden)[0].reached
+
+
 # --------------------------------------------------------------------------------- page
 
 
@@ -220,6 +236,15 @@ def test_a_soak_says_what_an_hour_is_and_what_a_takedown_leaves_behind() -> None
     text = figures.soak_text(soaked(memory=[50 + 0.1 * number for number in range(20)]))
     assert "36,000 takedowns in 10 s (ten a second would take 1.0 hours)" in text
     assert "which is +53 bytes a takedown" in text.replace("\n", " ")
+
+
+def test_a_soak_says_how_far_each_server_drifted_by_itself_too() -> None:
+    slower = [100 + 2.0 * number for number in range(20)]
+    found = soaked(cpu=slower, yardstick=[us / 2 for us in slower])
+    text = figures.soak_text(found).replace("\n", " ")
+    assert "CPU per request, service / minimal bridge: 2.00, +0.0% (+0.0% to +0.0%)" in text
+    assert "service 119 us, +31.9% (+31.9% to +31.9%); minimal bridge 60 us, +31.9% (" in text
+    assert max(map(len, figures.soak_text(found).splitlines())) <= 110
 
 
 def test_only_what_is_between_the_markers_is_written() -> None:

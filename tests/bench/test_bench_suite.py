@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,7 +16,11 @@ from bench import figures, latency, parts, suite, targets, workers
 from bench.__main__ import Plan, Server
 from bench.figures import BEGIN, END, Results
 from bench.latency import HALF
+from bench.parts import Bench
 from bench.processes import BenchError
+from bench.report import MINIMAL, SERVICE
+from bench.soak import Soaked, Window
+from bench.soak import arguments as soak_arguments
 from bench.suite import (
     CLOSED,
     MEMORY,
@@ -133,7 +137,7 @@ def test_quick_is_shorter_in_everything() -> None:
         assert getattr(quick, name) < getattr(whole, name)
     assert HALF in quick.loads
     assert whole.loads[HALF] == whole.plan.rounds == whole.workers.rounds == 5
-    assert (whole.soak, max(whole.takedowns), max(whole.together)) == (36_000, 100_000, 100_000)
+    assert (whole.soak, max(whole.takedowns), max(whole.together)) == (108_000, 100_000, 100_000)
 
 
 # -------------------------------------------------------------------------- all of them
@@ -228,14 +232,14 @@ def test_a_soaks_status_says_whether_there_is_a_drift(
     assert status_of(*rows, cpu_may_drift=cpu_may_drift) == status
 
 
-async def test_a_soak_alone_is_an_hours_worth_and_tells_what_drifted(
+async def test_a_soak_alone_is_as_many_hours_worth_as_told_and_tells_what_drifted(
     page: Path,  # noqa: ARG001 - small numbers
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     rows = [Target("drift of it", "none", "+9.0%", reached=reached) for reached in (True, False)]
     monkeypatch.setattr(targets, "soak", lambda _: rows)
-    assert await soak_alone(options("--soak-hour")) == 1
+    assert await soak_alone(options("--soak-hours", f"{1 / 30}")) == 1
     printed = capsys.readouterr().out
     assert "1,200 takedowns in" in printed
     assert printed.count("drift of it: +9.0%, to be reached: none") == 1
@@ -249,6 +253,59 @@ async def test_a_soak_by_the_clock_takes_as_long_as_told(
     told = re.search(r"900 takedowns in (\d+) s", capsys.readouterr().out)
     assert told is not None
     assert int(told[1]) >= 2  # three, of which the warm-up may have been late
+
+
+class Program:
+    """A server's process, as far as a soak looks at it."""
+
+    def __init__(self, pid: int, said: str) -> None:
+        self.pid = pid
+        self.said = said
+
+    def tail(self) -> str:
+        return self.said
+
+
+def two_servers() -> Bench:
+    """A bench whose servers are nothing but numbers and last words."""
+    bench = Bench.__new__(Bench)
+    bench.service = Server(SERVICE, Program(11, "its log"), 1001)  # type: ignore[arg-type]
+    bench.minimal = Server(MINIMAL, Program(12, "the bridge's log"), 1002)  # type: ignore[arg-type]
+    return bench
+
+
+@pytest.mark.parametrize("rate", [0.0, 100.0])
+async def test_a_soak_is_of_the_service_against_the_minimal_bridge(
+    monkeypatch: pytest.MonkeyPatch, rate: float
+) -> None:
+    given: list[str] = []
+
+    async def output_of(command: Sequence[str], **_: float) -> bytes:
+        given.extend(command)
+        windows = [Window(0.5, 300.0, 200.0, 50.0)] * 8
+        return msgspec.json.encode(Soaked(80, 100, windows, {}))
+
+    monkeypatch.setattr(parts, "output_of", output_of)
+    found = await two_servers().soak(TINY, 800, windows=8, rate=rate)
+    assert [window.ratio for window in found.windows] == [1.5] * 8
+    soak = vars(soak_arguments().parse_args(given[given.index("bench.soak") + 1 :]))
+    assert (soak["port"], soak["pid"]) == (1001, 11)
+    assert (soak["yardstick_port"], soak["yardstick_pid"]) == (1002, 12)
+    assert (soak["takedowns"], soak["windows"], soak["rate"]) == (800, 8, rate)
+
+
+async def test_a_soak_that_went_wrong_is_told_with_the_last_words_of_whose_fault_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def output_of(*_: object, **__: object) -> bytes:
+        return msgspec.json.encode(Soaked(80, 100, [], {MINIMAL: {"503": 1}}))
+
+    monkeypatch.setattr(parts, "output_of", output_of)
+    with pytest.raises(BenchError, match="0 of 8 windows") as failure:
+        await two_servers().soak(TINY, 800, windows=8)
+    assert "'minimal': {'503': 1}" in str(failure.value)
+    assert "minimal: the bridge's log" in str(failure.value)
+    assert "its log" not in str(failure.value)
 
 
 def test_a_soak_that_is_too_short_to_tell_is_refused() -> None:
