@@ -14,6 +14,7 @@ import asyncio
 import logging
 import sys
 from datetime import UTC, datetime
+from itertools import islice
 from json import dumps
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
 
 _encoder = msgspec.json.Encoder(enc_hook=repr)
 
-# What the standard library itself puts into a record; everything else in it is a fact.
+# What the standard library itself puts into a record, the first of it before everything else;
+# what remains are facts.
+_FIRST = len(vars(logging.makeLogRecord({})))
 _NO_FACTS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -57,7 +60,8 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
         }
-        line |= {name: fact for name, fact in vars(record).items() if name not in _NO_FACTS}
+        rest = islice(vars(record).items(), _FIRST, None)
+        line |= {name: fact for name, fact in rest if name not in _NO_FACTS}
         line["timestamp"] = datetime.fromtimestamp(record.created, UTC)
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)

@@ -167,15 +167,20 @@ def _not_located_in_time(data: ItemToBeLocated, _event: DeadlinePassed) -> _Step
     return _finish(data.takedown, Unavailable("not-ready", reason))
 
 
+def _type_of(container_id: ContainerId, containers: tuple[Container, ...]) -> str:
+    for container in containers:
+        if container.container_id == container_id:
+            return container.container_type
+    raise KeyError(container_id)
+
+
 def _deleted(data: ItemsToBeDeleted, event: ItemDeleted) -> _Step:
     if event.item_id == data.takedown.item_id and event.container_id in data.vanished:
         # By a list it was deleted already; now it is confirmed, also if it is listed again.
         return Step(State.ACTIVE, replace(data, vanished=data.vanished - {event.container_id}))
     if event.container_id not in data.outstanding or event.item_id != data.takedown.item_id:
         return Step(State.ACTIVE, data)
-    container_type = next(
-        c.container_type for c in data.containers if c.container_id == event.container_id
-    )
+    container_type = _type_of(event.container_id, data.containers)
     deleted = (
         *data.deleted,
         DeletedContainer(event.container_id, container_type, event.deleted_at),

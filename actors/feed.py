@@ -134,14 +134,14 @@ class TransitionFeed:
     def publish(self, item: FeedItem) -> None:
         """Tell every observer."""
         for observer in self._observers:
-            self._tell(observer, item)
+            try:
+                observer(item)
+            except Exception as error:  # noqa: BLE001 - it is logged, and is not the takedown's
+                self._failed(error)
 
-    def _tell(self, observer: Observer, item: FeedItem) -> None:
-        try:
-            observer(item)
-        except Exception:
-            self._failures += 1
-            logger.exception("An observer of the transitions failed")
+    def _failed(self, error: Exception) -> None:
+        self._failures += 1
+        logger.error("An observer of the transitions failed", exc_info=error)
 
     def subscribe(self, observer: Observer) -> Callable[[], None]:
         """Tell `observer` the current state of each machine, then everything that happens.
@@ -150,7 +150,10 @@ class TransitionFeed:
             a function that ends the subscription.
         """
         for machine in tuple(self._machines.values()):
-            self._tell(observer, _entered(machine))
+            try:
+                observer(_entered(machine))
+            except Exception as error:  # noqa: BLE001 - see publish
+                self._failed(error)
         self._observers = (*self._observers, observer)
         self.observed = True
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from actors.censor_machine import ITEM_CENSOR, item_censor
 from actors.censor_parts import (
@@ -13,7 +13,6 @@ from actors.censor_parts import (
     FollowItem,
     PublishRequests,
     Release,
-    State,
     StopPublishing,
     SubscribeToDeletions,
     UnsubscribeAll,
@@ -103,32 +102,19 @@ class ItemCensor(MachineActor[Data]):
         self._carried: TakedownId | None = None
         self._publication: Publication | None = None
 
-    def on_receive(self, message: Any) -> None:
-        """Remember whom to answer; the machine does not need to know."""
-        if type(message) is Begin and self.state is State.IDLE:
-            self._reply = message.reply
-            self._carried = message.takedown.takedown_id
-        super().on_receive(message)
-
     def on_restart(self, error: BaseException) -> None:
         """Begin anew, and say which takedown is lost: only we know how far the mailbox was."""
         carried, self._carried, self._reply = self._carried, None, None
-        if carried is None and type(failed := self.failing) is Begin:
+        if carried is None and type(failed := self.handling) is Begin:
             carried = failed.takedown.takedown_id  # it was out of the mailbox, and no further
         super().on_restart(error)
         self._coordinator.try_tell(
             CensorFailed(self.actor_urn, repr(error), alive=True, takedown_id=carried)
         )
 
-    def perform(self, effect: Effect) -> None:
-        """Carry out one effect of the machine."""
-        carry_out = _CARRY_OUT.get(type(effect))
-        if carry_out is None:
-            super().perform(effect)
-        else:
-            carry_out(self, effect)
-
     def _find(self, effect: FindContainers) -> None:
+        self._reply = self.handling.reply  # of the Begin; the machine does not need to know it
+        self._carried = effect.takedown.takedown_id
         self._catalogue.locate(effect.takedown, self._tell)
 
     def _follow(self, effect: FollowItem) -> None:
@@ -162,14 +148,13 @@ class ItemCensor(MachineActor[Data]):
             CensorFinished(self.actor_urn, effect.takedown.takedown_id, effect.outcome)
         )
 
-
-_CARRY_OUT: dict[type[Effect], Callable[[ItemCensor, Any], None]] = {
-    FindContainers: ItemCensor._find,  # noqa: SLF001 - its own, by the type of the effect
-    FollowItem: ItemCensor._follow,  # noqa: SLF001
-    SubscribeToDeletions: ItemCensor._subscribe,  # noqa: SLF001
-    PublishRequests: ItemCensor._publish,  # noqa: SLF001
-    StopPublishing: ItemCensor._stop_publishing,  # noqa: SLF001
-    UnsubscribeAll: ItemCensor._unsubscribe,  # noqa: SLF001
-    Answer: ItemCensor._answer,  # noqa: SLF001
-    Release: ItemCensor._release,  # noqa: SLF001
-}
+    carry_out: ClassVar[Mapping[type[Effect], Callable[[Any, Any], object]]] = {
+        FindContainers: _find,
+        FollowItem: _follow,
+        SubscribeToDeletions: _subscribe,
+        PublishRequests: _publish,
+        StopPublishing: _stop_publishing,
+        UnsubscribeAll: _unsubscribe,
+        Answer: _answer,
+        Release: _release,
+    }

@@ -18,6 +18,7 @@ from actors.runtime import LoopActor, Supervisor
 from actors.timers import NamedTimers, TimerFired
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from enum import Enum
     from types import TracebackType
 
@@ -54,7 +55,10 @@ class LogEntry(Struct, frozen=True, gc=False):
 
 
 class MachineActor(LoopActor, Generic[D]):
-    """Runs `machine`; subclasses carry out its effects in `perform`.
+    """Runs `machine`; subclasses carry out its effects, by a table or in `perform`.
+
+    Attributes:
+        carry_out: methods by the type of effect; `perform` gets what is not among them.
 
     Args:
         feed: hears of every transition.
@@ -63,6 +67,7 @@ class MachineActor(LoopActor, Generic[D]):
 
     machine: Machine[Any, Any]
     log_size: ClassVar[int] = 8
+    carry_out: ClassVar[Mapping[type[Effect], Callable[[Any, Any], object]]] = {}
 
     def __init__(self, *, feed: TransitionFeed, supervisor: Supervisor | None = None) -> None:
         super().__init__(supervisor=supervisor)
@@ -142,8 +147,9 @@ class MachineActor(LoopActor, Generic[D]):
         Timers that are due come first, even if the loop has not delivered them yet: what is
         handled after a deadline must not count as if it had come before it.
         """
-        while (due := self.timers.take_due()) is not None:
-            self.raise_event(due)
+        if self.timers.first_due <= self.loop.time():
+            while (due := self.timers.take_due()) is not None:
+                self.raise_event(due)
         if type(message) is TimerFired:
             message = self.timers.accept(message)
             if message is None:
@@ -193,7 +199,8 @@ class MachineActor(LoopActor, Generic[D]):
                     step.effects,
                 )
             )
-        self._perform_all(step.effects)
+        if step.effects:
+            self._perform_all(step.effects)
         if self.state in self.machine.final:
             self._stop()  # at once: it takes no event any more, so what waits is dead letters
 
@@ -208,7 +215,10 @@ class MachineActor(LoopActor, Generic[D]):
 
     def _perform_all(self, effects: tuple[Effect, ...]) -> None:
         for effect in effects:
-            if type(effect) is StartTimer:
+            carry_out = self.carry_out.get(type(effect))
+            if carry_out is not None:
+                carry_out(self, effect)
+            elif type(effect) is StartTimer:
                 self.timers.start(effect.name, effect.at, effect.event)
             elif type(effect) is CancelTimer:
                 self.timers.cancel(effect.name)
@@ -216,5 +226,5 @@ class MachineActor(LoopActor, Generic[D]):
                 self.perform(effect)
 
     def perform(self, effect: Effect) -> None:
-        """Carry out one effect other than the timers', which are done here."""
+        """Carry out an effect that is not in the table; the timers' are done here."""
         raise BadStep(f"{type(self).__name__} cannot carry out {effect!r}")

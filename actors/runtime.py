@@ -387,8 +387,8 @@ class LoopActor(pykka.Actor):
     # ---------------------------------------------------------------- within a handler
 
     @property
-    def failing(self) -> Any:
-        """Within `on_restart` and `on_failure`: the message that was handled; else None."""
+    def handling(self) -> Any:
+        """The message that is handled now, or that was when the actor failed; else None."""
         return self._message
 
     def defer_reply(self) -> LoopFuture[Any]:

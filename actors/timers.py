@@ -39,9 +39,12 @@ class NamedTimers:
     Args:
         loop: whose clock counts.
         deliver: puts a `TimerFired` into the owner's mailbox.
+
+    Attributes:
+        first_due: when the first one fires; the owner looks at it before each message.
     """
 
-    __slots__ = ("_active", "_alarms", "_deliver", "_first_due", "_generation", "_loop")
+    __slots__ = ("_active", "_alarms", "_deliver", "_generation", "_loop", "first_due")
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, deliver: Callable[[TimerFired], object]
@@ -51,7 +54,7 @@ class NamedTimers:
         self._deliver = deliver
         self._generation = 0
         self._active: dict[str, Alarm] = {}  # each with its `TimerFired`
-        self._first_due = math.inf  # looked at before each message
+        self.first_due = math.inf
 
     def __len__(self) -> int:
         return len(self._active)
@@ -67,7 +70,7 @@ class NamedTimers:
         self._generation += 1
         fired = TimerFired(name, self._generation, event)
         self._active[name] = self._alarms.set(at, self._deliver, fired)
-        self._first_due = min(self._first_due, at)
+        self.first_due = min(self.first_due, at)
 
     def cancel(self, name: str) -> None:
         """Cancel the timer of this name, if there is one."""
@@ -83,7 +86,7 @@ class NamedTimers:
 
     def take_due(self) -> Any | None:
         """The event of the first timer whose time has come, or None; it will not arrive again."""
-        if not self._active or self._first_due > self._loop.time():
+        if not self._active or self.first_due > self._loop.time():
             return None
         fired: TimerFired = min(self._active.values()).argument
         self.cancel(fired.name)
@@ -100,4 +103,4 @@ class NamedTimers:
 
     def _look(self) -> None:
         active = self._active
-        self._first_due = min(timer.at for timer in active.values()) if active else math.inf
+        self.first_due = min(timer.at for timer in active.values()) if active else math.inf

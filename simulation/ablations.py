@@ -103,22 +103,23 @@ ABLATIONS: tuple[Ablation, ...] = (
         "subscribes once Kafka has acknowledged, not before it publishes",
         (
             Cut(
-                ItemCensor,
-                "perform",
-                "if carry_out is None:",
-                "if type(effect) is SubscribeToDeletions and not hasattr(self, '_late'):\n"
-                "            self._late = effect\n"
-                "        elif carry_out is None:",
+                MachineActor,
+                "_perform_all",
+                "if carry_out is not None:",
+                "if type(effect).__name__ == 'SubscribeToDeletions'"
+                " and not hasattr(self, '_late'):\n"
+                "                self._late = effect\n"
+                "            elif carry_out is not None:",
             ),
             Cut(
-                ItemCensor,
+                MachineActor,
                 "on_receive",
-                "super().on_receive(message)",
-                "super().on_receive(message)\n"
+                "self.raise_event(message)",
+                "self.raise_event(message)\n"
                 "        if type(message).__name__ == 'RequestsPublished':\n"
-                "            if self.state is State.ACTIVE:\n"
-                "                self.perform(self._late)\n"
-                "        if self.state is State.IDLE and hasattr(self, '_late'):\n"
+                "            if self.state.name == 'ACTIVE':\n"
+                "                self._perform_all((self._late,))\n"
+                "        if self.state.name == 'IDLE' and hasattr(self, '_late'):\n"
                 "            del self._late",
             ),
         ),
@@ -230,7 +231,7 @@ ABLATIONS: tuple[Ablation, ...] = (
             Cut(
                 NamedTimers,
                 "take_due",
-                "if not self._active or self._first_due > self._loop.time():",
+                "if not self._active or self.first_due > self._loop.time():",
                 "if True:",
             ),
         ),
@@ -381,7 +382,7 @@ ABLATIONS: tuple[Ablation, ...] = (
     ),
     Ablation(
         "lets an observer's failure reach the takedown",
-        (Cut(TransitionFeed, "_tell", "except Exception:", "except ZeroDivisionError:"),),
+        (Cut(TransitionFeed, "publish", "except Exception", "except ZeroDivisionError"),),
     ),
     Ablation(
         "stops without finishing what is in flight",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from actors.censor_parts import Answer, FindContainers
 from actors.item_censor import ItemCensor
+from actors.machine_actor import MachineActor
 from actors.runtime import LoopActor, Mailbox
 from coordinator.coordinator import Coordinator
 from simulation.faults import Fault
@@ -72,6 +73,7 @@ class Actors:
         self._pause = pause
         self._failures: dict[str, list[float]] = defaultdict(list)
         self._fuses: dict[str, int] = {}
+        self._sought: dict[str, str] = {}
         self.mailboxes: list[CountingMailbox] = []
         self.crashes: list[float] = []
         self.violations: list[str] = []
@@ -80,24 +82,23 @@ class Actors:
     def watched(self) -> Iterator[None]:
         """Within the block, actors fail as the faults say, and their mailboxes count."""
         inbox = LoopActor.__dict__["_create_actor_inbox"]
-        receive_censor, receive_coordinator = ItemCensor.on_receive, Coordinator.on_receive
-        perform = ItemCensor.perform
+        receive_censor, receive_coordinator = MachineActor.on_receive, Coordinator.on_receive
         patches: list[tuple[Any, str, Any, Any]] = [
             (LoopActor, "_create_actor_inbox", staticmethod(self._mailbox), inbox),
         ]
         kinds = self._faults.kinds
         if Fault.CENSOR_CRASHED in kinds:
             failing = self._failing(receive_censor, Fault.CENSOR_CRASHED, "censor", by_effect=True)
-            patches.append((ItemCensor, "on_receive", failing, receive_censor))
+            patches.append((MachineActor, "on_receive", failing, receive_censor))
         if Fault.COORDINATOR_CRASHED in kinds:
             failing = self._failing(receive_coordinator, Fault.COORDINATOR_CRASHED, "coordinator")
             patches.append((Coordinator, "on_receive", failing, receive_coordinator))
-        performing = perform
+        carry_out = performing = ItemCensor.carry_out
         if Fault.PAUSED_AT_ANSWER in kinds:
-            performing = self._pausing(performing)
+            performing = {kind: self._pausing(method) for kind, method in performing.items()}
         if Fault.CENSOR_CRASHED in kinds:
-            performing = self._fused(performing)
-        patches.append((ItemCensor, "perform", performing, perform))
+            performing = {kind: self._fused(method) for kind, method in performing.items()}
+        patches.append((ItemCensor, "carry_out", performing, carry_out))
         for where, name, new, _ in patches:
             setattr(where, name, new)
         try:
@@ -148,14 +149,13 @@ class Actors:
 
     def _pausing(self, perform: Callable[..., Any]) -> Callable[..., Any]:
         """The process stops when a censor has answered, and before the door has heard of it."""
-        items: dict[str, str] = {}
 
         def pausing(actor: Any, effect: Any) -> None:
             perform(actor, effect)
             if type(effect) is FindContainers:
-                items[actor.actor_urn] = _item_of(effect)
+                self._sought[actor.actor_urn] = _item_of(effect)
             elif type(effect) is Answer:
-                what = type(effect.outcome).__name__, items.pop(actor.actor_urn)
+                what = type(effect.outcome).__name__, self._sought.pop(actor.actor_urn)
                 if (dice := self._faults.strikes(Fault.PAUSED_AT_ANSWER, *what)) is not None:
                     self._pause(dice.choice((0.3, 1.0, 3.0)) * dice.uniform(0.3, 1.5))
 

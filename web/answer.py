@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 
+_LARGE = 0x10000
+"""Bytes beyond which an answer waits until most of it is on its way."""
+
 
 class Answer:
     """What the callers' door sends: head and body in one write.
@@ -41,7 +44,11 @@ class Answer:
         self.keep_alive = False
 
     async def prepare(self, request: web.BaseRequest) -> None:
-        """Send it."""
+        """Send it.
+
+        Raises:
+            ConnectionResetError: the caller has hung up.
+        """
         self.keep_alive = self.keep_alive and request.keep_alive
         version, headers = request.version, self.headers
         if not self.keep_alive:
@@ -56,7 +63,13 @@ class Answer:
             f"Date: {rfc822_formatted_time()}\r\n"
             "\r\n"
         )
-        await request.writer.write(head.encode("latin-1") + self.body)
+        answer = head.encode("latin-1") + self.body
+        transport = request.transport
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError("The caller has hung up")
+        transport.write(answer)
+        if len(answer) > _LARGE:
+            await request.writer.drain()
 
     async def write_eof(self) -> None:
         """Nothing is left to be sent."""

@@ -58,6 +58,7 @@ class _Connection(web.RequestHandler):
         manager = self._manager
         if manager is not None and len(manager.connections) >= self._maximum:
             self._refused = True
+            self.force_close()  # from now on it takes no data
             assert isinstance(transport, asyncio.Transport)
             transport.abort()
             return
@@ -66,18 +67,6 @@ class _Connection(web.RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         if not self._refused:
             super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        if not self._refused:
-            super().data_received(data)
-
-    async def finish_response(
-        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
-    ) -> tuple[web.StreamResponse, bool]:
-        """Send the answer; one that aiohttp makes up where no handler runs becomes a problem."""
-        if isinstance(resp, web.HTTPException):
-            resp = _problem(resp)
-        return await super().finish_response(request, resp, start_time)
 
     def handle_error(
         self,
@@ -105,6 +94,20 @@ class _Connection(web.RequestHandler):
         return response
 
 
+class _ApplicationsConnection(_Connection):
+    """One to an application, where aiohttp makes up answers when no handler runs."""
+
+    __slots__ = ()
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send the answer; one that aiohttp has made up becomes a problem."""
+        if isinstance(resp, web.HTTPException):
+            resp = _problem(resp)
+        return await super().finish_response(request, resp, start_time)
+
+
 def _problem(error: web.HTTPException) -> web.Response:
     """For example of an `Expect` header that nobody can meet, or a path that does not exist."""
     takedown_id = new_takedown_id()
@@ -123,7 +126,7 @@ class Door:
 
     Args:
         app: the application; or one handler for every request, whatever its path and method,
-            which then costs no search for a route.
+            which then costs no search for a route, and must not raise aiohttp's HTTP errors.
         host: the address to listen on.
         port: the port; 0 takes any free one.
         setting: what to change when the address cannot be had.
@@ -142,10 +145,13 @@ class Door:
         reuse_port: bool = False,
     ) -> None:
         self._runner: web.BaseRunner
+        self._connection: type[_Connection]
         if isinstance(app, web.Application):
             self._runner = web.AppRunner(app, access_log=None)
+            self._connection = _ApplicationsConnection
         else:
             self._runner = web.ServerRunner(web.Server(app))
+            self._connection = _Connection
         self._host = host
         self._setting = setting
         self._port = port
@@ -199,7 +205,7 @@ class Door:
         loop = asyncio.get_running_loop()
 
         def connection() -> web.RequestHandler:
-            return _Connection(
+            return self._connection(
                 manager,
                 maximum=self._max_connections,
                 loop=loop,
