@@ -108,7 +108,7 @@ def sizes(*, quick: bool = False, may_pin: bool = True) -> Sizes:
         takedowns=(1_000, 10_000, 30_000, 100_000),
         together=(10_000, 100_000),
         rounds=5,
-        foreign=100_000,
+        foreign=300_000,
         starts=5,
         soak=3 * HOUR,
         may_pin=may_pin,

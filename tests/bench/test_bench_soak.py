@@ -121,7 +121,10 @@ def costs(both: Both, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("costs")
-async def test_they_take_turns_and_none_is_asked_in_the_others(both: Both) -> None:
+async def test_they_take_turns_and_none_is_asked_in_the_others(
+    both: Both, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(soak, "TURN", 5)
     found = await both.soaked()
     assert (found.warm_up, found.each, len(found.windows), found.errors) == (20, 20, 10, {})
     assert both.asked[:40] == [SERVICE] * 20 + [MINIMAL] * 20
