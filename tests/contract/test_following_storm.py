@@ -6,14 +6,16 @@ What changes follows from a seed; what happens when does not.
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 from datetime import UTC, datetime
 from typing import Any
 
-import aiohttp
+from support.answers import hurried_caller
 from support.invariants import Asked, Places, ask, check_invariants
-from support.observed import given_back, quiet, scrape
+from support.observed import given_back, quiet, scrape, starvation
 from support.platform import Names, Platform, confirm_soon, container, new_item_id
+from support.processes import Process
 
 SEED = 1
 ITEMS = 100
@@ -62,7 +64,7 @@ class Changing:
 
 
 async def test_the_invariants_hold_whatever_becomes_of_the_lists(
-    door: str, admin: str, bootstrap: str, names: Names, items: Platform
+    service: Process, door: str, admin: str, bootstrap: str, names: Names, items: Platform
 ) -> None:
     before = await quiet(admin)
     followed = (await scrape(admin)).value("takedown_bus_lists_matched_total")
@@ -70,11 +72,13 @@ async def test_the_invariants_hold_whatever_becomes_of_the_lists(
     lists = {new_item_id(): changing.some(1) for _ in range(ITEMS)}
     await items.publish_items(lists)
     items.on_request = changing.on_request
-    connector = aiohttp.TCPConnector(limit=0, force_close=True)
-    async with aiohttp.ClientSession(connector=connector) as http:
+    async with (
+        starvation(service.pid) as starved,
+        starvation(os.getpid()) as we_starved,
+        hurried_caller() as http,
+    ):
 
         async def take_down(number: int, item_id: str) -> Asked:
-            # One after the other: what a caller's own rush takes to connect is no lateness of ours.
             await asyncio.sleep(number / ITEMS)
             asking = asyncio.create_task(ask(http, door, item_id))
             await items.wait_for_requests(item_id, 1)  # its first list has been read
@@ -85,7 +89,8 @@ async def test_the_invariants_hold_whatever_becomes_of_the_lists(
     await changing.finish()
     await given_back(admin, before)
     assert (await scrape(admin)).value("takedown_bus_lists_matched_total") > followed
-    report = await check_invariants(bootstrap, names, asked, lists)
+    waited = starved.worst() + we_starved.worst()
+    report = await check_invariants(bootstrap, names, asked, lists, starved=waited)
     assert report.statuses.keys() == {200, 504}, "a run that shows something has both"
     grown = [
         each

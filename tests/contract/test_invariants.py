@@ -17,7 +17,14 @@ from typing import Any
 
 import aiohttp
 import pytest
-from support.answers import GRACE, Got, assert_deleted, assert_problem, take_down
+from support.answers import (
+    GRACE,
+    Got,
+    assert_deleted,
+    assert_problem,
+    hurried_caller,
+    take_down,
+)
 from support.observed import given_back, quiet, scrape, starvation
 from support.platform import (
     Platform,
@@ -128,8 +135,7 @@ async def ask(http: aiohttp.ClientSession, door: str, item_id: str, wait: int | 
 
 async def take_all_down(door: str, lists: Mapping[str, Places], seed: int) -> list[Asked]:
     chosen = random.Random(seed)
-    connector = aiohttp.TCPConnector(limit=0, force_close=True)
-    async with aiohttp.ClientSession(connector=connector) as http:
+    async with hurried_caller() as http:
         asking = []
         for _ in range(ASKED):
             item_id = chosen.choice(list(lists))

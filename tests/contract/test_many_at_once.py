@@ -7,7 +7,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from support.answers import assert_deleted, assert_problem, take_down
+from support.answers import assert_deleted, assert_problem, hurried_caller, take_down
 from support.observed import given_back, quiet, scrape, until
 from support.platform import Platform, confirm, confirm_soon, containers, new_item_id
 from support.processes import Process
@@ -72,8 +72,7 @@ async def test_five_hundred_at_once_are_all_answered_in_time_and_leave_nothing_b
     await items.publish_items(lists)
     items.on_request = confirm_soon
 
-    connector = aiohttp.TCPConnector(limit=0, force_close=True)
-    async with aiohttp.ClientSession(connector=connector) as http:
+    async with hurried_caller() as http:
         answers = await asyncio.gather(*(take_down(http, door, item_id) for item_id in lists))
 
     for got, (item_id, places) in zip(answers, lists.items(), strict=True):
