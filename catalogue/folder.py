@@ -68,8 +68,10 @@ class Folder:
         """Write down that it is in use: whoever comes after a crash finds this."""
         # A full disk must not keep a service from starting; the next one then checks less early.
         with contextlib.suppress(OSError):
-            os.ftruncate(self._descriptor, 0)
-            os.pwrite(self._descriptor, f"pid {os.getpid()}\n".encode(), 0)
+            # It is never empty on the way: who was killed before us must not be forgotten.
+            holder = f"pid {os.getpid()}\n".encode()
+            os.pwrite(self._descriptor, holder, 0)
+            os.ftruncate(self._descriptor, len(holder))
 
     def give_back(self, *, well: bool) -> None:
         """Let others have it; `well` if everything in it is in order."""

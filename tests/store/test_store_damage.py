@@ -211,6 +211,25 @@ def test_who_was_killed_has_not_given_back(tmp_path: Path) -> None:
     assert not Folder.take(tmp_path).ended_well
 
 
+@pytest.mark.parametrize("last", ["ftruncate", "pwrite"])
+def test_who_is_killed_while_he_says_that_he_begins_does_not_hide_who_was_killed_before(
+    last: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    died(tmp_path)
+    folder = Folder.take(tmp_path)
+    call = getattr(os, last)
+
+    def call_and_die(*arguments: object) -> None:
+        call(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, last, call_and_die)
+    with pytest.raises(KeyboardInterrupt):
+        folder.begin()
+    os.close(folder._descriptor)  # what the kernel does
+    assert not Folder.take(tmp_path).ended_well
+
+
 def test_who_gave_back_in_order_is_told_from_who_did_not(tmp_path: Path) -> None:
     for well in (True, False, True):
         folder = Folder.take(tmp_path)
