@@ -66,7 +66,7 @@ async def answer_requests(
     """Answer for ever what comes in the topics that are the keys of `reply_topics`."""
     decode = msgspec.json.Decoder(Request).decode
     starts: dict[tuple[str, str], bytes] = {}
-    expected: dict[TopicPartition, int] = {}
+    expected = {tp: await consumer.position(tp) for tp in consumer.assignment()}
     while True:
         records = without_gaps(consumer, await consumer.getmany(timeout_ms=WAIT_MS), expected)
         if not records:
@@ -104,11 +104,11 @@ def without_gaps(
     Args:
         consumer: what they come from.
         records: what it has fetched.
-        expected: the next offset of each partition that was read from before; brought up to date.
+        expected: the next offset of each partition; brought up to date.
     """
     whole: dict[TopicPartition, list[Any]] = {}
     for partition, found in records.items():
-        following = expected.get(partition, found[0].offset)
+        following = expected[partition]
         for record in found:
             if record.offset > following:
                 consumer.seek(partition, following)

@@ -31,7 +31,7 @@ def read(*offsets: int) -> list[Request]:
 
 def test_what_has_no_gap_is_taken_as_it_is() -> None:
     consumer: Any = Consumer()
-    expected: dict[TopicPartition, int] = {}
+    expected = {ONE: 7, TWO: 0}
     first = {ONE: read(7, 8), TWO: read(0)}
     assert without_gaps(consumer, first, expected) == first
     second = {ONE: read(9)}
