@@ -18,7 +18,13 @@ from aiokafka.errors import KafkaError, for_code
 from aiokafka.protocol.admin import CreateAclsRequest
 
 from apache_kafka import jars
-from apache_kafka.listeners import Doors, Listener, authorizer_properties, tls_properties
+from apache_kafka.listeners import (
+    Doors,
+    Listener,
+    authorizer_properties,
+    login_properties,
+    tls_properties,
+)
 from apache_kafka.node import Node
 from apache_kafka.ports import HOST, accepts_connections, free_ports
 from apache_kafka.proxy import FaultProxy
@@ -55,7 +61,8 @@ class ApacheKafka:
             folder below `.kafka/` that `stop` removes.
         properties: further settings of every broker; they win over ours.
         tls: opens the listeners `SSL` and `SASL_SSL` with these files.
-        users: names and passwords that may log in at `SASL_SSL` by SCRAM-SHA-512.
+        users: names and passwords that may log in by SCRAM, at `SASL_PLAINTEXT`, which they open,
+            and at `SASL_SSL`.
         access_lists: lets `deny` forbid a user something.
         heap_mb: each broker's heap.
         java_options: further options of each broker's Java.
@@ -90,7 +97,11 @@ class ApacheKafka:
             node_id: Node(
                 node_id,
                 self._folder / f"node-{node_id}",
-                _doors(tls=tls is not None, port=port + node_id - 1 if port else 0),
+                _doors(
+                    tls=tls is not None,
+                    login=bool(users),
+                    port=port + node_id - 1 if port else 0,
+                ),
                 heap_mb=heap_mb,
                 stop_timeout=stop_timeout,
             )
@@ -152,8 +163,9 @@ class ApacheKafka:
         # a hyphen for an option.
         cluster_id = base64.b64encode(uuid.uuid4().bytes, altchars=b"AB").decode().rstrip("=")
         scram = [
-            f"SCRAM-SHA-512=[name={name},password={password}]"
+            f"{mechanism}=[name={name},password={password}]"
             for name, password in self._users.items()
+            for mechanism in ("SCRAM-SHA-512", "SCRAM-SHA-256")
         ]
         try:
             await asyncio.gather(
@@ -341,6 +353,7 @@ class ApacheKafka:
             own
             | node.doors.properties()
             | (tls_properties(self._tls) if self._tls is not None else {})
+            | (login_properties() if self._users else {})
             | (authorizer_properties() if self._access_lists else {})
             | self._extra
         )
@@ -396,10 +409,12 @@ def _tidy_up() -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _doors(*, tls: bool, port: int) -> Doors:
+def _doors(*, tls: bool, login: bool, port: int) -> Doors:
     names = [Listener.INTERNAL, Listener.PLAINTEXT, Listener.PROXIED]
     if tls:
         names += [Listener.SSL, Listener.SASL_SSL]
+    if login:
+        names += [Listener.SASL_PLAINTEXT]
     controller, proxy, *ports = free_ports(2 + len(names))
     doors = Doors(controller=controller, ports=dict(zip(names, ports, strict=True)))
     doors.advertised[Listener.PROXIED] = f"{HOST}:{proxy}"

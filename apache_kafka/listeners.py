@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CONTROLLER = "CONTROLLER"
+_LOGIN_MODULES = "org.apache.kafka.common.security"
+_SCRAM = f"{_LOGIN_MODULES}.scram.ScramLoginModule required;"
 
 
 class Listener(StrEnum):
@@ -28,6 +30,8 @@ class Listener(StrEnum):
     """TLS, and the client shows a certificate."""
     SASL_SSL = "SASL_SSL"
     """TLS, and the client logs in by SCRAM-SHA-512 or OAUTHBEARER."""
+    SASL_PLAINTEXT = "SASL_PLAINTEXT"
+    """No TLS, and the client logs in by SCRAM-SHA-256 or SCRAM-SHA-512."""
 
 
 _PROTOCOLS = {
@@ -36,6 +40,7 @@ _PROTOCOLS = {
     Listener.PROXIED: "PLAINTEXT",
     Listener.SSL: "SSL",
     Listener.SASL_SSL: "SASL_SSL",
+    Listener.SASL_PLAINTEXT: "SASL_PLAINTEXT",
 }
 
 
@@ -93,7 +98,6 @@ class Doors:
 
 def tls_properties(tls: Tls) -> dict[str, str]:
     """The broker's settings for the listeners with TLS."""
-    jaas = "org.apache.kafka.common.security"
     return {
         "ssl.keystore.type": "PEM",
         "ssl.keystore.location": str(tls.key_and_certificate),
@@ -102,14 +106,21 @@ def tls_properties(tls: Tls) -> dict[str, str]:
         "listener.name.ssl.ssl.client.auth": "required",
         "listener.name.sasl_ssl.ssl.client.auth": "none",
         "listener.name.sasl_ssl.sasl.enabled.mechanisms": "SCRAM-SHA-512,OAUTHBEARER",
-        "listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config": (
-            f"{jaas}.scram.ScramLoginModule required;"
-        ),
+        "listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config": _SCRAM,
         # Kafka's own stand-in for an identity provider: it believes tokens without a signature.
         "listener.name.sasl_ssl.oauthbearer.sasl.jaas.config": (
-            f"{jaas}.oauthbearer.OAuthBearerLoginModule required"
+            f"{_LOGIN_MODULES}.oauthbearer.OAuthBearerLoginModule required"
             ' unsecuredLoginStringClaim_sub="broker";'
         ),
+    }
+
+
+def login_properties() -> dict[str, str]:
+    """The broker's settings for the listener with a login and no TLS."""
+    return {
+        "listener.name.sasl_plaintext.sasl.enabled.mechanisms": "SCRAM-SHA-256,SCRAM-SHA-512",
+        "listener.name.sasl_plaintext.scram-sha-256.sasl.jaas.config": _SCRAM,
+        "listener.name.sasl_plaintext.scram-sha-512.sasl.jaas.config": _SCRAM,
     }
 
 

@@ -10,16 +10,20 @@ and waits for the acknowledgement of the whole.
 A batch that was handed over can still take records, until aiokafka comes to send it: while the
 request before it is under way, the next takedowns join it. A record that joins it then is handed
 over at once; so that is done only over a connection that lives.
+
+How large a batch the topic takes is the broker's to say (`max.message.bytes`). A batch that is
+refused for its size is sent again in halves, down to single records: none of it was written, each
+record may fit, and one that does not must cost nobody else his. Batches are smaller from then on.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
 
 from bus.codec import headers_of_request, item_key
 from bus.partitioner import partition_of
@@ -35,9 +39,14 @@ if TYPE_CHECKING:
     from bus.codec import Headers
     from bus.publication import KafkaPublication
     from bus.quirks import Cause
-    from messages import Container
+    from messages import Container, Takedown
 
 logger = logging.getLogger("takedown.kafka")
+
+Request: TypeAlias = "tuple[Container, bytes]"
+"""A container, and the value of the record that asks for its deletion."""
+
+_TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 
 BATCH_BYTES = 128 * 1024
 """Where a batch is full. A record that is larger is a batch of its own."""
@@ -72,11 +81,12 @@ class Outbox:
         self._topic_is_gone = topic_is_gone
         self._tasks = tasks
         self._open: dict[int, _Batch] = {}
+        self._room = BATCH_BYTES
 
     def add(
         self,
         publication: KafkaPublication,
-        requests: list[tuple[Container, bytes]],
+        requests: list[Request],
         hand_over_by: float,
     ) -> None:
         """Put a takedown's requests into its partition's batch.
@@ -93,7 +103,7 @@ class Outbox:
             raise KafkaUnavailable("a delete request is larger than Kafka takes")
         takedown = publication.takedown
         key = item_key(takedown.item_id)
-        headers = headers_of_request(takedown.takedown_id, takedown.traceparent)
+        headers = _headers(takedown)
         partition, leader = self._find(key)
         batch = self._open.get(partition)
         if batch is not None and batch.handed_over and not self._is_connected(leader):
@@ -102,10 +112,10 @@ class Outbox:
             batch.hurry(hand_over_by)
         taken = 0
         try:
-            for container, value in requests:
-                if batch is None or not batch.take(publication, container, key, value, headers):
+            for request in requests:
+                if batch is None or not batch.take(publication, request, key, headers):
                     batch = self._begin(partition, leader, hand_over_by)
-                    batch.take(publication, container, key, value, headers)
+                    batch.take(publication, request, key, headers)
                 taken += 1
         except Exception as error:
             # What was taken is settled by its batches.
@@ -132,14 +142,27 @@ class Outbox:
         return is_connected(self._producer.client, leader)
 
     def _begin(self, partition: int, leader: int, hand_over_by: float) -> _Batch:
-        batch = self._open[partition] = _Batch(self._producer.create_batch(), hand_over_by)
+        builder = self._producer.create_batch()
+        batch = self._open[partition] = _Batch(builder, hand_over_by, self._room)
         task = asyncio.get_running_loop().create_task(self._carry(batch, partition, leader))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return batch
 
     async def _carry(self, batch: _Batch, partition: int, leader: int) -> None:
-        cause = ""
+        try:
+            cause = await self._send(batch, partition, leader)
+        except _TOO_LARGE as error:
+            if not batch.is_single:
+                self._make_smaller(batch.builder.size())
+                halves = batch.halves(self._producer.create_batch)
+                await asyncio.gather(*(self._carry(half, partition, leader) for half in halves))
+                return
+            cause = str(error)
+        batch.settle(cause)
+
+    async def _send(self, batch: _Batch, partition: int, leader: int) -> str:
+        """Why it was not acknowledged; empty if it was. Raises if it is too large."""
         try:
             async with asyncio.timeout_at(batch.hand_over_by) as batch.timeout:
                 # Connects if there is no connection; costs nothing if there is one.
@@ -152,29 +175,45 @@ class Outbox:
                 batch.handed_over = True
             await acknowledged
         except TimeoutError:
-            cause = "Kafka did not take the requests in time"
+            return "Kafka did not take the requests in time"
+        except _TOO_LARGE:
+            raise
         except (KafkaError, KafkaUnavailable, OSError) as error:
-            cause = str(error) or type(error).__name__
+            return str(error) or type(error).__name__
         except Exception as error:
             logger.exception("Defect while publishing")
-            cause = f"defect: {error!r}"
+            return f"defect: {error!r}"
         finally:
             if self._open.get(partition) is batch:
                 del self._open[partition]
-        batch.settle(cause)
+        return ""
+
+    def _make_smaller(self, refused: int) -> None:
+        """From now on, batches have half the bytes of one that was refused.
+
+        What was refused is more than the topic takes, so this is never less than half of that.
+        """
+        if self._room == BATCH_BYTES:
+            logger.warning(
+                "%s takes no batch of %d bytes: they are smaller from now on (max.message.bytes)",
+                self._topic,
+                refused,
+            )
+        self._room = min(self._room, refused // 2)
 
 
 class _Batch:
     """Records for one partition, and whose they are."""
 
-    __slots__ = ("_requests", "builder", "hand_over_by", "handed_over", "timeout")
+    __slots__ = ("_requests", "_room", "builder", "hand_over_by", "handed_over", "timeout")
 
-    def __init__(self, builder: BatchBuilder, hand_over_by: float) -> None:
+    def __init__(self, builder: BatchBuilder, hand_over_by: float, room: int = BATCH_BYTES) -> None:
+        self._room = room
         self.builder = builder
         self.hand_over_by = hand_over_by
         self.handed_over = False
         self.timeout: asyncio.Timeout | None = None
-        self._requests: dict[KafkaPublication, list[Container]] = {}
+        self._requests: dict[KafkaPublication, list[Request]] = {}
 
     def hurry(self, by: float) -> None:
         """Hand over by then at the latest."""
@@ -184,26 +223,47 @@ class _Batch:
                 self.timeout.reschedule(by)
 
     def take(
-        self,
-        publication: KafkaPublication,
-        container: Container,
-        key: bytes,
-        value: bytes,
-        headers: Headers,
+        self, publication: KafkaPublication, request: Request, key: bytes, headers: Headers
     ) -> bool:
         """Take one more record; False if it is full or on its way already."""
+        value = request[1]
+        if self._room < BATCH_BYTES and self._is_full_with(value):
+            return False
         if self.builder.append(timestamp=None, key=key, value=value, headers=headers) is None:
             return False
-        self._requests.setdefault(publication, []).append(container)
+        self._requests.setdefault(publication, []).append(request)
         return True
+
+    def _is_full_with(self, value: bytes) -> bool:
+        return bool(self._requests) and self.builder.size() + len(value) > self._room
+
+    @property
+    def is_single(self) -> bool:
+        """There is one record in it."""
+        return sum(map(len, self._requests.values())) == 1
+
+    def halves(self, create: Callable[[], BatchBuilder]) -> tuple[_Batch, _Batch]:
+        """The same records again, in two batches of their own."""
+        records = [(whose, request) for whose, own in self._requests.items() for request in own]
+        middle = len(records) // 2
+        halves = _Batch(create(), self.hand_over_by), _Batch(create(), self.hand_over_by)
+        for half, part in zip(halves, (records[:middle], records[middle:]), strict=True):
+            for publication, request in part:
+                takedown = publication.takedown
+                half.take(publication, request, item_key(takedown.item_id), _headers(takedown))
+        return halves
 
     def settle(self, cause: str) -> None:
         """Tell everyone whose records are in it: acknowledged, or the cause why not."""
-        for publication, containers in self._requests.items():
+        for publication, requests in self._requests.items():
             if cause:
-                publication.failed(len(containers), cause, handed_over=self.handed_over)
+                publication.failed(len(requests), cause, handed_over=self.handed_over)
             else:
-                publication.acknowledged(containers)
+                publication.acknowledged([container for container, _ in requests])
+
+
+def _headers(takedown: Takedown) -> Headers:
+    return headers_of_request(takedown.takedown_id, takedown.traceparent)
 
 
 def topic_trouble(producer: AIOKafkaProducer, topic: str) -> str:

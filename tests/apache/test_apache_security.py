@@ -70,6 +70,15 @@ def login(authority: Authority, word: str = SECRET, *, user: str = "alice") -> E
     }
 
 
+def login_without_tls(mechanism: str, word: str = SECRET) -> Environment:
+    return {
+        "kafka_security_protocol": "SASL_PLAINTEXT",
+        "kafka_sasl_mechanism": mechanism,
+        "kafka_sasl_username": "alice",
+        "kafka_sasl_password": word,
+    }
+
+
 async def make_topics(kafka: ApacheKafka, names: Names) -> None:
     topics = [Topic(name, 3) for name in (names.reported, names.deleted, names.published)]
     await ensure_topics(Connection(kafka.bootstrap_servers), topics)
@@ -102,6 +111,16 @@ async def test_the_right_password_is_let_in_over_tls(
     async with served(secure.bootstrap(Listener.SASL_SSL), names, settings=settings) as service:
         await works(secure, service, names)
     says_no_secret(service)
+
+
+@pytest.mark.parametrize("mechanism", ["SCRAM-SHA-256", "SCRAM-SHA-512"])
+async def test_the_right_password_is_let_in_where_there_is_no_tls(
+    mechanism: str, secure: ApacheKafka, names: Names
+) -> None:
+    settings = login_without_tls(mechanism)
+    async with served(secure.bootstrap(Listener.SASL_PLAINTEXT), names, settings=settings) as one:
+        await works(secure, one, names)
+    says_no_secret(one)
 
 
 async def test_a_client_certificate_is_let_in(
@@ -191,6 +210,25 @@ async def test_a_wrong_password_is_named_and_tried_again_without_haste(
         rate = 8 / (asyncio.get_running_loop().time() - began)
         assert rate < NOT_TOO_OFTEN
         measured("wrong password: logins a second", f"{rate:.1f}")
+
+
+async def test_a_wrong_password_is_named_where_there_is_no_tls_too(
+    secure: ApacheKafka, names: Names
+) -> None:
+    servers = secure.bootstrap(Listener.SASL_PLAINTEXT)
+    settings = login_without_tls("SCRAM-SHA-256", WRONG)
+    async with served(servers, names, ready=False, settings=settings) as service:
+        await is_refused(service, "invalid credentials", "SCRAM-SHA-256")
+
+
+async def test_a_login_that_was_forgotten_says_which_broker_it_was(
+    secure: ApacheKafka, names: Names
+) -> None:
+    servers = secure.bootstrap(Listener.SASL_PLAINTEXT)
+    async with served(
+        servers, names, ready=False, settings={"kafka_request_timeout": 2}
+    ) as service:
+        await is_refused(service, servers, "cannot be used")
 
 
 async def test_an_authority_that_did_not_sign_the_broker_is_named(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -216,6 +218,25 @@ async def test_a_request_that_is_larger_than_the_broker_allows_is_a_502_with_the
     items.on_request = confirm
     assert (await service.take_down(other)).status == 200
     assert (await service.readiness())[0] == 200
+    await service.check(kafka.bootstrap_servers, names)
+
+
+async def test_requests_that_are_too_large_together_or_beside_a_large_one_are_all_written(
+    kafka: ApacheKafka, service: Served, items: Platform, names: Names
+) -> None:
+    items.on_request = confirm
+    each, at_once = 20, 60
+    small = [await service.item(items, each) for _ in range(at_once)]
+    large = await service.item(items)
+    service.lists[large] = [container("c" * 2 * SMALL)]
+    await items.publish_item(large, service.lists[large])
+    assert (await service.take_down(await service.item(items))).status == 200  # all is read
+
+    refused, *asked = await asyncio.gather(*map(service.take_down, [large, *small]))
+    assert Counter(each.status for each in asked) == {200: at_once}
+    assert refused.status == 502
+    said = [e for e in service.process.events() if "max.message.bytes" in str(e["event"])]
+    assert len(said) == 1, "the batches were too large, and it was said once"
     await service.check(kafka.bootstrap_servers, names)
 
 

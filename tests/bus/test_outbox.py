@@ -8,7 +8,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.errors import (
+    KafkaConnectionError,
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+)
 from support.fakes import ITEM, OTHER_ITEM, places, settle, takedown
 
 from bus import outbox as outbox_module
@@ -37,6 +41,9 @@ class FakeBatch:
             return None
         self.records.append(value)
         return object()
+
+    def size(self) -> int:
+        return sum(map(len, self.records))
 
 
 class FakeProducer:
@@ -214,6 +221,84 @@ async def test_a_batch_that_fails_after_the_hand_over_may_have_been_written(post
     assert isinstance(told, PublishFailed)
     assert told.handed_over
     assert (told.published, told.unpublished) == ((), places("a", "b"))
+
+
+@pytest.mark.parametrize("refusal", [MessageSizeTooLargeError, RecordListTooLargeError])
+async def test_a_batch_that_is_too_large_for_the_topic_is_sent_again_in_halves(
+    post: Post, refusal: type[Exception]
+) -> None:
+    post.publish("one", places("a", "b", "c"))
+    post.publish("two", places("d"), item=OTHER_ITEM)
+    await settle()
+    await post.acknowledge(0, refusal())
+
+    assert post.sent[1:] == [[b"one a", b"one b"], [b"one c", b"two d"]]
+    assert post.told == []
+    await post.acknowledge(1)
+    await post.acknowledge(2)
+    assert post.told == [RequestsPublished("one"), RequestsPublished("two")]  # type: ignore[arg-type]
+    assert post.settled == [(3, 0, ""), (1, 0, "")]
+    assert post.tasks == set()
+
+
+async def test_one_record_that_is_too_large_costs_nobody_else_his(post: Post) -> None:
+    post.publish("one", places("a"))
+    post.publish("bad", places("b", "c"))
+    post.publish("two", places("d"))
+    await settle()
+    for number, contents in enumerate(
+        ([b"one a", b"bad b", b"bad c", b"two d"], [b"one a", b"bad b"])
+    ):
+        assert post.sent[number] == contents
+        await post.acknowledge(number, MessageSizeTooLargeError())
+    await post.acknowledge(2)
+    assert post.sent[2:] == [[b"bad c", b"two d"], [b"one a"], [b"bad b"]]
+    await post.acknowledge(3)
+    await post.acknowledge(4, MessageSizeTooLargeError())
+
+    *fine, told = post.told
+    assert sorted(told.takedown_id for told in fine) == ["one", "two"]
+    assert isinstance(told, PublishFailed)
+    assert (told.published, told.unpublished) == (places("c"), places("b"))
+    assert "Large" in told.cause
+    assert post.tasks == set()
+
+
+async def test_halves_that_cannot_be_handed_over_in_time_never_are(post: Post) -> None:
+    post.publish("one", places("a", "b"), by=2.0)
+    await settle()
+    await asyncio.sleep(1.9)
+    post.producer.takes = asyncio.Event()
+    await post.acknowledge(0, MessageSizeTooLargeError())
+    await asyncio.sleep(0.2)
+
+    (told,) = post.told
+    assert isinstance(told, PublishFailed)
+    assert not told.handed_over  # Kafka has refused the whole batch: none of it is there
+    assert told.unpublished == places("a", "b")
+    assert len(post.sent) == 1
+
+
+async def test_batches_are_smaller_once_one_was_too_large(
+    post: Post, caplog: pytest.LogCaptureFixture
+) -> None:
+    post.publish("one", places("a", "b", "c", "d"))  # five bytes each
+    await settle()
+    await post.acknowledge(0, MessageSizeTooLargeError())
+    for number in (1, 2):
+        await post.acknowledge(number)
+
+    post.publish("two", places("a", "b", "c", "a-name-that-is-longer-than-all-others"))
+    await settle()
+    assert post.sent[3:] == [
+        [b"two a", b"two b"],
+        [b"two c"],
+        [b"two a-name-that-is-longer-than-all-others"],
+    ]
+    for number in (3, 4, 5):
+        await post.acknowledge(number)
+    assert post.settled == [(4, 0, ""), (4, 0, "")]
+    assert caplog.text.count("max.message.bytes") == 1
 
 
 async def test_what_is_not_handed_over_in_time_never_is(post: Post) -> None:
