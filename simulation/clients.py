@@ -15,6 +15,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import (
     KafkaConnectionError,
     KafkaTimeoutError,
+    MessageSizeTooLargeError,
     OffsetOutOfRangeError,
     ProducerClosed,
     RequestTimedOutError,
@@ -381,6 +382,10 @@ class Batch:
         self.records.append((key, value, tuple(headers)))
         return self
 
+    def size(self) -> int:
+        """Bytes of its values."""
+        return sum(len(value) for _, value, _ in self.records)
+
     @property
     def name(self) -> str:
         """What it is called in the names of faults: its first record's item."""
@@ -490,6 +495,12 @@ class Producer:
                 "Kafka", "publisher", f"! refuses {len(batch.records)} requests"
             )
             self._answer(0.0, batch, TopicAuthorizationFailedError())
+            return
+        if len(batch.records) > 1 and strikes(Fault.BATCH_TOO_LARGE, name) is not None:
+            self._net.journal.write(
+                "Kafka", "publisher", f"! takes no batch of {len(batch.records)} requests"
+            )
+            self._answer(0.0, batch, MessageSizeTooLargeError())
             return
         for key, value, headers in batch.records:
             cluster.append(batch.topic, batch.partition, key, value, headers)

@@ -81,6 +81,8 @@ class Fault(StrEnum):
     OTHER_SPELLING = "other-spelling"
     LISTED_TWICE = "listed-twice"
     CLOCK_WRONG = "clock-wrong"
+    # What is fine by itself and refused in company.
+    BATCH_TOO_LARGE = "batch-too-large"
 
 
 _PER_OPERATION: dict[Fault, float] = {
@@ -118,6 +120,7 @@ _PER_OPERATION: dict[Fault, float] = {
     Fault.OTHER_SPELLING: 0.15,
     Fault.LISTED_TWICE: 0.15,
     Fault.CLOCK_WRONG: 0.15,
+    Fault.BATCH_TOO_LARGE: 0.15,
 }
 """How often those strike that are met by the way, for each operation that they can strike."""
 
