@@ -221,16 +221,6 @@ async def test_a_wrong_password_is_named_where_there_is_no_tls_too(
         await is_refused(service, "invalid credentials", "SCRAM-SHA-256")
 
 
-async def test_a_login_that_was_forgotten_says_which_broker_it_was(
-    secure: ApacheKafka, names: Names
-) -> None:
-    servers = secure.bootstrap(Listener.SASL_PLAINTEXT)
-    async with served(
-        servers, names, ready=False, settings={"kafka_request_timeout": 2}
-    ) as service:
-        await is_refused(service, servers, "cannot be used")
-
-
 async def test_an_authority_that_did_not_sign_the_broker_is_named(
     secure: ApacheKafka, stranger: Authority, names: Names
 ) -> None:
@@ -265,10 +255,11 @@ async def test_a_mechanism_that_the_broker_does_not_offer_is_named(
         await is_refused(service, "does not offer our SASL mechanism")
 
 
-async def test_plaintext_to_a_tls_port_says_which_broker_it_was(
-    secure: ApacheKafka, names: Names
+@pytest.mark.parametrize("listener", [Listener.SSL, Listener.SASL_PLAINTEXT])
+async def test_who_forgets_tls_or_login_is_told_which_broker_it_was(
+    listener: Listener, secure: ApacheKafka, names: Names
 ) -> None:
-    servers = secure.bootstrap(Listener.SSL)
+    servers = secure.bootstrap(listener)
     async with served(
         servers, names, ready=False, settings={"kafka_request_timeout": 2}
     ) as service:
