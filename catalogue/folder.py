@@ -15,6 +15,7 @@ _LOCK = "service.lock"
 _DATA = "data.mdb"
 _LMDB_LOCK = "lock.mdb"
 _OLD = ".old"
+_NEW = ".new"
 
 PATIENCE = 0.5
 """Seconds: whoever only looks has a folder for a moment, and so has a process that ends."""
@@ -109,6 +110,11 @@ def data_of(path: Path) -> Path:
     return path / _DATA
 
 
+def new_of(path: Path) -> Path:
+    """Where a data file is made, before it takes its name."""
+    return path / (_DATA + _NEW)
+
+
 def clear(path: Path) -> None:
     """Put the files of the store aside, quickly; `sweep` removes them."""
     for name in (_DATA, _LMDB_LOCK):
@@ -117,6 +123,10 @@ def clear(path: Path) -> None:
 
 
 def sweep(path: Path) -> None:
-    """Remove what `clear` put aside: to give a large file back takes its time."""
+    """Remove what `clear` put aside, and what somebody died over before it was made.
+
+    To give a large file back takes its time.
+    """
     for name in (_DATA, _LMDB_LOCK):
         (path / (name + _OLD)).unlink(missing_ok=True)
+    new_of(path).unlink(missing_ok=True)

@@ -17,6 +17,9 @@ What the engine's switches mean here:
 
 The file is only ever given to LMDB after `glance`: LMDB believes what it finds in a file, and a
 file that was cut short ends the process with SIGBUS.
+
+A new file is made under another name and takes its own once it is a whole, empty store. So whoever
+is killed while he makes one leaves no store, and never a part of one that looks damaged.
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ import lmdb
 import msgspec
 
 from catalogue.entries import DamagedEntry, count
-from catalogue.folder import clear, data_of, sweep
+from catalogue.folder import clear, data_of, new_of, sweep
 from catalogue.store import (
     FORMAT,
     Batch,
@@ -67,6 +70,7 @@ _DAMAGE: tuple[type[Exception], ...] = (
     lmdb.InvalidError,
     lmdb.VersionMismatchError,
     lmdb.IncompatibleError,
+    lmdb.NotFoundError,
     lmdb.BadValsizeError,
     DamagedEntry,
 )
@@ -154,6 +158,8 @@ class LmdbFiles:
         return self._kept
 
     def _open_locked(self) -> None:
+        if not data_of(self._path).exists():
+            self._make()
         # The lock file of a process that was killed: LMDB makes it anew by itself.
         env = lmdb.open(
             str(self._path),
@@ -162,12 +168,13 @@ class LmdbFiles:
             metasync=False,
             readahead=False,
             mode=0o600,
+            create=False,
             lib_version=_ENGINE,
         )
         try:
             self._map_size = max(self._map_size, env.info()["map_size"])
-            self._entries = env.open_db(_ENTRIES)
-            self._meta = env.open_db(_META)
+            self._entries = env.open_db(_ENTRIES, create=False)
+            self._meta = env.open_db(_META, create=False)
             with env.begin(db=self._meta) as txn:
                 kept = _read_kept(txn.get(_KEPT))
                 entries = txn.stat(self._entries)["entries"]
@@ -179,6 +186,26 @@ class LmdbFiles:
         self._env = env
         self._kept = kept
         self._bytes = data_of(self._path).stat().st_size
+
+    def _make(self) -> None:
+        """Make an empty store: it is there whole, or not at all."""
+        new = new_of(self._path)
+        new.unlink(missing_ok=True)
+        with (
+            lmdb.open(
+                str(new),
+                map_size=self._map_size,
+                max_dbs=2,
+                subdir=False,
+                lock=False,  # nobody else knows this name
+                mode=0o600,
+                lib_version=_ENGINE,
+            ) as env,
+            env.begin(write=True) as txn,
+        ):
+            for name in (_ENTRIES, _META):
+                env.open_db(name, txn)
+        new.replace(data_of(self._path))
 
     def close(self) -> None:
         """Flush and close."""

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -13,11 +17,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from support.fakes import T0, item_id, places
 from support.kept import TOPIC, batch, entries, entry, large
+from support.processes import ROOT
 
 from catalogue.check import check
 from catalogue.entries import count, key_of, pack
 from catalogue.lmdb_files import LmdbFiles, read_only
 from catalogue.store import MemoryStore, StoreDamaged, StoreUnavailable
+
+PROGRAM = Path(__file__).parent / "die_anywhere.py"
 
 NUMBERS = st.integers(0, 60)
 NAMES = st.lists(st.sampled_from("abcdefgh"), max_size=5, unique=True)
@@ -175,3 +182,19 @@ def test_half_a_batch_is_never_there(tmp_path: Path) -> None:
     assert files.kept.positions == {0: 10}
     files.close()
     assert check(tmp_path, structure=True).problems == ()
+
+
+def test_whoever_dies_while_he_makes_a_store_leaves_none_or_a_whole_one(tmp_path: Path) -> None:
+    """After every single call."""
+    done = subprocess.run(
+        [sys.executable, str(PROGRAM), str(tmp_path / "store")],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(done.stdout)
+    assert found["make"].keys() == {"nothing", "0 items, nothing kept"}
+    assert found["start_over"].keys() == {"5 items", "nothing", "0 items, nothing kept", "3 items"}

@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import lmdb
+
 from catalogue.entries import key_of, pack
 from catalogue.folder import data_of
 from catalogue.lmdb_store import LmdbStore
@@ -108,6 +110,13 @@ def one_bit(path: Path) -> None:
     _overwrite(path, 0, content.replace(value, flipped))
 
 
+def of_somebody_else(path: Path) -> None:
+    """A file of LMDB, and none of ours."""
+    data_of(path).unlink()
+    with lmdb.open(str(path), lib_version=0) as env, env.begin(write=True) as txn:
+        txn.put(b"theirs", b"something")
+
+
 DAMAGE = (
     truncate,
     cut_to_nothing,
@@ -118,6 +127,7 @@ DAMAGE = (
     no_pages,
     noise,
     one_bit,
+    of_somebody_else,
 )
 
 
