@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import resource
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.kept import filled
+from support.kept import TOPIC, batch, entries, filled
 from support.processes import ROOT, running
 
 from catalogue.check import check
+from catalogue.lmdb_files import LmdbFiles
+from catalogue.store import StoreUnavailable
 
 PROGRAM = Path(__file__).parent / "full_disk.py"
 
@@ -36,6 +41,34 @@ def test_a_full_disk_loses_nothing_and_passes_by_itself(tmp_path: Path) -> None:
     assert said["after"] == "{0: 3001}"
     checked = check(tmp_path, structure=True)
     assert (checked.problems, checked.items, checked.containers) == ((), 3001, 60_001)
+
+
+@contextlib.contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("size", [0, 1000, 4096, 8192, 12288, 16384])
+def test_a_disk_that_is_full_while_a_store_is_made_is_said_and_passes(
+    size: int, tmp_path: Path
+) -> None:
+    first = batch(entries(range(5)), at=5)
+    files = LmdbFiles(tmp_path, first_map=1 << 20)
+    with largest_file(size):
+        with contextlib.suppress(StoreUnavailable):  # an empty store has room, or has none
+            files.open()
+        with pytest.raises(StoreUnavailable, match="cannot be written to"):
+            files.commit(first, TOPIC)
+    assert files.kept is None
+    files.commit(first, TOPIC)
+    files.close()
+    assert check(tmp_path, structure=True).items == 5
+    assert {file.name for file in tmp_path.iterdir()} == {"data.mdb", "lock.mdb"}
 
 
 async def test_a_folder_that_is_in_use_is_one_clear_line_and_status_2(tmp_path: Path) -> None:
