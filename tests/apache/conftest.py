@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import aiohttp
 import pytest
+from support.answers import caller
 from support.brokers import require_apache_kafka, running_kafka
 from support.measure import MEASURED, Measure
 from support.platform import Names
@@ -32,7 +33,7 @@ def names() -> Names:
 
 @pytest.fixture
 async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+    async with caller() as session:
         yield session
 
 

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 import aiohttp
 import psutil
 import pytest
+from support.answers import caller
 from support.asking import wait_for_doors
 from support.invariants import check_invariants
 from support.measure import Measure
@@ -192,7 +193,7 @@ async def another(kafka: ApacheKafka, names: Names) -> AsyncIterator[Served]:
         **names.settings(),
     ) as process:
         door, admin = await wait_for_doors(process)
-        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
+        async with caller() as http:
             service = Served(process, door, admin, http)
             await service.until_ready()
             yield service

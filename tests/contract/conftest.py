@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import aiohttp
 import pytest
+from support.answers import caller
 from support.brokers import EITHER, Broker, running_broker
 from support.platform import Names, Platform, platform
 from support.processes import Process, running
@@ -75,6 +76,5 @@ async def items(service: Process, bootstrap: str, names: Names) -> AsyncIterator
 
 @pytest.fixture
 async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    connector = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(connector=connector) as session:
+    async with caller() as session:
         yield session

@@ -15,7 +15,7 @@ import pytest
 import trustme
 from aiohttp import web
 from aiokafka import AIOKafkaConsumer
-from support.answers import Got, assert_deleted, assert_problem, take_down
+from support.answers import Got, assert_deleted, assert_problem, caller, take_down
 from support.asking import readiness, until_ready, wait_for_doors
 from support.brokers import Broker
 from support.observed import scrape
@@ -86,7 +86,7 @@ async def doors(service: Process) -> tuple[str, str]:
 
 @pytest.fixture
 async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as session:
+    async with caller() as session:
         yield session
 
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import aiohttp
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
-from support.answers import Got, assert_deleted, assert_problem, take_down
+from support.answers import Got, assert_deleted, assert_problem, caller, take_down
 from support.brokers import Broker
 from support.observed import given_back, quiet, scrape, until
 from support.platform import (
@@ -214,7 +214,7 @@ async def test_many_items_that_are_added_to_while_in_flight_are_all_taken_down_a
     door: str, admin: str, items: Platform
 ) -> None:
     before = await quiet(admin)
-    async with aiohttp.ClientSession() as http:
+    async with caller() as http:
         some = [await in_flight(http, door, items) for _ in range(20)]
         items.on_request = confirm
         for number, one in enumerate(some):

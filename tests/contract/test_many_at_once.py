@@ -7,7 +7,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from support.answers import assert_deleted, assert_problem, hurried_caller, take_down
+from support.answers import assert_deleted, assert_problem, caller, hurried_caller, take_down
 from support.observed import given_back, quiet, scrape, until
 from support.platform import Platform, confirm, confirm_soon, containers, new_item_id
 from support.processes import Process
@@ -97,7 +97,7 @@ async def test_after_every_kind_of_answer_everything_is_given_back(
             await confirm(platform, request)
 
     items.on_request = confirm_some
-    async with aiohttp.ClientSession() as http:
+    async with caller() as http:
         for _ in range(3):
             asked = (
                 take_down(http, door, deleted),

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
-from support.answers import assert_deleted, assert_problem, take_down
+from support.answers import assert_deleted, assert_problem, caller, take_down
 from support.platform import Names, Platform, confirm, containers, new_item_id, platform
 from support.processes import running
 
@@ -91,7 +91,7 @@ async def test_while_kafka_cannot_be_reached_the_answer_is_503_not_ready() -> No
             log_format="json",
         ) as service:
             addresses = service.wait_for_event("listening")
-            async with aiohttp.ClientSession() as http:
+            async with caller() as http:
                 item_id = new_item_id()
                 got = await take_down(http, addresses["http"], item_id)
                 assert_problem(got, 503, "not-ready", item_id=item_id)
@@ -133,7 +133,7 @@ async def test_a_service_that_has_just_said_ready_knows_every_item(bootstrap: st
             items.on_request = confirm
             with running("serve", **settings) as second:
                 door = second.wait_for_event("ready")["http"]
-                async with aiohttp.ClientSession() as http:
+                async with caller() as http:
                     for item_id in list(lists)[::400]:
                         got = await take_down(http, door, item_id)
                         assert_deleted(got, item_id, containers(2))

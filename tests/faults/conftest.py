@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import aiohttp
 import pytest
+from support.answers import caller
 from support.brokers import EITHER, Broker, running_broker
 from support.platform import Names
 from support.processes import Process, running
@@ -76,5 +77,5 @@ def settings(
 
 @pytest.fixture
 async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+    async with caller() as session:
         yield session

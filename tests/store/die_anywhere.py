@@ -1,4 +1,4 @@
-"""Makes a store and dies at every step of it: a program of its own, for it forks.
+"""Makes a store and dies after each call that is made for it: a program of its own, for it forks.
 
 `python die_anywhere.py FOLDER`: prints, as JSON, what the folder was said to hold after the deaths,
 or what was said to be wrong with it, and how often. The last one of each kind was let live.
@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
+from types import FrameType
 
 from support.kept import TOPIC, batch, entries
 
@@ -36,7 +37,7 @@ def start_over(files: LmdbFiles) -> None:
 
 
 def live_for(steps: int, act: Callable[[LmdbFiles], None], folder: Path) -> bool:
-    """Whether `act` came to its end in a process that is killed after so many returns."""
+    """Whether `act` came to its end, in a process that is killed after so many of our calls."""
     child = os.fork()
     if child == 0:
         files = LmdbFiles(folder, first_map=_MAP)
@@ -44,8 +45,12 @@ def live_for(steps: int, act: Callable[[LmdbFiles], None], folder: Path) -> bool
             files.open()
         left = count(steps - 1, -1)
 
-        def step(_frame: object, event: str, _what: object) -> None:
-            if event in {"return", "c_return"} and not next(left):
+        def step(frame: FrameType, event: str, _: object) -> None:
+            if event not in {"return", "c_return"}:
+                return
+            caller = frame if event == "c_return" else frame.f_back
+            ours = caller is not None and caller.f_globals["__name__"].startswith("catalogue.")
+            if ours and not next(left):
                 os.kill(os.getpid(), signal.SIGKILL)
 
         sys.setprofile(step)

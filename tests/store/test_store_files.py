@@ -185,7 +185,7 @@ def test_half_a_batch_is_never_there(tmp_path: Path) -> None:
 
 
 def test_whoever_dies_while_he_makes_a_store_leaves_none_or_a_whole_one(tmp_path: Path) -> None:
-    """After every single call."""
+    """After each call that is made for it."""
     done = subprocess.run(
         [sys.executable, str(PROGRAM), str(tmp_path / "store")],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])},

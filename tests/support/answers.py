@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -54,6 +54,41 @@ class Got:
         return self.headers["takedown-id"]
 
 
+class HungUp(aiohttp.ClientConnectionError):
+    """The connection was closed on a caller before his answer came."""
+
+
+async def _once(
+    request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    try:
+        return await send(request)
+    except aiohttp.ClientConnectorError:
+        raise  # nobody was asked
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise HungUp(str(error)) from error
+
+
+def caller(
+    *, force_close: bool = False, traces: Sequence[aiohttp.TraceConfig] = ()
+) -> aiohttp.ClientSession:
+    """Who asks once, and notices when he gets no answer.
+
+    aiohttp's client by itself asks a second time where a connection was closed before the answer:
+    a service that drops its callers would look as if it answered them, and a takedown that nobody
+    heard of would be one that nobody asked for.
+
+    Args:
+        force_close: a connection for each request.
+        traces: what is called on the way.
+    """
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, force_close=force_close),
+        middlewares=(_once,),
+        trace_configs=list(traces),
+    )
+
+
 def hurried_caller() -> aiohttp.ClientSession:
     """For who asks so much at once that he comes late himself: what he takes is not counted."""
     trace = aiohttp.TraceConfig()
@@ -62,8 +97,7 @@ def hurried_caller() -> aiohttp.ClientSession:
         context.trace_request_ctx.sent = asyncio.get_running_loop().time()
 
     trace.on_request_headers_sent.append(sent)
-    connector = aiohttp.TCPConnector(limit=0, force_close=True)
-    return aiohttp.ClientSession(connector=connector, trace_configs=[trace])
+    return caller(force_close=True, traces=[trace])
 
 
 async def take_down(

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import aiohttp
 
+from support.answers import HungUp, caller
 from support.asking import readiness, wait_for_doors
 from support.invariants import Asked, Places, Report, ask, check_invariants
 from support.platform import Names, Platform, containers, new_item_id
@@ -31,6 +32,7 @@ class Served:
         timeout: the service's deadline in seconds.
         asked: every answer so far.
         lists: every item that was published through `item`.
+        unheard: items whose takedown was asked for, and the connection ended before the answer.
     """
 
     process: Process
@@ -40,6 +42,7 @@ class Served:
     timeout: float = TIMEOUT
     asked: list[Asked] = field(default_factory=list)
     lists: dict[str, Places] = field(default_factory=dict)
+    unheard: list[str] = field(default_factory=list)
 
     async def item(self, items: Platform, count: int = 1) -> str:
         """Publish a new item, in so many containers."""
@@ -50,7 +53,11 @@ class Served:
 
     async def take_down(self, item_id: str, wait: int | None = None) -> Asked:
         """Ask for one takedown."""
-        asked = await ask(self.http, self.door, item_id, wait=wait, timeout=self.timeout)
+        try:
+            asked = await ask(self.http, self.door, item_id, wait=wait, timeout=self.timeout)
+        except HungUp:
+            self.unheard.append(item_id)
+            raise
         self.asked.append(asked)
         return asked
 
@@ -105,7 +112,9 @@ class Served:
 
     async def check(self, bootstrap: str, names: Names, *, kept: bool = True) -> Report:
         """Check the invariants for everything that was asked."""
-        return await check_invariants(bootstrap, names, self.asked, self.lists, kept=kept)
+        return await check_invariants(
+            bootstrap, names, self.asked, self.lists, kept=kept, unheard=self.unheard
+        )
 
 
 @asynccontextmanager
@@ -138,8 +147,7 @@ async def served(
     }
     with running("serve", **{**base, **(settings or {}), **more}) as process:
         door, admin = await wait_for_doors(process)
-        connector = aiohttp.TCPConnector(limit=0)
-        async with aiohttp.ClientSession(connector=connector) as http:
+        async with caller() as http:
             service = Served(process, door, admin, http, timeout)
             if ready:
                 await service.until_ready()

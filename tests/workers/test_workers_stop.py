@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import signal
 
-import aiohttp
 import psutil
+from support.answers import caller
 from support.brokers import Broker
 from support.platform import Names, confirm, new_item_id, platform
 from support.processes import running
@@ -96,8 +96,7 @@ async def test_without_kafka_every_worker_says_503_and_the_service_stops_when_it
         "serve", kafka_bootstrap_servers="127.0.0.1:9", log_format="json", **settings
     ) as process:
         doors = await asyncio.to_thread(process.wait_for_event, "listening")
-        connector = aiohttp.TCPConnector(force_close=True)
-        async with aiohttp.ClientSession(connector=connector) as http:
+        async with caller(force_close=True) as http:
             for _ in range(8):
                 async with http.delete(f"{doors['http']}/items/{new_item_id()}") as answer:
                     assert answer.status == 503

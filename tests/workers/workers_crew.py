@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-import aiohttp
+from support.answers import caller
 from support.brokers import Broker
 from support.invariants import Asked
 from support.observed import Samples, scrape
@@ -21,9 +21,8 @@ WORKERS = 2
 async def crew(broker: Broker, names: Names, **settings: object) -> AsyncIterator[Served]:
     """A service with two workers; each takedown is asked for on a connection of its own."""
     options = {"workers": WORKERS, "kafka_fetch_max_wait": broker.fetch_max_wait, **settings}
-    connector = aiohttp.TCPConnector(limit=0, force_close=True)
     async with (
-        aiohttp.ClientSession(connector=connector) as http,
+        caller(force_close=True) as http,
         served(broker.address, names, settings=options) as service,
     ):
         service.http = http
