@@ -25,6 +25,22 @@ _HEADERS = {
 }
 
 
+class _HungUp(aiohttp.ClientConnectionError):
+    """The connection was closed before the answer came."""
+
+
+async def _once(
+    request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    # What comes out of here as it is, aiohttp tries again by itself.
+    try:
+        return await send(request)
+    except aiohttp.ClientConnectorError:  # nobody was asked, which it leaves at that
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise _HungUp(str(error) or type(error).__name__) from error
+
+
 class ItemsClient:
     """A pool of connections to one Items service.
 
@@ -70,6 +86,7 @@ class ItemsClient:
                 headers=_HEADERS,
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
                 auto_decompress=False,
+                middlewares=(_once,),
             )
         return self._session
 

@@ -208,6 +208,25 @@ async def test_a_server_that_hangs_up_may_do_better_the_next_time(behave: Behavi
     assert (await refused(behave)).fault is Fault.PASSING
 
 
+async def test_a_server_that_hangs_up_is_asked_once_in_an_attempt() -> None:
+    """Where a retry belongs, and what the circuit counts, is its caller's business."""
+    answers = [response()]
+
+    async def answer_once(_request: bytes, writer: asyncio.StreamWriter) -> None:
+        if answers:
+            writer.write(answers.pop())
+        else:
+            writer.close()
+
+    async with serving(answer_once) as (server, client):
+        assert judge(await client.get(ITEM, None), ITEM) == places("a")
+        for asked in (2, 3):  # on a connection that was kept, and on one of its own
+            with pytest.raises(NoEvidence) as raised:
+                await client.get(ITEM, None)
+            assert raised.value.fault is Fault.PASSING
+            assert len(server.requests) == asked
+
+
 NOT_HTTP = {
     "a banner": b"SSH-2.0-OpenSSH_9.6\r\n\r\n",
     "noise": bytes(range(256)) * 10 + b"\r\n\r\n",
