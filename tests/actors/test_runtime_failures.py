@@ -54,12 +54,14 @@ def raising() -> tuple[LoopActorRef[Raising], Raising]:
 def run_to_the_end(main: Callable[[], Any]) -> BaseException | None:
     """Run `main` on a loop of its own, and give back what came out of the loop itself."""
     loop = asyncio.new_event_loop()
+    task = loop.create_task(main())
     try:
-        loop.run_until_complete(main())
+        loop.run_until_complete(task)
     except (SystemExit, KeyboardInterrupt) as error:
         return error
     finally:
-        loop.run_until_complete(settle())
+        # What `main` itself came to is heard here: else it is logged in whichever test is next.
+        loop.run_until_complete(asyncio.gather(task, settle(), return_exceptions=True))
         loop.close()
     return None
 
@@ -228,7 +230,7 @@ async def test_a_failure_is_logged_with_its_trace(caplog: pytest.LogCaptureFixtu
     ref, _ = raising()
     ref.tell(ValueError("this is why"))
     await settle()
-    (record,) = [r for r in caplog.records if r.exc_info is not None]
+    (record,) = [r for r in caplog.records if r.name == "pykka" and r.exc_info is not None]
     assert "this is why" in str(record.exc_info)
     assert str(ref) in record.getMessage()
 
