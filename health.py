@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 Check = Callable[[], str | None]
 """Says in words what is wrong, or None when all is well."""
@@ -11,9 +11,16 @@ Check = Callable[[], str | None]
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """The result of every check: its name, and what is wrong or None."""
+    """The result of every check.
+
+    Attributes:
+        checks: the name of each check, and what is wrong or None.
+        missing_safeguards: the name of each safeguard that the brokers do not provide, and why.
+            They do not keep the service from being ready.
+    """
 
     checks: Mapping[str, str | None]
+    missing_safeguards: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def ready(self) -> bool:
@@ -22,10 +29,15 @@ class Health:
 
 
 class Readiness:
-    """The checks of one service. None of them asks Kafka: they look at what is known."""
+    """The checks of one service. None of them asks Kafka: they look at what is known.
 
-    def __init__(self) -> None:
+    Args:
+        missing_safeguards: tells what the brokers do not provide, by name.
+    """
+
+    def __init__(self, missing_safeguards: Callable[[], Mapping[str, str]] = dict) -> None:
         self._checks: dict[str, Check] = {}
+        self._missing_safeguards = missing_safeguards
         self._draining = False
 
     def add(self, name: str, check: Check) -> None:
@@ -40,7 +52,7 @@ class Readiness:
         """Look at everything."""
         checks = {name: check() for name, check in self._checks.items()}
         checks["running"] = "shutting down" if self._draining else None
-        return Health(checks)
+        return Health(checks, self._missing_safeguards())
 
     def why_not(self) -> str | None:
         """What is wrong, in words, or None when takedowns may begin."""

@@ -36,12 +36,17 @@ class Container(Struct, frozen=True, gc=False, rename="camel"):
     container_type: str
 
 
+ConfirmedBy: TypeAlias = Literal["deletion", "list"]
+"""What showed that an item left a container: its `item_deleted`, or a newer list without it."""
+
+
 class DeletedContainer(Struct, frozen=True, gc=False, rename="camel"):
-    """One place from which an item is gone, by the word of the Items service."""
+    """One place from which an item is gone, as the Items service reported."""
 
     container_id: NonEmptyContainerId
     container_type: str
     deleted_at: UtcTime
+    confirmed_by: ConfirmedBy = "deletion"
 
 
 class Takedown(Struct, frozen=True, gc=False):
@@ -134,18 +139,37 @@ class Drain(Struct, frozen=True):
 # ------------------------------------------------------------------------------- events
 
 
+UnavailableReason: TypeAlias = Literal[
+    "overloaded", "not-ready", "kafka-unreachable", "shutting-down", "item-in-doubt"
+]
+
+
 class ContainersFound(Struct, frozen=True, gc=False):
     """The catalogue knows the item; `containers` is empty if it is in none any more.
 
     Attributes:
-        takedown_id: who had asked.
+        takedown_id: the takedown that asked.
         containers: the item's list as the catalogue has it.
         listed_at: the list's own time (`publishedAt`); None if the catalogue does not know it.
+        proven: the catalogue had read its topic to the end as of the request, so no newer list
+            existed then. If False, `CatalogueCaughtUp` follows once that is shown, and no 200 may
+            be given before it.
     """
 
     takedown_id: TakedownId
     containers: tuple[Container, ...]
     listed_at: UtcTime | None = None
+    proven: bool = True
+
+
+class CatalogueCaughtUp(Struct, frozen=True, gc=False):
+    """The catalogue has read its topic to the end that it had after the takedown was accepted.
+
+    Every newer list that Kafka had acknowledged by then was told as `ItemListed` (or
+    `ItemInDoubt`) before this event.
+    """
+
+    takedown_id: TakedownId
 
 
 class ItemUnknown(Struct, frozen=True, gc=False):
@@ -155,10 +179,17 @@ class ItemUnknown(Struct, frozen=True, gc=False):
 
 
 class CatalogueUnavailable(Struct, frozen=True):
-    """The catalogue could not show in time that it was caught up."""
+    """The catalogue could not show in time where the item is.
+
+    Attributes:
+        takedown_id: the takedown that asked.
+        reason: why, for people.
+        code: the reason that the caller's problem names.
+    """
 
     takedown_id: TakedownId
     reason: str
+    code: UnavailableReason = "not-ready"
 
 
 class ItemListed(Struct, frozen=True, gc=False):
@@ -179,6 +210,21 @@ class ItemListed(Struct, frozen=True, gc=False):
     listed_at: UtcTime
 
 
+class ItemInDoubt(Struct, frozen=True, gc=False):
+    """The newest record of an item cannot be read. Goes over the event bus, as `ItemListed` does.
+
+    Where the item is, is not known until a readable list or a null value arrives: until then no
+    200 and no 404 may be given.
+
+    Attributes:
+        item_id: the item that the record's key names.
+        doubted_at: the record's own time.
+    """
+
+    item_id: ItemId
+    doubted_at: UtcTime
+
+
 class RequestsPublished(Struct, frozen=True, gc=False):
     """Kafka has acknowledged every delete request of one publication of a takedown."""
 
@@ -193,7 +239,8 @@ class PublishFailed(Struct, frozen=True):
         cause: why, for people.
         handed_over: False means that no record of this publication can have reached Kafka.
         published: the containers whose request Kafka acknowledged.
-        unpublished: the others. Those that were handed over may be in the topic all the same.
+        unpublished: those whose request failed. What was sent may be in the topic all the same.
+        unacknowledged: those whose request is not settled yet.
     """
 
     takedown_id: TakedownId
@@ -201,6 +248,7 @@ class PublishFailed(Struct, frozen=True):
     handed_over: bool
     published: tuple[Container, ...]
     unpublished: tuple[Container, ...]
+    unacknowledged: tuple[Container, ...] = ()
 
 
 class DeadlinePassed(Struct, frozen=True, gc=False):
@@ -230,18 +278,17 @@ class TimedOut(Struct, frozen=True, gc=False):
 
 
 class Refused(Struct, frozen=True):
-    """Kafka refused a publish; what happened to `outstanding` is unknown."""
+    """Kafka refused a publish; what happened to `outstanding` is unknown.
+
+    `published`, `unpublished` and `unacknowledged` are as in `PublishFailed`.
+    """
 
     cause: str
     published: tuple[Container, ...]
     unpublished: tuple[Container, ...]
     deleted: tuple[Container, ...]
     outstanding: tuple[Container, ...]
-
-
-UnavailableReason: TypeAlias = Literal[
-    "overloaded", "not-ready", "kafka-unreachable", "shutting-down"
-]
+    unacknowledged: tuple[Container, ...] = ()
 
 
 class Unavailable(Struct, frozen=True):
