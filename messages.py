@@ -217,7 +217,7 @@ class ItemInDoubt(Struct, frozen=True, gc=False):
     200 and no 404 may be given.
 
     Attributes:
-        item_id: the item that the record's key names.
+        item_id: the item in doubt.
         doubted_at: the record's own time.
     """
 
@@ -233,6 +233,9 @@ class RequestsPublished(Struct, frozen=True, gc=False):
 
 class PublishFailed(Struct, frozen=True):
     """At least one delete request of one publication of a takedown was not acknowledged by Kafka.
+
+    It describes the whole publication as it is at that moment. As long as `unacknowledged` is not
+    empty, another one follows: with the next failure, and when the last request is settled.
 
     Attributes:
         takedown_id: whose requests they were.
@@ -271,10 +274,20 @@ class NotFound(Struct, frozen=True):
 
 
 class TimedOut(Struct, frozen=True, gc=False):
-    """The deadline passed; what happened to `outstanding` is unknown."""
+    """The deadline passed; what happened to `outstanding` is unknown.
+
+    Attributes:
+        deleted: the containers that are confirmed.
+        outstanding: the others that are known; may be empty if the list of containers was not
+            proven or is in doubt.
+        proven: it was shown that the list of containers was the newest as of the request.
+        doubted: the newest record of the item could not be read.
+    """
 
     deleted: tuple[Container, ...]
     outstanding: tuple[Container, ...]
+    proven: bool = True
+    doubted: bool = False
 
 
 class Refused(Struct, frozen=True):

@@ -18,22 +18,39 @@ are settled.
 
 It is done when the *set* of outstanding containers is empty: for each container an `item_deleted`
 or a newer list without it was read. Nothing is ever counted, so that duplicates are harmless.
+Two more things must hold before a 200. The catalogue has shown that it had read its topic to the
+end as of the request (`proven`): a takedown begins with the list that is known, and a newer one may
+still be on its way. And the newest record of the item is readable (not `doubted`).
+
+A deletion dated before the list that names its container confirms nothing (`censor_evidence`).
+While it is not proven that the list is the newest, a list that is read may be: it makes what an
+older deletion has confirmed outstanding again.
 Whatever ends a takedown does the same things in the same order: cancel the timer, stop publishing,
 unsubscribe, answer the caller, tell the coordinator, be idle.
 
 Events carry the takedown they belong to where they can (the catalogue's and the producer's); one
 that belongs to an earlier takedown of the same actor changes nothing. Deletions cannot carry it,
 since nothing needs to be echoed by the Items service: they count if the container is outstanding.
-Why lists are believed as they are: docs/decisions/0011-following-an-item.md.
+Why lists are believed as they are: docs/decisions/0011-following-an-item.md; what a 200 needs:
+docs/decisions/0018-evidence-before-a-200.md.
 """
 
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import TypeAlias
 
 from msgspec.structs import replace
 
+from actors.censor_evidence import (
+    confirmed,
+    confirmed_again,
+    is_complete,
+    refuted,
+    stale_since,
+    times_after,
+)
 from actors.censor_parts import (
     Answer,
     Data,
@@ -43,6 +60,7 @@ from actors.censor_parts import (
     ItemToBeLocated,
     PublishRequests,
     Release,
+    ReportStaleDeletion,
     State,
     StopPublishing,
     SubscribeToDeletions,
@@ -52,6 +70,7 @@ from actors.censor_parts import (
 from actors.fsm import CancelTimer, Effect, Machine, Row, StartTimer, Step, ignore
 from messages import (
     Begin,
+    CatalogueCaughtUp,
     CatalogueUnavailable,
     Container,
     ContainerId,
@@ -61,6 +80,7 @@ from messages import (
     DeletedContainer,
     Flush,
     ItemDeleted,
+    ItemInDoubt,
     ItemListed,
     ItemUnknown,
     NotFound,
@@ -71,13 +91,24 @@ from messages import (
     Takedown,
     TimedOut,
     Unavailable,
+    UnavailableReason,
 )
 
 DEADLINE = "deadline"
 """The name of the takedown's timer."""
 
+CLOCK_TOLERANCE = timedelta(seconds=1)
+"""By how much a deletion may be dated before the list that names its container, unless set."""
+
 _PRECISION = timedelta(milliseconds=1)
 """A tombstone's time is its record's, in whole milliseconds: less than one apart, none is older."""
+
+_Reason: TypeAlias = tuple[str, UnavailableReason]
+_UNPROVEN: _Reason = (
+    "It could not be shown in time that the list of the item's containers is the newest",
+    "not-ready",
+)
+_UNREADABLE: _Reason = ("The newest record of the item cannot be read", "item-in-doubt")
 
 # ------------------------------------------------------------------------------- actions
 
@@ -127,22 +158,26 @@ def _found(data: ItemToBeLocated, event: ContainersFound) -> _Step:
     takedown = data.takedown
     if event.takedown_id != takedown.takedown_id:
         return Step(State.LOCATING, data)
-    if not event.containers:
+    if not event.containers and event.proven:
         return _finish(takedown, NotFound())
     # A list that names a container twice means one container: first come, first kept.
     first: dict[ContainerId, Container] = {}
     for container in event.containers:
         first.setdefault(container.container_id, container)
     containers = tuple(first.values())
+    found = ItemsToBeDeleted(
+        takedown,
+        containers,
+        outstanding=frozenset(first),
+        publishing=containers,
+        listed_at=event.listed_at,
+        proven=event.proven,
+    )
+    if not containers:  # in none by a list that need not be the newest: wait for the evidence
+        return Step(State.ACTIVE, found)
     return Step(
         State.ACTIVE,
-        ItemsToBeDeleted(
-            takedown,
-            containers,
-            outstanding=frozenset(first),
-            publishing=containers,
-            listed_at=event.listed_at,
-        ),
+        found,
         (
             SubscribeToDeletions(takedown.item_id, containers),
             PublishRequests(takedown, containers),
@@ -159,7 +194,7 @@ def _unknown(data: ItemToBeLocated, event: ItemUnknown) -> _Step:
 def _no_catalogue(data: ItemToBeLocated, event: CatalogueUnavailable) -> _Step:
     if event.takedown_id != data.takedown.takedown_id:
         return Step(State.LOCATING, data)
-    return _finish(data.takedown, Unavailable("not-ready", event.reason))
+    return _finish(data.takedown, Unavailable(event.code, event.reason))
 
 
 def _not_located_in_time(data: ItemToBeLocated, _event: DeadlinePassed) -> _Step:
@@ -174,64 +209,105 @@ def _type_of(container_id: ContainerId, containers: tuple[Container, ...]) -> st
     raise KeyError(container_id)
 
 
-def _deleted(data: ItemsToBeDeleted, event: ItemDeleted) -> _Step:
-    if event.item_id == data.takedown.item_id and event.container_id in data.vanished:
-        # By a list it was deleted already; now it is confirmed, also if it is listed again.
-        return Step(State.ACTIVE, replace(data, vanished=data.vanished - {event.container_id}))
-    if event.container_id not in data.outstanding or event.item_id != data.takedown.item_id:
+def _go_on(data: ItemsToBeDeleted, *effects: Effect) -> _Step:
+    """Finish with what is known, or stay and do `effects`."""
+    if not is_complete(data):
+        return Step(State.ACTIVE, data, effects)
+    return _finish(data.takedown, Deleted(data.deleted) if data.containers else NotFound())
+
+
+def _deleted(data: ItemsToBeDeleted, event: ItemDeleted, *, tolerance: timedelta) -> _Step:
+    if event.item_id != data.takedown.item_id:
         return Step(State.ACTIVE, data)
+    vanished = event.container_id in data.vanished
+    if event.container_id not in data.outstanding and not vanished:
+        return Step(State.ACTIVE, confirmed_again(data, event))
+    if (listed_at := stale_since(data, event, tolerance)) is not None:
+        stale = ReportStaleDeletion(data.takedown.takedown_id, event, listed_at)
+        return Step(State.ACTIVE, data, (stale,))
+    if vanished:
+        # By a list it was deleted already; now it is confirmed, also if it is listed again.
+        others = data.vanished - {event.container_id}
+        return Step(State.ACTIVE, replace(data, vanished=others, deleted=confirmed(data, event)))
     container_type = _type_of(event.container_id, data.containers)
     deleted = (
         *data.deleted,
         DeletedContainer(event.container_id, container_type, event.deleted_at),
     )
     outstanding = data.outstanding - {event.container_id}
-    if not outstanding:
-        return _finish(data.takedown, Deleted(deleted))
-    return Step(State.ACTIVE, replace(data, outstanding=outstanding, deleted=deleted))
+    return _go_on(replace(data, outstanding=outstanding, deleted=deleted))
 
 
-def _listed(data: ItemsToBeDeleted, event: ItemListed) -> _Step:
+def _listed(data: ItemsToBeDeleted, event: ItemListed, *, tolerance: timedelta) -> _Step:
     if event.item_id != data.takedown.item_id:
         return Step(State.ACTIVE, data)
     listed = {c.container_id for c in event.containers}
-    newest, gone = data.listed_at, frozenset[ContainerId]()
-    if newest is None or newest - event.listed_at < _PRECISION:
-        gone = data.outstanding - listed
+    newest, gone, doubted = data.listed_at, frozenset[ContainerId](), data.doubted
+    is_newest = newest is None or newest - event.listed_at < _PRECISION
+    if is_newest:
+        gone, doubted = data.outstanding - listed, False
         newest = event.listed_at if newest is None else max(newest, event.listed_at)
     known = {c.container_id for c in data.containers}
     new: dict[ContainerId, Container] = {}
     for container in event.containers:
         if container.container_id not in known:
             new.setdefault(container.container_id, container)
-    added = (data.vanished & listed).union(new)
-    if not gone and not added:
-        return Step(State.ACTIVE, replace(data, listed_at=newest))
+    again = (data.vanished & listed) | refuted(data, event, listed, tolerance)
+    added = again.union(new)
+    data = replace(
+        data,
+        listed_at=newest,
+        named_earlier=times_after(
+            data, event, listed=listed, gone=gone, added=added, is_newest=is_newest
+        ),
+        doubted=doubted,
+    )
+    if gone or added:
+        data = _with_changes(data, event, gone=gone, added=added, new=tuple(new.values()))
+    if not added:
+        return _go_on(data)
+    more = tuple(c for c in data.containers if c.container_id in added)
+    return _publish_what_is_due(data, SubscribeToDeletions(data.takedown.item_id, more))
+
+
+def _with_changes(
+    data: ItemsToBeDeleted,
+    event: ItemListed,
+    *,
+    gone: frozenset[ContainerId],
+    added: frozenset[ContainerId],
+    new: tuple[Container, ...],
+) -> ItemsToBeDeleted:
+    """What a list changes: `gone` vanishes, `added` is outstanding (again), `new` was unknown."""
     deleted = (
         *(d for d in data.deleted if d.container_id not in added),
         *(
-            DeletedContainer(c.container_id, c.container_type, event.listed_at)
+            DeletedContainer(c.container_id, c.container_type, event.listed_at, "list")
             for c in data.containers
             if c.container_id in gone
         ),
     )
-    outstanding = (data.outstanding - gone) | added
-    if not outstanding:
-        return _finish(data.takedown, Deleted(deleted))
-    data = replace(
+    return replace(
         data,
-        containers=(*data.containers, *new.values()),
-        outstanding=outstanding,
+        containers=(*data.containers, *new),
+        outstanding=(data.outstanding - gone) | added,
         deleted=deleted,
         vanished=(data.vanished - added) | gone,
         due=data.due | added,
         published=data.published - added,
-        listed_at=newest,
     )
-    if not added:
+
+
+def _in_doubt(data: ItemsToBeDeleted, event: ItemInDoubt) -> _Step:
+    if event.item_id != data.takedown.item_id:
         return Step(State.ACTIVE, data)
-    more = tuple(c for c in data.containers if c.container_id in added)
-    return _publish_what_is_due(data, SubscribeToDeletions(data.takedown.item_id, more))
+    return Step(State.ACTIVE, replace(data, doubted=True))
+
+
+def _caught_up(data: ItemsToBeDeleted, event: CatalogueCaughtUp) -> _Step:
+    if event.takedown_id != data.takedown.takedown_id:
+        return Step(State.ACTIVE, data)
+    return _go_on(replace(data, proven=True))
 
 
 def _publish_what_is_due(data: ItemsToBeDeleted, *before: Effect) -> _Step:
@@ -251,11 +327,20 @@ def _published(data: ItemsToBeDeleted, event: RequestsPublished) -> _Step:
     return _publish_what_is_due(_settled(data, data.publishing))
 
 
-def _settled(data: ItemsToBeDeleted, published: tuple[Container, ...]) -> ItemsToBeDeleted:
-    """The requests that were on their way are settled; these of them Kafka has acknowledged."""
+def _settled(
+    data: ItemsToBeDeleted,
+    published: tuple[Container, ...],
+    unacknowledged: tuple[Container, ...] = (),
+) -> ItemsToBeDeleted:
+    """Kafka has acknowledged these requests; only the `unacknowledged` ones are not settled."""
     # Who is due again has not been asked by what was published before.
     acknowledged = frozenset(c.container_id for c in published) - data.due
-    return replace(data, publishing=(), published=data.published | acknowledged, handed_over=True)
+    return replace(
+        data,
+        publishing=data.publishing if unacknowledged else (),
+        published=data.published | acknowledged,
+        handed_over=True,
+    )
 
 
 def _publish_failed(data: ItemsToBeDeleted, event: PublishFailed) -> _Step:
@@ -263,23 +348,35 @@ def _publish_failed(data: ItemsToBeDeleted, event: PublishFailed) -> _Step:
         return Step(State.ACTIVE, data)
     if not event.handed_over and not data.handed_over:
         return _finish(data.takedown, Unavailable("kafka-unreachable", event.cause))
-    data = _settled(data, event.published)
+    data = _settled(data, event.published, event.unacknowledged)
     asked = data.outstanding - data.due
     if all(c.container_id not in asked for c in event.unpublished):
         # What Kafka did not acknowledge is known to be deleted: the rest may still come.
         return _publish_what_is_due(data)
+    unsettled = {c.container_id for c in event.unacknowledged}
     refused = Refused(
         cause=event.cause,
         published=tuple(c for c in data.containers if c.container_id in data.published),
-        unpublished=tuple(c for c in data.containers if c.container_id not in data.published),
+        unpublished=tuple(
+            c
+            for c in data.containers
+            if c.container_id not in data.published and c.container_id not in unsettled
+        ),
         deleted=data.already_deleted(),
         outstanding=data.still_outstanding(),
+        unacknowledged=event.unacknowledged,
     )
     return _finish(data.takedown, refused)
 
 
 def _timed_out(data: ItemsToBeDeleted, _event: DeadlinePassed) -> _Step:
-    return _finish(data.takedown, TimedOut(data.already_deleted(), data.still_outstanding()))
+    if not data.containers:  # nothing was published
+        reason, code = _UNREADABLE if data.doubted else _UNPROVEN
+        return _finish(data.takedown, Unavailable(code, reason))
+    return _finish(
+        data.takedown,
+        TimedOut(data.already_deleted(), data.still_outstanding(), data.proven, data.doubted),
+    )
 
 
 def _leave_no_trace(_state: State, _data: Data) -> tuple[Effect, ...]:
@@ -306,11 +403,20 @@ _BEGIN_TO_FOLLOW: Row[State] = Row(
 )
 
 
-def item_censor(*, follow_changes: bool) -> Machine[State, Data]:
+def item_censor(
+    *, follow_changes: bool, clock_tolerance: timedelta = CLOCK_TOLERANCE
+) -> Machine[State, Data]:
     """The machine, with or without following the item's lists.
 
     One that does not follow never subscribes to them, so that its rows for them are not used.
+
+    Args:
+        follow_changes: whether the item's newer lists are followed.
+        clock_tolerance: by how much a deletion may be dated before the list that names its
+            container and still confirm it.
     """
+    deleted = partial(_deleted, tolerance=clock_tolerance)
+    listed = partial(_listed, tolerance=clock_tolerance)
     return Machine(
         name="ItemCensor",
         data={
@@ -328,6 +434,7 @@ def item_censor(*, follow_changes: bool) -> Machine[State, Data]:
             PublishRequests,
             StopPublishing,
             UnsubscribeAll,
+            ReportStaleDeletion,
             Answer,
             Release,
         ),
@@ -345,7 +452,9 @@ def item_censor(*, follow_changes: bool) -> Machine[State, Data]:
                 State.IDLE,
                 ItemDeleted,
                 ItemListed,
+                ItemInDoubt,
                 ContainersFound,
+                CatalogueCaughtUp,
                 ItemUnknown,
                 CatalogueUnavailable,
                 RequestsPublished,
@@ -358,7 +467,7 @@ def item_censor(*, follow_changes: bool) -> Machine[State, Data]:
                 ContainersFound,
                 _found,
                 {
-                    State.ACTIVE: "in at least one container",
+                    State.ACTIVE: "in at least one container, or not proven",
                     State.IDLE: "in no container: 404",
                     State.LOCATING: "for an earlier takedown",
                 },
@@ -379,25 +488,46 @@ def item_censor(*, follow_changes: bool) -> Machine[State, Data]:
                 _FINISH,
             ),
             Row(State.LOCATING, DeadlinePassed, _not_located_in_time, {State.IDLE: "503"}, _FINISH),
-            *ignore(State.LOCATING, ItemListed, why=_INCLUDED),
-            *ignore(State.LOCATING, ItemDeleted, RequestsPublished, PublishFailed, why=_EARLIER),
+            *ignore(State.LOCATING, ItemListed, ItemInDoubt, why=_INCLUDED),
+            *ignore(
+                State.LOCATING,
+                ItemDeleted,
+                CatalogueCaughtUp,
+                RequestsPublished,
+                PublishFailed,
+                why=_EARLIER,
+            ),
             # --------------------------------------------------------------- Active
             Row(
                 State.ACTIVE,
                 ItemDeleted,
-                _deleted,
-                {State.IDLE: "it was the last: 200", State.ACTIVE: "others are outstanding"},
-                _FINISH,
+                deleted,
+                {
+                    State.IDLE: "it was the last, and the list is proven: 200",
+                    State.ACTIVE: "others are outstanding, or it is stale",
+                },
+                (ReportStaleDeletion, *_FINISH),
             ),
             Row(
                 State.ACTIVE,
                 ItemListed,
-                _listed,
+                listed,
                 {
-                    State.IDLE: "nothing that is outstanding is in it: 200",
+                    State.IDLE: "nothing that is outstanding is in it, and it is proven: 200",
                     State.ACTIVE: "what it adds is asked for, what it lacks is deleted",
                 },
                 (SubscribeToDeletions, PublishRequests, *_FINISH),
+            ),
+            Row(State.ACTIVE, ItemInDoubt, _in_doubt, {State.ACTIVE: "no 200 until a list"}),
+            Row(
+                State.ACTIVE,
+                CatalogueCaughtUp,
+                _caught_up,
+                {
+                    State.IDLE: "nothing is outstanding: 200, or 404 if in no container",
+                    State.ACTIVE: "the list is proven, or for an earlier takedown",
+                },
+                _FINISH,
             ),
             Row(
                 State.ACTIVE, RequestsPublished, _published, {State.ACTIVE: ""}, (PublishRequests,)
@@ -407,12 +537,18 @@ def item_censor(*, follow_changes: bool) -> Machine[State, Data]:
                 PublishFailed,
                 _publish_failed,
                 {
-                    State.IDLE: "nothing was handed over: 503; else 502",
+                    State.IDLE: "nothing was handed over: 503; otherwise 502",
                     State.ACTIVE: "what failed is deleted, or for an earlier takedown",
                 },
                 (PublishRequests, *_FINISH),
             ),
-            Row(State.ACTIVE, DeadlinePassed, _timed_out, {State.IDLE: "504"}, _FINISH),
+            Row(
+                State.ACTIVE,
+                DeadlinePassed,
+                _timed_out,
+                {State.IDLE: "504, or 503 if in no container"},
+                _FINISH,
+            ),
             *ignore(State.ACTIVE, ContainersFound, ItemUnknown, CatalogueUnavailable, why=_EARLIER),
         ),
         on_termination=_leave_no_trace,

@@ -12,7 +12,16 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from actors.fsm import Effect, Label
-from messages import Container, ContainerId, DeletedContainer, ItemId, Outcome, Takedown
+from messages import (
+    Container,
+    ContainerId,
+    DeletedContainer,
+    ItemDeleted,
+    ItemId,
+    Outcome,
+    Takedown,
+    TakedownId,
+)
 
 
 class State(Label):
@@ -48,6 +57,10 @@ class ItemsToBeDeleted(Struct, frozen=True, gc=False):
         published: those whose request Kafka has acknowledged, since they were last listed anew.
         handed_over: a record may have reached Kafka.
         listed_at: the time of the newest list; None if it is not known.
+        named_earlier: the time of the newest list that names a container, for each outstanding or
+            vanished container that the newest list of all does not name; sorted by container.
+        proven: the catalogue had read its topic to the end as of the request.
+        doubted: the newest record of the item cannot be read.
     """
 
     takedown: Takedown
@@ -60,6 +73,9 @@ class ItemsToBeDeleted(Struct, frozen=True, gc=False):
     published: frozenset[ContainerId] = frozenset()
     handed_over: bool = False
     listed_at: datetime | None = None
+    named_earlier: tuple[tuple[ContainerId, datetime | None], ...] = ()
+    proven: bool = True
+    doubted: bool = False
 
     def still_outstanding(self) -> tuple[Container, ...]:
         """The outstanding containers, in the order of `containers`."""
@@ -83,7 +99,7 @@ class FollowItem(Effect, frozen=True, gc=False):
 
 
 class FindContainers(Effect, frozen=True, gc=False):
-    """Ask the catalogue; it tells one of its three events."""
+    """Ask the catalogue; it tells one of its three events, and perhaps evidence after that."""
 
     takedown: Takedown
 
@@ -111,6 +127,20 @@ class StopPublishing(Effect, frozen=True, gc=False):
 
 class UnsubscribeAll(Effect, frozen=True, gc=False):
     """Hear of no deletion and no list any more; there need be no subscription."""
+
+
+class ReportStaleDeletion(Effect, frozen=True, gc=False):
+    """Count a deletion that confirms nothing, since it is older than the list of its container.
+
+    Attributes:
+        takedown_id: the takedown that waits for the container's deletion.
+        deletion: the deletion.
+        listed_at: the time of the newest list that names the container.
+    """
+
+    takedown_id: TakedownId
+    deletion: ItemDeleted
+    listed_at: datetime
 
 
 class Answer(Effect, frozen=True, gc=False):

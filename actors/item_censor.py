@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from actors.censor_machine import ITEM_CENSOR, item_censor
+from actors.censor_machine import CLOCK_TOLERANCE, ITEM_CENSOR, item_censor
 from actors.censor_parts import (
     Answer,
     Data,
@@ -13,6 +13,7 @@ from actors.censor_parts import (
     FollowItem,
     PublishRequests,
     Release,
+    ReportStaleDeletion,
     StopPublishing,
     SubscribeToDeletions,
     UnsubscribeAll,
@@ -22,13 +23,23 @@ from bus.event_bus import list_key, partition_key
 from messages import Begin, CensorFailed, CensorFinished
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from actors.censor_parts import State
     from actors.feed import TransitionFeed
-    from actors.fsm import Effect
+    from actors.fsm import Effect, Machine
     from actors.runtime import LoopActorRef, Supervisor
     from bus.event_bus import EventBus
     from messages import Container, Reply, Takedown, TakedownId
 
-_AS_FOUND = item_censor(follow_changes=False)
+_MACHINES: dict[tuple[bool, timedelta], Machine[State, Data]] = {
+    (True, CLOCK_TOLERANCE): ITEM_CENSOR,
+    (False, CLOCK_TOLERANCE): item_censor(follow_changes=False),
+}
+"""Every machine that was made, by its parameters: the censors of a service share one."""
+
+OnStale = Callable[[ReportStaleDeletion], object]
+"""Is told of a deletion that confirms nothing since it is too old."""
 
 Tell = Callable[[Any], object]
 """Puts an event into an actor's mailbox; never raises."""
@@ -41,7 +52,8 @@ class Catalogue(Protocol):
         """Tell, now or later and exactly once, what is known of the takedown's item.
 
         The event is `ContainersFound`, `ItemUnknown` (only on evidence) or
-        `CatalogueUnavailable`; it comes before the takedown's deadline or not at all.
+        `CatalogueUnavailable`; it comes before the takedown's deadline or not at all. After a
+        `ContainersFound` that is not proven, `CatalogueCaughtUp` follows once there is evidence.
         """
 
 
@@ -60,10 +72,22 @@ class Publisher(Protocol):
     ) -> Publication:
         """Publish one request for each container.
 
-        Tells `RequestsPublished` or `PublishFailed` once all are acknowledged or lost, or
-        nothing if it was stopped before anything was handed over. A takedown has one publication
-        on its way at a time.
+        Tells `RequestsPublished` once all are acknowledged. Tells `PublishFailed` as soon as a
+        failure rules out that nothing was published, and again (see there) until all are settled;
+        nothing once it was stopped. A takedown has one publication in flight at a time.
         """
+
+
+def machine_of(*, follow_changes: bool, clock_tolerance: timedelta) -> Machine[State, Data]:
+    """The machine with these parameters; one for all censors that have the same."""
+    key = (follow_changes, clock_tolerance)
+    if key not in _MACHINES:
+        _MACHINES[key] = item_censor(follow_changes=follow_changes, clock_tolerance=clock_tolerance)
+    return _MACHINES[key]
+
+
+def _ignore(_report: ReportStaleDeletion) -> None:
+    pass
 
 
 class ItemCensor(MachineActor[Data]):
@@ -77,6 +101,9 @@ class ItemCensor(MachineActor[Data]):
         feed: hears of every transition.
         follow_changes: take the item down also where it is published meanwhile, and count it as
             deleted where it vanishes.
+        clock_tolerance: by how much a deletion may be dated before the list that names its
+            container and still count.
+        on_stale: is told of each deletion that does not count for its date.
         supervisor: the coordinator's policy for failures.
     """
 
@@ -89,14 +116,17 @@ class ItemCensor(MachineActor[Data]):
         coordinator: LoopActorRef[Any],
         feed: TransitionFeed,
         follow_changes: bool = True,
+        clock_tolerance: timedelta = CLOCK_TOLERANCE,
+        on_stale: OnStale = _ignore,
         supervisor: Supervisor | None = None,
     ) -> None:
-        self.machine = ITEM_CENSOR if follow_changes else _AS_FOUND
+        self.machine = machine_of(follow_changes=follow_changes, clock_tolerance=clock_tolerance)
         super().__init__(feed=feed, supervisor=supervisor)
         self._catalogue = catalogue
         self._publisher = publisher
         self._bus = bus
         self._coordinator = coordinator
+        self._on_stale = on_stale
         self._tell: Tell = self._actor_ref.try_tell
         self._reply: Reply | None = None
         self._carried: TakedownId | None = None
@@ -136,6 +166,9 @@ class ItemCensor(MachineActor[Data]):
     def _unsubscribe(self, _effect: UnsubscribeAll) -> None:
         self._bus.unsubscribe_all(self._actor_ref)
 
+    def _report_stale(self, effect: ReportStaleDeletion) -> None:
+        self._on_stale(effect)
+
     def _answer(self, effect: Answer) -> None:
         reply, self._reply = self._reply, None
         # A coordinator that crashed has answered what was in flight.
@@ -155,6 +188,7 @@ class ItemCensor(MachineActor[Data]):
         PublishRequests: _publish,
         StopPublishing: _stop_publishing,
         UnsubscribeAll: _unsubscribe,
+        ReportStaleDeletion: _report_stale,
         Answer: _answer,
         Release: _release,
     }

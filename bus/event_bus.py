@@ -1,8 +1,8 @@
 """The internal event bus: each actor hears only the deletions and the lists it asked for.
 
 Lookup classification: an event's *partition key* (`itemId-containerId` of a deletion, `itemId` of
-a list) is looked up in a dictionary of subscribers. What nobody subscribed to, which with several
-instances is most of what is read from Kafka, costs one failed lookup.
+a list or of an item in doubt) is looked up in a dictionary of subscribers. What nobody subscribed
+to, which with several instances is most of what is read from Kafka, costs one failed lookup.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NewType, Protocol
 
-from messages import ItemDeleted, ItemId
+from messages import ItemDeleted, ItemId, ItemListed
 
 if TYPE_CHECKING:
-    from messages import ContainerId, ItemListed
+    from messages import ContainerId, ItemInDoubt
 
 PartitionKey = NewType("PartitionKey", str)
 
@@ -53,6 +53,7 @@ class BusStatistics:
         matched: deletions that had at least one subscriber.
         lists: lists published.
         lists_matched: lists that had at least one subscriber.
+        doubts: items in doubt published.
         delivered: events put into a mailbox.
         dropped: dead subscribers that were removed.
     """
@@ -64,6 +65,7 @@ class BusStatistics:
     matched: int
     lists: int
     lists_matched: int
+    doubts: int
     delivered: int
     dropped: int
 
@@ -80,6 +82,7 @@ class EventBus:
         self._matched = 0
         self._lists = 0
         self._lists_matched = 0
+        self._doubts = 0
         self._delivered = 0
         self._dropped = 0
 
@@ -127,7 +130,7 @@ class EventBus:
                 return
         del self._by_key[key]
 
-    def publish(self, event: ItemDeleted | ItemListed) -> int:
+    def publish(self, event: ItemDeleted | ItemListed | ItemInDoubt) -> int:
         """Tell `event` to its subscribers; returns how many there were.
 
         A subscriber that turns out to be dead is removed from the bus altogether.
@@ -137,9 +140,12 @@ class EventBus:
             subscribers = self._by_key.get(partition_key(event.item_id, event.container_id))
             self._matched += subscribers is not None
         else:
-            self._lists += 1
             subscribers = self._by_key.get(list_key(event.item_id))
-            self._lists_matched += subscribers is not None
+            if type(event) is ItemListed:
+                self._lists += 1
+                self._lists_matched += subscribers is not None
+            else:
+                self._doubts += 1
         if subscribers is None:
             return 0
         delivered = 0
@@ -166,6 +172,7 @@ class EventBus:
             matched=self._matched,
             lists=self._lists,
             lists_matched=self._lists_matched,
+            doubts=self._doubts,
             delivered=self._delivered,
             dropped=self._dropped,
         )

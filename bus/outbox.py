@@ -121,7 +121,7 @@ class Outbox:
             # What was taken is settled by its batches.
             logger.exception("Defect while publishing")
             cause = f"defect: {error!r}"
-            publication.failed(len(requests) - taken, cause, handed_over=False)
+            publication.failed([c for c, _ in requests[taken:]], cause, handed_over=False)
 
     def _find(self, key: bytes) -> tuple[int, int]:
         cluster = self._producer.client.cluster
@@ -154,6 +154,7 @@ class Outbox:
             cause = await self._send(batch, partition, leader)
         except _TOO_LARGE as error:
             if not batch.is_single:
+                batch.taken_back()
                 self._make_smaller(batch.builder.size())
                 halves = batch.halves(self._producer.create_batch)
                 await asyncio.gather(*(self._carry(half, partition, leader) for half in halves))
@@ -172,7 +173,7 @@ class Outbox:
                 acknowledged = await self._producer.send_batch(
                     batch.builder, self._topic, partition=partition
                 )
-                batch.handed_over = True
+                batch.sent()
             await acknowledged
         except TimeoutError:
             return "Kafka did not take the requests in time"
@@ -232,10 +233,24 @@ class _Batch:
         if self.builder.append(timestamp=None, key=key, value=value, headers=headers) is None:
             return False
         self._requests.setdefault(publication, []).append(request)
+        if self.handed_over:
+            publication.sent(1)
         return True
 
     def _is_full_with(self, value: bytes) -> bool:
         return bool(self._requests) and self.builder.size() + len(value) > self._room
+
+    def sent(self) -> None:
+        """All of it is on its way to Kafka."""
+        self.handed_over = True
+        for publication, requests in self._requests.items():
+            publication.sent(len(requests))
+
+    def taken_back(self) -> None:
+        """Kafka has refused all of it: nothing of it is there."""
+        if self.handed_over:
+            for publication, requests in self._requests.items():
+                publication.taken_back(len(requests))
 
     @property
     def is_single(self) -> bool:
@@ -256,10 +271,11 @@ class _Batch:
     def settle(self, cause: str) -> None:
         """Tell everyone whose records are in it: acknowledged, or the cause why not."""
         for publication, requests in self._requests.items():
+            containers = [container for container, _ in requests]
             if cause:
-                publication.failed(len(requests), cause, handed_over=self.handed_over)
+                publication.failed(containers, cause, handed_over=self.handed_over)
             else:
-                publication.acknowledged([container for container, _ in requests])
+                publication.acknowledged(containers)
 
 
 def _headers(takedown: Takedown) -> Headers:

@@ -1,14 +1,19 @@
-"""The delete requests of one takedown on their way to Kafka, and what became of them."""
+"""The delete requests of one takedown on their way to Kafka, and what became of them.
+
+A failure is told as soon as it is known that something was sent: the answer then cannot be "nothing
+was published" any more. Until that is known, a failure of requests that were not sent waits for the
+others: they may all end like it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from messages import PublishFailed, RequestsPublished
 
 if TYPE_CHECKING:
-    from messages import Container, Takedown
+    from messages import Container, ContainerId, Takedown
 
 Tell = Callable[[Any], object]
 
@@ -17,17 +22,21 @@ Settled = Callable[[int, int, str], object]
 
 
 class KafkaPublication:
-    """Hears what becomes of each request, and tells it once all are settled.
+    """Receives what becomes of each request, and tells it.
+
+    `RequestsPublished` is told once all requests are acknowledged. After a failure `PublishFailed`
+    is told: at once if a request of this publication was sent, otherwise as soon as one is or all
+    are settled; then with each further failure, and in any case when all are settled.
 
     Args:
         takedown: whose requests they are.
         containers: one request for each.
         tell: gets `RequestsPublished` or `PublishFailed`.
-        on_settled: hears of it even if the takedown does not wait for it any more.
+        on_settled: is called once all are settled, also if the takedown does not wait any more.
     """
 
-    __slots__ = ("_cause", "_containers", "_handed_over", "_on_settled", "_open", "_published",
-                 "_stopped", "_tell", "takedown")  # fmt: skip
+    __slots__ = ("_cause", "_containers", "_failed", "_handed_over", "_in_flight", "_on_settled",
+                 "_open", "_published", "_stopped", "_tell", "_untold", "takedown")  # fmt: skip
 
     def __init__(
         self,
@@ -42,8 +51,11 @@ class KafkaPublication:
         self._on_settled = on_settled
         self._open = len(containers)
         self._published: list[Container] = []
+        self._failed: set[ContainerId] = set()
         self._cause = ""
+        self._in_flight = 0  # sent, and neither settled nor taken back
         self._handed_over = False
+        self._untold = False  # a failure is known and was not told yet
         self._stopped = False
 
     @property
@@ -55,39 +67,57 @@ class KafkaPublication:
         """Hand nothing more over, and tell nothing."""
         self._stopped = True
 
+    def sent(self, containers: int) -> None:
+        """So many requests are on their way to Kafka, and not settled."""
+        self._in_flight += containers
+        if self._untold:
+            self._tell_failure()  # it waited for this
+
+    def taken_back(self, containers: int) -> None:
+        """So many that were sent are not in Kafka, for certain, and are sent again."""
+        self._in_flight -= containers
+
     def acknowledged(self, containers: list[Container]) -> None:
-        """Kafka has the requests for these."""
+        """Kafka has the requests for these, which were sent."""
         self._handed_over = True
         self._published += containers
+        self._in_flight -= len(containers)
         self._settle(len(containers))
 
-    def failed(self, containers: int, cause: str, *, handed_over: bool) -> None:
-        """Kafka did not acknowledge so many requests; `handed_over` if they may be there."""
+    def failed(self, containers: Sequence[Container], cause: str, *, handed_over: bool) -> None:
+        """Kafka did not acknowledge these; `handed_over` if they were sent and may be there."""
         self._handed_over = self._handed_over or handed_over
         self._cause = self._cause or cause
-        self._settle(containers)
+        self._failed.update(c.container_id for c in containers)
+        self._untold = True
+        if handed_over:
+            self._in_flight -= len(containers)
+        self._settle(len(containers))
 
     def _settle(self, containers: int) -> None:
         self._open -= containers
-        if self._open:
-            return
-        published = tuple(self._published)
-        unpublished = (
-            tuple(c for c in self._containers if c not in published) if self._cause else ()
-        )
-        self._on_settled(len(published), len(unpublished), self._cause)
+        if not self._open:
+            self._on_settled(len(self._published), len(self._failed), self._cause)
+            if self._failed:
+                self._tell_failure()
+            elif not self._stopped:
+                self._tell(RequestsPublished(self.takedown.takedown_id))
+        elif self._untold and (self._handed_over or self._in_flight):
+            self._tell_failure()
+
+    def _tell_failure(self) -> None:
+        self._untold = False
         if self._stopped:
             return
-        takedown_id = self.takedown.takedown_id
-        if not self._cause:
-            self._tell(RequestsPublished(takedown_id))
-            return
+        published = {c.container_id for c in self._published}
+        settled = published | self._failed
         self._tell(
             PublishFailed(
-                takedown_id=takedown_id,
+                takedown_id=self.takedown.takedown_id,
                 cause=self._cause,
-                handed_over=self._handed_over,
-                published=published,
-                unpublished=unpublished,
+                handed_over=self._handed_over or self._in_flight > 0,
+                published=tuple(self._published),
+                unpublished=tuple(c for c in self._containers if c.container_id in self._failed),
+                unacknowledged=tuple(c for c in self._containers if c.container_id not in settled),
             )
         )

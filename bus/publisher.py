@@ -142,16 +142,16 @@ class KafkaPublisher:
     def publish(
         self, takedown: Takedown, containers: tuple[Container, ...], tell: Tell
     ) -> KafkaPublication:
-        """Publish one request for each container; tells the result once all are settled."""
+        """Publish one request for each container; tells the result (`KafkaPublication`)."""
         publication = KafkaPublication(takedown, containers, tell, self._settled)
         self._in_flight += 1
         try:
             self._hand_over(publication, containers)
         except KafkaUnavailable as error:
-            publication.failed(len(containers), str(error), handed_over=False)
+            publication.failed(containers, str(error), handed_over=False)
         except Exception as error:
             logger.exception("Defect while publishing")
-            publication.failed(len(containers), f"defect: {error!r}", handed_over=False)
+            publication.failed(containers, f"defect: {error!r}", handed_over=False)
         return publication
 
     def _hand_over(self, publication: KafkaPublication, containers: tuple[Container, ...]) -> None:

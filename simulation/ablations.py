@@ -9,6 +9,7 @@ from __future__ import annotations
 import __future__
 
 import contextlib
+import functools
 import inspect
 import sys
 import textwrap
@@ -96,7 +97,7 @@ _NO_GENERATION = Cut(
 _NO_CANCEL = Cut(NamedTimers, "cancel", "self._alarms.cancel(timer)", "pass")
 _NOT_LONGER = Cut(LoopFuture, "_time_out", "self._loop.time() - alarm.at > _HELD_UP", "False")
 _ANY_ITEM = Cut(bus.event_bus, "partition_key", 'f"{item_id}-{container_id}"', 'f"{container_id}"')
-_ANY_EVENT = Cut(_machine, "_deleted", "or event.item_id != data.takedown.item_id", "or False")
+_ANY_EVENT = Cut(_machine, "_deleted", "if event.item_id != data.takedown.item_id:", "if False:")
 
 ABLATIONS: tuple[Ablation, ...] = (
     Ablation(
@@ -130,10 +131,10 @@ ABLATIONS: tuple[Ablation, ...] = (
             Cut(
                 _machine,
                 "_deleted",
-                "if event.container_id not in data.outstanding or"
-                " event.item_id != data.takedown.item_id:",
-                "event = replace(event, container_id=next(iter(sorted(data.outstanding))))\n"
-                "    if event.item_id != data.takedown.item_id:",
+                "    vanished =",
+                "    if data.outstanding:\n"
+                "        event = replace(event, container_id=min(data.outstanding))\n"
+                "    vanished =",
             ),
         ),
     ),
@@ -261,6 +262,7 @@ ABLATIONS: tuple[Ablation, ...] = (
                 ("_found", "takedown"),
                 ("_unknown", "data.takedown"),
                 ("_no_catalogue", "data.takedown"),
+                ("_caught_up", "data.takedown"),
                 ("_published", "data.takedown"),
                 ("_publish_failed", "data.takedown"),
             )
@@ -406,7 +408,7 @@ ABLATIONS: tuple[Ablation, ...] = (
     ),
     Ablation(
         "forgets a deletion of what a list has left out",
-        (Cut(_machine, "_deleted", "event.container_id in data.vanished:", "False:"),),
+        (Cut(_machine, "_deleted", "event.container_id in data.vanished", "False"),),
     ),
     Ablation(
         "does not follow a list that adds a container",
@@ -414,7 +416,7 @@ ABLATIONS: tuple[Ablation, ...] = (
             Cut(
                 _machine,
                 "_listed",
-                "added = (data.vanished & listed).union(new)",
+                "added = again.union(new)",
                 "new = {}\n    added = frozenset()",
             ),
         ),
@@ -491,14 +493,18 @@ def _put(owner: Any, name: str, function: Any) -> None:
                 setattr(module, name, function)
     for machine in _machines():
         for key, row in tuple(machine.table.items()):
-            if row.action is old:
+            action: Any = row.action
+            if action is old:
                 machine.table[key] = replace(row, action=function)
+            elif isinstance(action, functools.partial) and action.func is old:
+                bound = functools.partial(function, *action.args, **action.keywords)
+                machine.table[key] = replace(row, action=bound)
         if machine.on_termination is old:
             object.__setattr__(machine, "on_termination", function)
 
 
 def _machines() -> list[Any]:
-    return [_machine.ITEM_CENSOR, actors.item_censor._AS_FOUND]
+    return [*actors.item_censor._MACHINES.values()]
 
 
 def find(ablation: Ablation, *, seeds: int, first: int = 0) -> Result | None:

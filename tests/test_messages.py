@@ -68,6 +68,7 @@ def test_a_deleted_container_carries_its_time() -> None:
         "containerId": "a",
         "containerType": "group",
         "deletedAt": T0.isoformat().replace("+00:00", "Z"),
+        "confirmedBy": "deletion",
     }
     assert msgspec.json.decode(msgspec.json.encode(place("a"))) == {
         "containerId": "a",

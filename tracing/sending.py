@@ -106,4 +106,6 @@ def _end(span: Span, event: Any) -> None:
         span.set_attribute("error.type", kind)
         span.set_attribute("takedown.unpublished", len(event.unpublished))
         span.set_status(Status(StatusCode.ERROR, text(event.cause)))
+        if event.unacknowledged:
+            return  # more is told, or nobody waits for it and the publication is stopped
     span.end()

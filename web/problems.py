@@ -54,7 +54,8 @@ class Problem(Struct, frozen=True, rename="camel", omit_defaults=True):
         takedown_id: the request; the same as in the header.
         item_id: its item, where it could be read.
         published: containers whose delete request Kafka has acknowledged.
-        unpublished: the other containers.
+        unpublished: containers whose request failed, or was not sent yet.
+        unacknowledged: containers whose request was on its way, and not settled.
         deleted: containers whose deletion was heard of.
         outstanding: the other containers; what happened to them is unknown.
     """
@@ -68,6 +69,7 @@ class Problem(Struct, frozen=True, rename="camel", omit_defaults=True):
     item_id: str | UnsetType = UNSET
     published: tuple[Container, ...] | UnsetType = UNSET
     unpublished: tuple[Container, ...] | UnsetType = UNSET
+    unacknowledged: tuple[Container, ...] | UnsetType = UNSET
     deleted: tuple[Container, ...] | UnsetType = UNSET
     outstanding: tuple[Container, ...] | UnsetType = UNSET
 
@@ -151,12 +153,11 @@ def _problem(
                 504,
                 "deadline-passed",
                 "Deadline passed",
-                f"{len(outstanding)} of {len(outstanding) + len(deleted)} deletions were not "
-                "confirmed in time; whether they happen is unknown",
+                _why_late(outcome),
                 deleted=deleted,
                 outstanding=outstanding,
             ), {}
-        case Refused(cause, published, unpublished, deleted, outstanding):
+        case Refused(cause, published, unpublished, deleted, outstanding, unacknowledged):
             return problem(
                 502,
                 "publish-failed",
@@ -164,6 +165,7 @@ def _problem(
                 f"Kafka did not accept every delete request ({cause}); the outcome is unknown",
                 published=published,
                 unpublished=unpublished,
+                unacknowledged=unacknowledged,
                 deleted=deleted,
                 outstanding=outstanding,
             ), {}
@@ -180,9 +182,35 @@ def _problem(
             ), {}
 
 
+def _why_late(outcome: TimedOut) -> str:
+    """What is known at the deadline, in words."""
+    left, known = len(outcome.outstanding), len(outcome.outstanding) + len(outcome.deleted)
+    missing = [
+        words
+        for words, holds in (
+            ("the item's newest record cannot be read", outcome.doubted),
+            (
+                "it could not be shown in time that the list of containers is the newest",
+                not outcome.proven,
+            ),
+        )
+        if holds
+    ]
+    if not left:
+        return (
+            f"all {known} known containers are confirmed, but {' and '.join(missing)}; whether "
+            "the item is in others is unknown"
+        )
+    unconfirmed = (
+        f"{left} of {known} deletions were not confirmed in time; whether they happen is unknown"
+    )
+    return "; ".join((unconfirmed, *missing))
+
+
 _UNAVAILABLE = {
     "overloaded": "Too many takedowns in flight",
     "not-ready": "Not ready",
     "kafka-unreachable": "Kafka cannot be reached",
     "shutting-down": "Shutting down",
+    "item-in-doubt": "Item in doubt",
 }

@@ -67,7 +67,7 @@ def test_a_deletion_that_is_read_while_no_list_has_its_container_still_confirms_
     assert isinstance(data, ItemsToBeDeleted)
     assert data.outstanding == {"b"}
     assert data.due == frozenset(), "it is not asked for again"
-    step = ITEM_CENSOR.transition(state, data, deletion("b"))
+    step = ITEM_CENSOR.transition(state, data, deletion("b", after=2))
     (answer,) = (effect for effect in step.effects if isinstance(effect, Answer))
     assert isinstance(answer.outcome, Deleted)
     assert {c.container_id for c in answer.outcome.containers} == {"a", "b"}

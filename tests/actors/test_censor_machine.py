@@ -18,7 +18,7 @@ from support.censor_cases import (
     failed,
 )
 from support.censor_cases_active import IN_ACTIVE
-from support.fakes import deletion, gone, listed, places
+from support.fakes import T0, deletion, gone, listed, places
 
 from actors.censor_machine import DEADLINE, ITEM_CENSOR, item_censor
 from actors.censor_parts import (
@@ -35,12 +35,14 @@ from actors.censor_parts import (
 from actors.fsm import CancelTimer, IllegalTransition, StartTimer, StateTimeout, Step
 from messages import (
     Begin,
+    CatalogueCaughtUp,
     CatalogueUnavailable,
     ContainersFound,
     DeadlinePassed,
     Drain,
     Flush,
     ItemId,
+    ItemInDoubt,
     ItemUnknown,
     NotFound,
     RequestsPublished,
@@ -61,7 +63,9 @@ EVENTS: tuple[Any, ...] = (
     Flush(),
     deletion("b"),
     listed("b"),
+    ItemInDoubt(MINE.item_id, T0),
     ContainersFound(TID, (A,)),
+    CatalogueCaughtUp(TID),
     ItemUnknown(TID),
     CatalogueUnavailable(TID, "behind"),
     DeadlinePassed(TID),
@@ -139,7 +143,7 @@ def test_whatever_ends_a_takedown_does_the_same_five_things_in_the_same_order() 
         for _, _, step in cases.values()
         if state is not State.IDLE and step.state is State.IDLE
     ]
-    assert len(endings) == 17
+    assert len(endings) == 30
     for step in endings:
         assert [type(effect) for effect in step.effects] == five
         *_, answer, release = step.effects

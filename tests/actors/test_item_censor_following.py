@@ -100,9 +100,9 @@ async def test_where_it_vanishes_by_itself_it_counts_as_deleted_at_the_lists_tim
     _, reply = stage.begin()
     await settle()
     stage.list_anew("b", after=3)
-    stage.delete("b")
+    stage.delete("b", after=3)
     await settle()
-    assert reply.outcome == Deleted((gone("a", after=3), gone("b")))
+    assert reply.outcome == Deleted((gone("a", after=3, by="list"), gone("b", after=3)))
     await stage.close()
 
 
@@ -112,7 +112,8 @@ async def test_a_tombstone_ends_it_well() -> None:
     await settle()
     stage.list_anew(after=3)
     await settle()
-    assert reply.outcome == Deleted((gone("a", after=3), gone("b", after=3)))
+    vanished = (gone("a", after=3, by="list"), gone("b", after=3, by="list"))
+    assert reply.outcome == Deleted(vanished)
     assert stage.publisher.last.stops == 1
     assert stage.clean()
     await stage.close()
@@ -199,9 +200,9 @@ async def test_what_vanished_and_was_then_confirmed_is_not_asked_again() -> None
     stage.list_anew("a", "b", after=2)
     await settle()
     assert len(stage.publisher.publications) == 1
-    stage.delete("b")
+    stage.delete("b", after=2)
     await settle()
-    assert [told.outcome for told in stage.told] == [Deleted((gone("a", after=1), gone("b")))]
+    assert [told.outcome for told in stage.told] == [Deleted((gone("a"), gone("b", after=2)))]
     await stage.close()
 
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from support.fakes import ITEM, OTHER_ITEM, deletion, listed, recorder, settle
+from support.fakes import ITEM, OTHER_ITEM, T0, deletion, listed, recorder, settle
 
 from bus.event_bus import BusStatistics, EventBus, PartitionKey, list_key, partition_key
-from messages import ContainerId, ItemDeleted, ItemId
+from messages import ContainerId, ItemDeleted, ItemId, ItemInDoubt
 
 
 class Mailbox:
@@ -199,7 +199,7 @@ def test_container_ids_with_dashes_share_no_key_with_others() -> None:
 
 def test_statistics_say_what_the_bus_holds_and_has_done() -> None:
     bus, one, two, dead = EventBus(), Mailbox(), Mailbox(), Mailbox()
-    assert bus.statistics() == BusStatistics(0, 0, 0, 0, 0, 0, 0, 0, 0)
+    assert bus.statistics() == BusStatistics(0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
     bus.subscribe(one, key("a"))
     bus.subscribe(two, key("a"))
     bus.subscribe(two, key("b"))
@@ -211,6 +211,7 @@ def test_statistics_say_what_the_bus_holds_and_has_done() -> None:
     bus.subscribe(one, list_key(ITEM))
     bus.publish(listed("a"))
     bus.publish(listed("a", item=OTHER_ITEM))
+    bus.publish(ItemInDoubt(ITEM, T0))
     assert bus.statistics() == BusStatistics(
         keys=3,
         subscribers=2,
@@ -219,7 +220,8 @@ def test_statistics_say_what_the_bus_holds_and_has_done() -> None:
         matched=2,
         lists=2,
         lists_matched=1,
-        delivered=4,
+        doubts=1,
+        delivered=5,
         dropped=1,
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from msgspec.structs import replace
@@ -26,12 +26,14 @@ from actors.censor_parts import (
 from actors.fsm import CancelTimer, Effect, StartTimer, Step
 from messages import (
     Begin,
+    CatalogueCaughtUp,
     CatalogueUnavailable,
     ContainerId,
     ContainersFound,
     DeadlinePassed,
     Flush,
     ItemDeleted,
+    ItemInDoubt,
     ItemListed,
     ItemUnknown,
     NotFound,
@@ -75,12 +77,28 @@ FOLLOWED = ItemsToBeDeleted(
     MINE,
     (A, B, C),
     ids("c"),
-    (gone("a"), gone("b", after=2)),
+    (gone("a"), gone("b", after=2, by="list")),
     vanished=ids("b"),
     published=IDS,
     handed_over=True,
     listed_at=T0 + timedelta(seconds=2),
+    named_earlier=((ContainerId("b"), T0),),
 )
+# As FOLLOWED, before there is evidence that the list is the newest.
+UNPROVEN = replace(FOLLOWED, proven=False)
+# All are confirmed, and there is no evidence yet.
+CONFIRMED = ItemsToBeDeleted(
+    MINE,
+    (A, B),
+    frozenset(),
+    (gone("a"), gone("b", after=5)),
+    published=ids("ab"),
+    handed_over=True,
+    listed_at=T0,
+    proven=False,
+)
+# In no container, by a list that need not be the newest.
+NOWHERE = ItemsToBeDeleted(MINE, (), frozenset(), listed_at=T0, proven=False)
 # D was added while the requests for the others are on their way.
 D_IS_DUE = replace(
     ACTIVE, containers=(A, B, C, D), outstanding=ids("abcd"), due=ids("d"), listed_at=T0
@@ -106,9 +124,29 @@ def same(state: State, data: Data) -> Step[State, Data]:
 
 
 def failed(
-    *, unpublished: str, published: str = "", handed_over: bool = True, tid: TakedownId = TID
+    *,
+    unpublished: str,
+    published: str = "",
+    unacknowledged: str = "",
+    handed_over: bool = True,
+    tid: TakedownId = TID,
 ) -> PublishFailed:
-    return PublishFailed(tid, "broken", handed_over, places(*published), places(*unpublished))
+    return PublishFailed(
+        tid,
+        "broken",
+        handed_over,
+        places(*published),
+        places(*unpublished),
+        places(*unacknowledged),
+    )
+
+
+def named(*times: tuple[str, float | None]) -> tuple[tuple[ContainerId, datetime | None], ...]:
+    """`named_earlier`, in seconds after `T0`."""
+    return tuple(
+        (ContainerId(name), None if after is None else T0 + timedelta(seconds=after))
+        for name, after in times
+    )
 
 
 def ignored(state: State, data: Data, *events: Any) -> dict[str, tuple[Data, Any, Any]]:
@@ -146,6 +184,8 @@ BEFORE_ACTIVE: dict[tuple[State, type], Cases] = {
     },
     (State.IDLE, ItemDeleted): ignored(State.IDLE, NONE, deletion("a")),
     (State.IDLE, ItemListed): ignored(State.IDLE, NONE, listed("a"), listed()),
+    (State.IDLE, ItemInDoubt): ignored(State.IDLE, NONE, ItemInDoubt(MINE.item_id, T0)),
+    (State.IDLE, CatalogueCaughtUp): ignored(State.IDLE, NONE, CatalogueCaughtUp(TID)),
     (State.IDLE, ContainersFound): ignored(State.IDLE, NONE, ContainersFound(TID, (A,))),
     (State.IDLE, ItemUnknown): ignored(State.IDLE, NONE, ItemUnknown(TID)),
     (State.IDLE, CatalogueUnavailable): ignored(
@@ -191,6 +231,23 @@ BEFORE_ACTIVE: dict[tuple[State, type], Cases] = {
                 ),
             ),
         ),
+        "without evidence it begins all the same": (
+            LOCATING,
+            ContainersFound(TID, (A, B, C), T0, proven=False),
+            Step(
+                State.ACTIVE,
+                replace(ACTIVE, listed_at=T0, proven=False),
+                (
+                    SubscribeToDeletions(MINE.item_id, (A, B, C)),
+                    PublishRequests(MINE, (A, B, C)),
+                ),
+            ),
+        ),
+        "no container is no 404 without evidence": (
+            LOCATING,
+            ContainersFound(TID, (), T0, proven=False),
+            same(State.ACTIVE, NOWHERE),
+        ),
         "no container is a 404": (LOCATING, ContainersFound(TID, ()), done(NotFound())),
         "an earlier search": (
             LOCATING,
@@ -213,6 +270,11 @@ BEFORE_ACTIVE: dict[tuple[State, type], Cases] = {
             CatalogueUnavailable(TID, "behind"),
             done(Unavailable("not-ready", "behind")),
         ),
+        "503 for an item in doubt": (
+            LOCATING,
+            CatalogueUnavailable(TID, "unreadable", "item-in-doubt"),
+            done(Unavailable("item-in-doubt", "unreadable")),
+        ),
         "an earlier search": (
             LOCATING,
             CatalogueUnavailable(EARLIER, "behind"),
@@ -227,6 +289,10 @@ BEFORE_ACTIVE: dict[tuple[State, type], Cases] = {
         )
     },
     (State.LOCATING, ItemListed): ignored(State.LOCATING, LOCATING, listed("a"), listed()),
+    (State.LOCATING, ItemInDoubt): ignored(State.LOCATING, LOCATING, ItemInDoubt(MINE.item_id, T0)),
+    (State.LOCATING, CatalogueCaughtUp): ignored(
+        State.LOCATING, LOCATING, CatalogueCaughtUp(EARLIER), CatalogueCaughtUp(TID)
+    ),
     (State.LOCATING, ItemDeleted): ignored(State.LOCATING, LOCATING, deletion("a")),
     (State.LOCATING, RequestsPublished): ignored(
         State.LOCATING, LOCATING, RequestsPublished(EARLIER)

@@ -8,18 +8,22 @@ from msgspec.structs import replace
 
 from actors.censor_parts import (
     PublishRequests,
+    ReportStaleDeletion,
     State,
     SubscribeToDeletions,
 )
 from actors.fsm import Step
 from messages import (
+    CatalogueCaughtUp,
     CatalogueUnavailable,
     ContainersFound,
     DeadlinePassed,
     Deleted,
     ItemDeleted,
+    ItemInDoubt,
     ItemListed,
     ItemUnknown,
+    NotFound,
     PublishFailed,
     Refused,
     RequestsPublished,
@@ -29,13 +33,16 @@ from messages import (
 from support.censor_cases import (
     A_GONE,
     ACTIVE,
+    CONFIRMED,
     D_IS_DUE,
     EARLIER,
     FOLLOWED,
     IDS,
     MINE,
+    NOWHERE,
     ONLY_B_LEFT,
     TID,
+    UNPROVEN,
     A,
     B,
     C,
@@ -45,6 +52,7 @@ from support.censor_cases import (
     failed,
     ids,
     ignored,
+    named,
     same,
 )
 from support.fakes import (
@@ -59,6 +67,17 @@ from support.fakes import (
 FIRST = datetime.min.replace(tzinfo=UTC)
 LAST = datetime.max.replace(tzinfo=UTC)
 
+IN_DOUBT = ItemInDoubt(MINE.item_id, T0)
+KNOWN_SINCE_5 = replace(ONLY_B_LEFT, listed_at=T0 + timedelta(seconds=5))
+TWO_LEFT = replace(
+    FOLLOWED, outstanding=ids("bc"), deleted=(gone("a"),), vanished=frozenset(), published=IDS
+)
+
+
+def stale(name: str, *, after: float = 0.0, listed: float) -> ReportStaleDeletion:
+    return ReportStaleDeletion(TID, deletion(name, after=after), T0 + timedelta(seconds=listed))
+
+
 IN_ACTIVE: dict[tuple[State, type], Cases] = {
     (State.ACTIVE, ItemDeleted): {
         "one of several": (ACTIVE, deletion("a"), same(State.ACTIVE, A_GONE)),
@@ -71,8 +90,80 @@ IN_ACTIVE: dict[tuple[State, type], Cases] = {
         "what had vanished is confirmed, and stays so": (
             FOLLOWED,
             deletion("b"),
-            same(State.ACTIVE, replace(FOLLOWED, vanished=frozenset())),
+            same(
+                State.ACTIVE,
+                replace(FOLLOWED, vanished=frozenset(), deleted=(gone("a"), gone("b"))),
+            ),
         ),
+        "what had vanished is not confirmed by what is older than the list that named it": (
+            FOLLOWED,
+            deletion("b", after=-1.001),
+            Step(State.ACTIVE, FOLLOWED, (stale("b", after=-1.001, listed=0),)),
+        ),
+        "one dated before the list that names the container confirms nothing": (
+            KNOWN_SINCE_5,
+            deletion("b", after=3.999),
+            Step(State.ACTIVE, KNOWN_SINCE_5, (stale("b", after=3.999, listed=5),)),
+        ),
+        "one within the tolerance counts": (
+            KNOWN_SINCE_5,
+            deletion("b", after=4),
+            done(Deleted((gone("c"), gone("a"), gone("b", after=4)))),
+        ),
+        "one of the first time that there is confirms nothing, and breaks nothing": (
+            replace(ONLY_B_LEFT, listed_at=LAST),
+            ItemDeleted(MINE.item_id, B.container_id, "group", FIRST),
+            Step(
+                State.ACTIVE,
+                replace(ONLY_B_LEFT, listed_at=LAST),
+                (
+                    ReportStaleDeletion(
+                        TID, ItemDeleted(MINE.item_id, B.container_id, "group", FIRST), LAST
+                    ),
+                ),
+            ),
+        ),
+        "the newest list that names it counts, not the newest of all": (
+            replace(KNOWN_SINCE_5, named_earlier=named(("b", 1))),
+            deletion("b"),
+            done(Deleted((gone("c"), gone("a"), gone("b")))),
+        ),
+        "without the time of a list every date counts": (
+            ONLY_B_LEFT,
+            deletion("b", after=-1e9),
+            done(Deleted((gone("c"), gone("a"), gone("b", after=-1e9)))),
+        ),
+        "an old duplicate is of no interest": (
+            KNOWN_SINCE_5,
+            deletion("a", after=-1e9),
+            same(State.ACTIVE, KNOWN_SINCE_5),
+        ),
+        "the last is no 200 before there is evidence": (
+            replace(CONFIRMED, outstanding=ids("b"), deleted=(gone("a"),)),
+            deletion("b", after=5),
+            same(State.ACTIVE, CONFIRMED),
+        ),
+        "the last is no 200 while the item is in doubt": (
+            replace(ONLY_B_LEFT, doubted=True),
+            deletion("b"),
+            same(
+                State.ACTIVE,
+                replace(
+                    ONLY_B_LEFT,
+                    doubted=True,
+                    outstanding=frozenset(),
+                    deleted=(gone("c"), gone("a"), gone("b")),
+                ),
+            ),
+        ),
+        "before there is evidence the later of two counts": (
+            CONFIRMED,
+            deletion("a", after=7),
+            same(
+                State.ACTIVE, replace(CONFIRMED, deleted=(gone("a", after=7), gone("b", after=5)))
+            ),
+        ),
+        "and not the earlier": (CONFIRMED, deletion("b", after=3), same(State.ACTIVE, CONFIRMED)),
         "what had vanished from another item's container of the same name is not": (
             FOLLOWED,
             deletion("b", OTHER_ITEM),
@@ -152,21 +243,24 @@ IN_ACTIVE: dict[tuple[State, type], Cases] = {
                 replace(
                     ACTIVE,
                     outstanding=ids("b"),
-                    deleted=(gone("a", after=3), gone("c", after=3)),
+                    deleted=(gone("a", after=3, by="list"), gone("c", after=3, by="list")),
                     vanished=ids("ac"),
                     listed_at=T0 + timedelta(seconds=3),
+                    named_earlier=named(("a", None), ("c", None)),
                 ),
             ),
         ),
         "a tombstone leaves nothing: 200": (
             A_GONE,
             listed(after=3),
-            done(Deleted((gone("a"), gone("b", after=3), gone("c", after=3)))),
+            done(
+                Deleted((gone("a"), gone("b", after=3, by="list"), gone("c", after=3, by="list")))
+            ),
         ),
         "a list of what has confirmed leaves nothing either": (
             ONLY_B_LEFT,
             listed("a", "c", after=3),
-            done(Deleted((gone("c"), gone("a"), gone("b", after=3)))),
+            done(Deleted((gone("c"), gone("a"), gone("b", after=3, by="list")))),
         ),
         "what has confirmed is not asked again; what had vanished is outstanding again": (
             FOLLOWED,
@@ -181,6 +275,7 @@ IN_ACTIVE: dict[tuple[State, type], Cases] = {
                     publishing=(B,),
                     published=ids("ac"),
                     listed_at=T0 + timedelta(seconds=3),
+                    named_earlier=(),
                 ),
                 (SubscribeToDeletions(MINE.item_id, (B,)), PublishRequests(MINE, (B,))),
             ),
@@ -194,10 +289,15 @@ IN_ACTIVE: dict[tuple[State, type], Cases] = {
                     FOLLOWED,
                     containers=(A, B, C, D),
                     outstanding=ids("d"),
-                    deleted=(gone("a"), gone("b", after=2), gone("c", after=3)),
+                    deleted=(
+                        gone("a"),
+                        gone("b", after=2, by="list"),
+                        gone("c", after=3, by="list"),
+                    ),
                     vanished=ids("bc"),
                     publishing=(D,),
                     listed_at=T0 + timedelta(seconds=3),
+                    named_earlier=named(("b", 0), ("c", 2)),
                 ),
                 (SubscribeToDeletions(MINE.item_id, (D,)), PublishRequests(MINE, (D,))),
             ),
@@ -220,16 +320,199 @@ IN_ACTIVE: dict[tuple[State, type], Cases] = {
         "within a millisecond none is older": (
             FOLLOWED,
             listed(after=1.9991),
-            done(Deleted((gone("a"), gone("b", after=2), gone("c", after=1.9991)))),
+            done(
+                Deleted(
+                    (
+                        gone("a"),
+                        gone("b", after=2, by="list"),
+                        gone("c", after=1.9991, by="list"),
+                    )
+                )
+            ),
         ),
         "what an older list has is asked for all the same, and its time is not taken": (
             FOLLOWED,
             listed("d", after=1),
             Step(
                 State.ACTIVE,
-                replace(FOLLOWED, containers=(A, B, C, D), outstanding=ids("cd"), publishing=(D,)),
+                replace(
+                    FOLLOWED,
+                    containers=(A, B, C, D),
+                    outstanding=ids("cd"),
+                    publishing=(D,),
+                    named_earlier=named(("b", 0), ("d", 1)),
+                ),
                 (SubscribeToDeletions(MINE.item_id, (D,)), PublishRequests(MINE, (D,))),
             ),
+        ),
+        "what an older list has again was named by that": (
+            replace(FOLLOWED, named_earlier=named(("b", 0.5))),
+            listed("b", "c", after=1),
+            Step(
+                State.ACTIVE,
+                replace(
+                    FOLLOWED,
+                    outstanding=ids("bc"),
+                    deleted=(gone("a"),),
+                    vanished=frozenset(),
+                    publishing=(B,),
+                    published=ids("ac"),
+                    named_earlier=named(("b", 1)),
+                ),
+                (SubscribeToDeletions(MINE.item_id, (B,)), PublishRequests(MINE, (B,))),
+            ),
+        ),
+        "what is named once more by an older list keeps the later time": (
+            replace(TWO_LEFT, named_earlier=named(("b", 1.5), ("c", 1))),
+            listed("b", "c", after=1.25),
+            same(
+                State.ACTIVE,
+                replace(TWO_LEFT, named_earlier=named(("b", 1.5), ("c", 1.25))),
+            ),
+        ),
+        "before there is evidence, one that is empty is no 200": (
+            UNPROVEN,
+            listed(after=3),
+            same(
+                State.ACTIVE,
+                replace(
+                    UNPROVEN,
+                    outstanding=frozenset(),
+                    deleted=(*UNPROVEN.deleted, gone("c", after=3, by="list")),
+                    vanished=ids("bc"),
+                    listed_at=T0 + timedelta(seconds=3),
+                    named_earlier=named(("b", 0), ("c", 2)),
+                ),
+            ),
+        ),
+        "before there is evidence, what is confirmed by an older deletion is outstanding again": (
+            UNPROVEN,
+            listed("a", "c", after=3),
+            Step(
+                State.ACTIVE,
+                replace(
+                    UNPROVEN,
+                    outstanding=ids("ac"),
+                    deleted=(gone("b", after=2, by="list"),),
+                    publishing=(A,),
+                    published=ids("bc"),
+                    listed_at=T0 + timedelta(seconds=3),
+                ),
+                (SubscribeToDeletions(MINE.item_id, (A,)), PublishRequests(MINE, (A,))),
+            ),
+        ),
+        "an older list shows the same, with its own time": (
+            UNPROVEN,
+            listed("a", after=1.5),
+            Step(
+                State.ACTIVE,
+                replace(
+                    UNPROVEN,
+                    outstanding=ids("ac"),
+                    deleted=(gone("b", after=2, by="list"),),
+                    publishing=(A,),
+                    published=ids("bc"),
+                    named_earlier=named(("a", 1.5), ("b", 0)),
+                ),
+                (SubscribeToDeletions(MINE.item_id, (A,)), PublishRequests(MINE, (A,))),
+            ),
+        ),
+        "a deletion within the tolerance of it stays": (
+            replace(UNPROVEN, deleted=(gone("a", after=2), gone("b", after=2, by="list"))),
+            listed("a", "c", after=3),
+            same(
+                State.ACTIVE,
+                replace(
+                    UNPROVEN,
+                    deleted=(gone("a", after=2), gone("b", after=2, by="list")),
+                    listed_at=T0 + timedelta(seconds=3),
+                ),
+            ),
+        ),
+        "with the last and the first time that there are": (
+            replace(
+                CONFIRMED,
+                deleted=(replace(gone("a"), deleted_at=FIRST), gone("b")),
+                listed_at=FIRST,
+            ),
+            ItemListed(MINE.item_id, (A,), LAST),
+            Step(
+                State.ACTIVE,
+                replace(
+                    CONFIRMED,
+                    outstanding=ids("a"),
+                    deleted=(gone("b"),),
+                    publishing=(A,),
+                    published=ids("b"),
+                    listed_at=LAST,
+                ),
+                (SubscribeToDeletions(MINE.item_id, (A,)), PublishRequests(MINE, (A,))),
+            ),
+        ),
+        "where it is, before there is evidence that it is nowhere": (
+            NOWHERE,
+            listed("d", after=1),
+            Step(
+                State.ACTIVE,
+                replace(
+                    NOWHERE,
+                    containers=(D,),
+                    outstanding=ids("d"),
+                    publishing=(D,),
+                    listed_at=T0 + timedelta(seconds=1),
+                ),
+                (SubscribeToDeletions(MINE.item_id, (D,)), PublishRequests(MINE, (D,))),
+            ),
+        ),
+        "a readable list ends the doubt": (
+            replace(FOLLOWED, doubted=True),
+            listed("c", after=2),
+            same(State.ACTIVE, FOLLOWED),
+        ),
+        "and is a 200 if nothing is outstanding": (
+            replace(CONFIRMED, doubted=True, proven=True),
+            listed(),
+            done(Deleted(CONFIRMED.deleted)),
+        ),
+        "an older list does not end it": (
+            replace(FOLLOWED, doubted=True),
+            listed("c", after=1.9),
+            same(State.ACTIVE, replace(FOLLOWED, doubted=True)),
+        ),
+    },
+    (State.ACTIVE, ItemInDoubt): {
+        "no 200 from now on": (
+            FOLLOWED,
+            IN_DOUBT,
+            same(State.ACTIVE, replace(FOLLOWED, doubted=True)),
+        ),
+        "another item": (
+            FOLLOWED,
+            ItemInDoubt(OTHER_ITEM, T0),
+            same(State.ACTIVE, FOLLOWED),
+        ),
+    },
+    (State.ACTIVE, CatalogueCaughtUp): {
+        "others are outstanding": (
+            UNPROVEN,
+            CatalogueCaughtUp(TID),
+            same(State.ACTIVE, FOLLOWED),
+        ),
+        "all are confirmed: 200": (
+            CONFIRMED,
+            CatalogueCaughtUp(TID),
+            done(Deleted(CONFIRMED.deleted)),
+        ),
+        "in no container: 404": (NOWHERE, CatalogueCaughtUp(TID), done(NotFound())),
+        "no 200 and no 404 while the item is in doubt": (
+            replace(CONFIRMED, doubted=True),
+            CatalogueCaughtUp(TID),
+            same(State.ACTIVE, replace(CONFIRMED, doubted=True, proven=True)),
+        ),
+        "of an earlier takedown": (
+            CONFIRMED,
+            CatalogueCaughtUp(EARLIER),
+            same(State.ACTIVE, CONFIRMED),
         ),
     },
     (State.ACTIVE, RequestsPublished): {
@@ -350,6 +633,31 @@ IN_ACTIVE: dict[tuple[State, type], Cases] = {
             failed(unpublished="d", handed_over=False),
             done(Refused("broken", (A, B, C), (D,), (A, B), (C, D))),
         ),
+        "a 502 at once, and what is not settled is named": (
+            A_GONE,
+            failed(published="a", unpublished="b", unacknowledged="c"),
+            done(Refused("broken", (A,), (B,), (A,), (B, C), (C,))),
+        ),
+        "what is due is not sent, and what is not settled is not acknowledged": (
+            D_IS_DUE,
+            failed(unpublished="b", unacknowledged="ac"),
+            done(Refused("broken", (), (B, D), (), (A, B, C, D), (A, C))),
+        ),
+        "what failed is deleted already, and the others are still on their way": (
+            replace(A_GONE, due=ids("d"), outstanding=ids("bcd"), containers=(A, B, C, D)),
+            failed(published="b", unpublished="a", unacknowledged="c"),
+            same(
+                State.ACTIVE,
+                replace(
+                    A_GONE,
+                    due=ids("d"),
+                    outstanding=ids("bcd"),
+                    containers=(A, B, C, D),
+                    published=ids("b"),
+                    handed_over=True,
+                ),
+            ),
+        ),
         "of an earlier takedown": (
             ACTIVE,
             failed(unpublished="abc", tid=EARLIER),
@@ -371,6 +679,32 @@ IN_ACTIVE: dict[tuple[State, type], Cases] = {
             ONLY_B_LEFT,
             DeadlinePassed(TID),
             done(TimedOut((C, A), (B,))),
+        ),
+        "504 without evidence": (
+            CONFIRMED,
+            DeadlinePassed(TID),
+            done(TimedOut((A, B), (), proven=False)),
+        ),
+        "504 in doubt": (
+            replace(CONFIRMED, doubted=True, proven=True),
+            DeadlinePassed(TID),
+            done(TimedOut((A, B), (), doubted=True)),
+        ),
+        "503 without evidence for an item that may be nowhere: nothing was published": (
+            NOWHERE,
+            DeadlinePassed(TID),
+            done(
+                Unavailable(
+                    "not-ready",
+                    "It could not be shown in time that the list of the item's containers is the "
+                    "newest",
+                )
+            ),
+        ),
+        "503 in doubt for an item that may be nowhere": (
+            replace(NOWHERE, doubted=True),
+            DeadlinePassed(TID),
+            done(Unavailable("item-in-doubt", "The newest record of the item cannot be read")),
         ),
     },
     (State.ACTIVE, ContainersFound): ignored(

@@ -13,7 +13,9 @@ from typing import Any
 from actors.runtime import LoopActor, LoopActorRef
 from errors import KafkaUnavailable
 from messages import (
+    CatalogueCaughtUp,
     CatalogueUnavailable,
+    ConfirmedBy,
     Container,
     ContainerId,
     ContainersFound,
@@ -69,13 +71,18 @@ def takedown_now(item: ItemId = ITEM, *, seconds: float = 10.0) -> Takedown:
     return takedown(item, now=asyncio.get_running_loop().time(), seconds=seconds)
 
 
-def deletion(name: str, item: ItemId = ITEM, *, kind: str = "group") -> ItemDeleted:
-    return ItemDeleted(item, ContainerId(name), kind, T0)
+def deletion(
+    name: str, item: ItemId = ITEM, *, kind: str = "group", after: float = 0.0
+) -> ItemDeleted:
+    """A deletion that is dated so many seconds after `T0`."""
+    return ItemDeleted(item, ContainerId(name), kind, T0 + timedelta(seconds=after))
 
 
-def gone(name: str, kind: str = "group", *, after: float = 0.0) -> DeletedContainer:
+def gone(
+    name: str, kind: str = "group", *, after: float = 0.0, by: ConfirmedBy = "deletion"
+) -> DeletedContainer:
     """Deleted so many seconds after `T0`."""
-    return DeletedContainer(ContainerId(name), kind, T0 + timedelta(seconds=after))
+    return DeletedContainer(ContainerId(name), kind, T0 + timedelta(seconds=after), by)
 
 
 def listed(*names: str, item: ItemId = ITEM, after: float = 0.0) -> ItemListed:
@@ -137,11 +144,16 @@ def recorder() -> tuple[LoopActorRef[Recorder], list[Any]]:
 
 @dataclass
 class FakeCatalogue:
-    """Knows `items`; told to be `silent` it never answers, told to be `behind` it says so."""
+    """Knows `items`; told to be `silent` it never answers, told to be `behind` it says so.
+
+    While it is not `proven`, a hit is told before the evidence, which comes with `catch_up`.
+    """
 
     items: dict[ItemId, tuple[Container, ...]] = field(default_factory=dict)
     silent: bool = False
     behind: str | None = None
+    proven: bool = True
+    listed_at: datetime | None = None
     searches: list[tuple[Takedown, Tell]] = field(default_factory=list)
 
     def locate(self, takedown: Takedown, tell: Tell) -> None:
@@ -151,9 +163,18 @@ class FakeCatalogue:
         if self.behind is not None:
             tell(CatalogueUnavailable(takedown.takedown_id, self.behind))
         elif takedown.item_id in self.items:
-            tell(ContainersFound(takedown.takedown_id, self.items[takedown.item_id]))
+            containers = self.items[takedown.item_id]
+            found = ContainersFound(
+                takedown.takedown_id, containers, self.listed_at, proven=self.proven
+            )
+            tell(found)
         else:
             tell(ItemUnknown(takedown.takedown_id))
+
+    def catch_up(self) -> None:
+        """Tell all who have asked that there is evidence now."""
+        for takedown, tell in self.searches:
+            tell(CatalogueCaughtUp(takedown.takedown_id))
 
 
 @dataclass
@@ -171,15 +192,27 @@ class FakePublication:
     def acknowledge(self) -> None:
         self.tell(RequestsPublished(self.takedown.takedown_id))
 
-    def fail(self, *, published: int = 0, handed_over: bool = True, cause: str = "refused") -> None:
-        """Say that Kafka acknowledged the first `published` requests and no other."""
+    def fail(
+        self,
+        *,
+        published: int = 0,
+        handed_over: bool = True,
+        cause: str = "refused",
+        unacknowledged: int = 0,
+    ) -> None:
+        """Say that Kafka acknowledged the first `published` requests and no other.
+
+        Of the others, the last `unacknowledged` are not settled yet.
+        """
+        settled = len(self.containers) - unacknowledged
         self.tell(
             PublishFailed(
                 self.takedown.takedown_id,
                 cause,
                 handed_over,
                 self.containers[:published],
-                self.containers[published:],
+                self.containers[published:settled],
+                self.containers[settled:],
             )
         )
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
+from actors.censor_machine import CLOCK_TOLERANCE
+from actors.censor_parts import ReportStaleDeletion
 from actors.feed import TransitionFeed
 from actors.item_censor import ItemCensor
 from actors.runtime import LoopActorRef
@@ -39,11 +42,18 @@ class Restarting:
 class Stage:
     """One censor and everything around it."""
 
-    def __init__(self, *names: str, supervised: bool = False, follow_changes: bool = True) -> None:
+    def __init__(
+        self,
+        *names: str,
+        supervised: bool = False,
+        follow_changes: bool = True,
+        clock_tolerance: timedelta = CLOCK_TOLERANCE,
+    ) -> None:
         self.catalogue = FakeCatalogue({ITEM: places(*names)} if names else {})
         self.publisher = FakePublisher()
         self.bus = EventBus()
         self.feed = TransitionFeed()
+        self.stale: list[ReportStaleDeletion] = []
         self.supervisor = Restarting()
         self.coordinator, self.told = recorder()
         self.ref = ItemCensor.start(
@@ -53,6 +63,8 @@ class Stage:
             coordinator=self.coordinator,
             feed=self.feed,
             follow_changes=follow_changes,
+            clock_tolerance=clock_tolerance,
+            on_stale=self.stale.append,
             supervisor=self.supervisor if supervised else None,
         )
         actor = self.ref.actor()
@@ -64,9 +76,10 @@ class Stage:
         self.ref.tell(Begin(mine, reply))
         return mine, reply
 
-    def delete(self, *names: str) -> None:
+    def delete(self, *names: str, after: float = 0.0) -> None:
+        """Have deletions read that are dated so many seconds after `T0`."""
         for name in names:
-            self.bus.publish(deletion(name))
+            self.bus.publish(deletion(name, after=after))
 
     def list_anew(self, *names: str, after: float = 0.0) -> None:
         """Have the catalogue read a newer list, made so many seconds after `T0`."""

@@ -61,7 +61,7 @@ def test_a_deletion_is_a_200_with_every_container() -> None:
     later = datetime(2026, 1, 2, 3, 4, 6, tzinfo=UTC)
     deleted = (
         DeletedContainer(B.container_id, "group", at),
-        DeletedContainer(A.container_id, "timeline", later),
+        DeletedContainer(A.container_id, "timeline", later, "list"),
     )
 
     response, body = answer_to(Deleted(deleted), elapsed=0.0416)
@@ -77,8 +77,14 @@ def test_a_deletion_is_a_200_with_every_container() -> None:
                 "containerId": "b",
                 "containerType": "group",
                 "deletedAt": "2026-01-02T03:04:05.678000Z",
+                "confirmedBy": "deletion",
             },
-            {"containerId": "a", "containerType": "timeline", "deletedAt": "2026-01-02T03:04:06Z"},
+            {
+                "containerId": "a",
+                "containerType": "timeline",
+                "deletedAt": "2026-01-02T03:04:06Z",
+                "confirmedBy": "list",
+            },
         ],
         "elapsedMs": 42,
     }
@@ -112,6 +118,7 @@ def test_lists_are_there_even_when_they_are_empty() -> None:
     assert timed_out["deleted"] == []
     assert refused["published"] == []
     assert refused["deleted"] == []
+    assert refused["unacknowledged"] == []
 
 
 def test_a_refused_publish_is_a_502_that_says_what_is_known() -> None:
@@ -125,9 +132,43 @@ def test_a_refused_publish_is_a_502_that_says_what_is_known() -> None:
         "Kafka did not accept every delete request (NotLeader); the outcome is unknown",
         published=[AS_JSON[0]],
         unpublished=AS_JSON[1:],
+        unacknowledged=[],
         deleted=[AS_JSON[0]],
         outstanding=AS_JSON[1:],
     )
+
+
+def test_a_502_names_what_is_not_settled() -> None:
+    _, body = answer_to(Refused("x", (A,), (B,), (), (A, B, C), unacknowledged=(C,)))
+
+    assert (body["published"], body["unpublished"]) == ([AS_JSON[0]], [AS_JSON[1]])
+    assert body["unacknowledged"] == [AS_JSON[2]]
+
+
+UNPROVEN = "it could not be shown in time that the list of containers is the newest"
+UNREADABLE = "the item's newest record cannot be read"
+LATE = "2 of 3 deletions were not confirmed in time; whether they happen is unknown"
+ELSEWHERE = "; whether the item is in others is unknown"
+ALL = "all 2 known containers are confirmed, but "
+
+
+@pytest.mark.parametrize(
+    ("outcome", "detail"),
+    [
+        (TimedOut((A, B), (), proven=False), ALL + UNPROVEN + ELSEWHERE),
+        (TimedOut((A, B), (), doubted=True), ALL + UNREADABLE + ELSEWHERE),
+        (
+            TimedOut((A, B), (), proven=False, doubted=True),
+            f"{ALL}{UNREADABLE} and {UNPROVEN}{ELSEWHERE}",
+        ),
+        (TimedOut((A,), (B, C), proven=False), f"{LATE}; {UNPROVEN}"),
+        (TimedOut((A,), (B, C), doubted=True), f"{LATE}; {UNREADABLE}"),
+    ],
+)
+def test_a_504_says_which_evidence_is_missing(outcome: TimedOut, detail: str) -> None:
+    _, body = answer_to(outcome)
+
+    assert body["detail"] == detail
 
 
 @pytest.mark.parametrize(
@@ -137,6 +178,7 @@ def test_a_refused_publish_is_a_502_that_says_what_is_known() -> None:
         ("not-ready", "Not ready"),
         ("kafka-unreachable", "Kafka cannot be reached"),
         ("shutting-down", "Shutting down"),
+        ("item-in-doubt", "Item in doubt"),
     ],
 )
 def test_what_is_not_available_is_a_503_that_says_when_to_come_back(

@@ -1,0 +1,128 @@
+"""When a deletion or a list counts for a takedown: pure functions over `ItemsToBeDeleted`.
+
+A deletion dated before the list that names its container is a replay and confirms nothing. The
+time of that list is the time of the newest list of all, except for containers that the newest one
+does not name: their times are in `ItemsToBeDeleted.named_earlier`.
+
+Times are compared by their difference, which exists for any two of them; a time less a tolerance
+does not.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from messages import DeletedContainer
+
+if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+
+    from actors.censor_parts import ItemsToBeDeleted
+    from messages import ContainerId, ItemDeleted, ItemListed
+
+NamedEarlier = tuple["tuple[ContainerId, datetime | None]", ...]
+
+
+def is_complete(data: ItemsToBeDeleted) -> bool:
+    """Whether nothing is outstanding, on the evidence that the list of containers is the newest."""
+    return not data.outstanding and data.proven and not data.doubted
+
+
+def named_at(data: ItemsToBeDeleted, container_id: ContainerId) -> datetime | None:
+    """The time of the newest list that names a container; None if it is not known."""
+    for name, at in data.named_earlier:
+        if name == container_id:
+            return at
+    return data.listed_at
+
+
+def stale_since(
+    data: ItemsToBeDeleted, event: ItemDeleted, tolerance: timedelta
+) -> datetime | None:
+    """The time of the list that makes a deletion stale; None if the deletion counts.
+
+    Without the time of a list (the catalogue over HTTP may not have one) every deletion counts.
+    """
+    listed_at = named_at(data, event.container_id)
+    if listed_at is None or listed_at - event.deleted_at <= tolerance:
+        return None
+    return listed_at
+
+
+def refuted(
+    data: ItemsToBeDeleted, event: ItemListed, listed: set[ContainerId], tolerance: timedelta
+) -> frozenset[ContainerId]:
+    """The confirmed containers that this list shows to be populated again.
+
+    Only before the evidence is there: then this may be the newest list that there was when the
+    takedown was accepted, and a deletion dated before it confirms nothing.
+    """
+    if data.proven:
+        return frozenset()
+    return frozenset(
+        each.container_id
+        for each in data.deleted
+        if each.confirmed_by == "deletion"
+        and each.container_id in listed
+        and event.listed_at - each.deleted_at > tolerance
+    )
+
+
+def confirmed(data: ItemsToBeDeleted, event: ItemDeleted) -> tuple[DeletedContainer, ...]:
+    """`data.deleted`, with this deletion as what confirms its container."""
+    return tuple(
+        DeletedContainer(each.container_id, each.container_type, event.deleted_at)
+        if each.container_id == event.container_id
+        else each
+        for each in data.deleted
+    )
+
+
+def confirmed_again(data: ItemsToBeDeleted, event: ItemDeleted) -> ItemsToBeDeleted:
+    """A further deletion of a container that has been confirmed by an earlier one.
+
+    Before the evidence is there, the later of the two counts: a newer list could refute the
+    earlier one (`refuted`), but not the later one.
+    """
+    if data.proven:
+        return data
+    for each in data.deleted:
+        if each.container_id == event.container_id and each.deleted_at < event.deleted_at:
+            return replace(data, deleted=confirmed(data, event))
+    return data
+
+
+def times_after(
+    data: ItemsToBeDeleted,
+    event: ItemListed,
+    *,
+    listed: set[ContainerId],
+    gone: frozenset[ContainerId],
+    added: frozenset[ContainerId],
+    is_newest: bool,
+) -> NamedEarlier:
+    """`named_earlier` once this list counts.
+
+    Args:
+        data: what is known before.
+        event: the list.
+        listed: the containers that it names.
+        gone: those that vanish by it.
+        added: those that are outstanding (again) by it.
+        is_newest: whether it is the newest list of all from now on.
+    """
+    if not data.named_earlier and (not gone if is_newest else not added):
+        return ()
+    times = dict(data.named_earlier)
+    if is_newest:
+        for name in listed & times.keys():
+            del times[name]
+        for name in gone:
+            times.setdefault(name, data.listed_at)
+    else:
+        for name in listed & (times.keys() | added):
+            before = times.get(name)
+            times[name] = event.listed_at if before is None else max(before, event.listed_at)
+    return tuple(sorted(times.items()))
