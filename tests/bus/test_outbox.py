@@ -125,6 +125,10 @@ class Post:
         return [batch.records for batch, _ in self.producer.sent]
 
 
+def _skip(_published: int, _failed: int, _cause: str) -> None:
+    pass
+
+
 @pytest.fixture
 def post(monkeypatch: pytest.MonkeyPatch) -> Post:
     return Post(monkeypatch)
@@ -200,16 +204,132 @@ async def test_a_part_that_fails_is_told_with_what_succeeded(post: Post) -> None
     post.producer.room = 1
     post.publish("one", places("a", "b"))
     await settle()
-    await post.acknowledge(1, KafkaConnectionError("gone"))
     await post.acknowledge(0)
+    await post.acknowledge(1, KafkaConnectionError("gone"))
 
     (told,) = post.told
     assert isinstance(told, PublishFailed)
     assert told.handed_over
     assert told.published == places("a")
     assert told.unpublished == places("b")
+    assert told.unacknowledged == ()
     assert "gone" in told.cause
     assert post.settled == [(1, 1, told.cause)]
+
+
+async def test_a_refusal_is_told_at_once_and_again_when_all_is_settled(post: Post) -> None:
+    post.producer.room = 1
+    post.publish("one", places("a", "b", "c", "d"))
+    await settle()
+    await post.acknowledge(0)
+    assert post.told == []
+    await post.acknowledge(1, KafkaConnectionError("gone"))
+
+    (first,) = post.told
+    assert isinstance(first, PublishFailed)
+    assert (first.published, first.unpublished) == (places("a"), places("b"))
+    assert first.unacknowledged == places("c", "d")
+    assert post.settled == []
+
+    await post.acknowledge(2)
+    assert len(post.told) == 1, "no failure is told twice"
+    await post.acknowledge(3)
+    _, last = post.told
+    assert isinstance(last, PublishFailed)
+    assert (last.published, last.unpublished) == (places("a", "c", "d"), places("b"))
+    assert last.unacknowledged == ()
+    assert post.settled == [(3, 1, last.cause)]
+
+
+async def test_each_further_refusal_is_told_at_once(post: Post) -> None:
+    post.producer.room = 1
+    post.publish("one", places("a", "b", "c"))
+    await settle()
+    await post.acknowledge(2, KafkaConnectionError("gone"))
+    await post.acknowledge(0, KafkaConnectionError("gone, too"))
+
+    first, second = post.told
+    assert (first.unpublished, first.unacknowledged) == (places("c"), places("a", "b"))
+    assert (second.unpublished, second.unacknowledged) == (places("a", "c"), places("b"))
+    assert second.cause == first.cause
+    await post.acknowledge(1)
+    assert post.settled == [(1, 2, first.cause)]
+
+
+async def test_one_who_stops_after_a_refusal_is_told_nothing_more_and_counted(post: Post) -> None:
+    post.producer.room = 1
+    publication = post.publish("one", places("a", "b"))
+    await settle()
+    await post.acknowledge(0, KafkaConnectionError("gone"))
+    publication.stop()
+    await post.acknowledge(1)
+
+    assert len(post.told) == 1
+    assert [settled[:2] for settled in post.settled] == [(1, 1)]
+
+
+async def test_requests_that_cannot_be_sent_wait_for_the_others_that_may_end_like_them(
+    post: Post,
+) -> None:
+    """So that "nothing was published" stays possible, and true."""
+    post.producer.room = 1
+    post.producer.takes = asyncio.Event()
+    publication = KafkaPublication(takedown(name="one"), places("b", "c"), post.told.append, _skip)
+    now = asyncio.get_running_loop().time()
+    for container, by in zip(places("b", "c"), (0.5, 1.0), strict=True):
+        post.outbox.add(publication, [(container, b"x")], now + by)
+    await asyncio.sleep(0.7)
+    assert post.told == []
+    await asyncio.sleep(0.5)
+
+    (told,) = post.told
+    assert not told.handed_over
+    assert (told.unpublished, told.unacknowledged) == (places("b", "c"), ())
+
+
+async def test_requests_that_could_not_be_sent_are_told_once_another_is_sent(post: Post) -> None:
+    post.producer.room = 1
+    post.producer.takes = asyncio.Event()
+    publication = KafkaPublication(takedown(name="one"), places("b", "c"), post.told.append, _skip)
+    now = asyncio.get_running_loop().time()
+    for container, by in zip(places("b", "c"), (0.5, 1.0), strict=True):
+        post.outbox.add(publication, [(container, b"x")], now + by)
+    await asyncio.sleep(0.7)
+    assert post.told == []
+    post.producer.takes.set()
+    await settle()
+
+    (told,) = post.told
+    assert told.handed_over
+    assert (told.unpublished, told.unacknowledged) == (places("b"), places("c"))
+    await post.acknowledge(0)
+    assert post.told[-1].published == places("c")
+
+
+async def test_what_joins_a_batch_that_was_sent_is_sent(post: Post) -> None:
+    post.publish("one", places("a"))
+    await settle()
+    publication = KafkaPublication(takedown(name="two"), places("b", "c"), post.told.append, _skip)
+    now = asyncio.get_running_loop().time()
+    post.outbox.add(publication, [(places("b")[0], b"x")], now + 1)
+    publication.failed(places("c"), "no leader", handed_over=False)
+
+    (told,) = post.told
+    assert told.handed_over
+    assert (told.unpublished, told.unacknowledged) == (places("c"), places("b"))
+    await post.acknowledge()
+
+
+async def test_what_kafka_refused_for_its_size_was_not_sent(post: Post) -> None:
+    post.publish("one", places("a", "b"), by=1.0)
+    await settle()
+    post.producer.takes = asyncio.Event()
+    await post.acknowledge(0, MessageSizeTooLargeError())
+    await asyncio.sleep(1.1)
+
+    (told,) = post.told
+    assert not told.handed_over
+    assert told.unpublished == places("a", "b")
 
 
 async def test_a_batch_that_fails_after_the_hand_over_may_have_been_written(post: Post) -> None:
@@ -372,7 +492,7 @@ async def test_a_defect_is_a_failure_of_the_batch_alone(
     await post.acknowledge()
 
 
-async def test_a_defect_in_the_middle_of_a_takedown_is_told_once(
+async def test_a_defect_in_the_middle_of_a_takedown_is_told_once_the_rest_is_sent(
     post: Post, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     append = FakeBatch.append
@@ -384,11 +504,13 @@ async def test_a_defect_in_the_middle_of_a_takedown_is_told_once(
 
     monkeypatch.setattr(FakeBatch, "append", broken)
     post.publish("one", places("a", "b", "c"))
-    await settle()
     assert post.told == []
+    await settle()
+    (told,) = post.told
+    assert (told.unpublished, told.unacknowledged) == (places("b", "c"), places("a"))
     await post.acknowledge()
 
-    (told,) = post.told
+    _, told = post.told
     assert isinstance(told, PublishFailed)
     assert (told.published, told.unpublished) == (places("a"), places("b", "c"))
     assert "Defect while publishing" in caplog.text

@@ -267,6 +267,36 @@ async def test_a_refused_publish_is_an_error_of_the_sending(
     assert (send.attributes or {})["error.type"] == kind
 
 
+async def test_a_refusal_while_others_are_on_their_way_ends_the_sending_with_the_takedown(
+    make: Make,
+) -> None:
+    traced = make("a", "b")
+
+    asked = traced.ask()
+    await settle()
+    traced.stage.publisher.last.fail(unacknowledged=1)
+    await asked
+
+    send = traced.span(SEND)
+    assert send.status.status_code is StatusCode.ERROR
+    assert (send.attributes or {})["takedown.unpublished"] == 1
+    assert (send.attributes or {})["takedown.abandoned"] is True
+
+
+async def test_a_refusal_of_what_is_deleted_does_not_end_the_sending(make: Make) -> None:
+    traced = make("a", "b")
+
+    asked = traced.ask()
+    await settle()
+    await traced.delete("a")
+    traced.stage.publisher.last.fail(unacknowledged=1)
+    await settle()
+    assert traced.spans(SEND) == []
+    traced.stage.publisher.last.fail(cause="all is settled")
+    await asked
+    assert len(traced.spans(SEND)) == 1
+
+
 async def test_a_deletion_that_comes_late_or_twice_disturbs_nothing(make: Make) -> None:
     traced = make("a")
 
