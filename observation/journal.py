@@ -6,7 +6,7 @@ are made by `timeline` and `live` when somebody looks. Everything it keeps is bo
 
 Records of takedowns that have their answer are kept by outcome, as many of each, so that a
 thousand good ones do not push the bad one out. A deletion that nobody waits for any more is
-looked up among what they left outstanding.
+looked up among what they left outstanding, which is late, or counted as deleted by a list.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from typing import TYPE_CHECKING, Any, Final, get_args
 
-from actors.censor_parts import Answer, ItemsToBeDeleted, State
+from actors.censor_parts import Answer, ItemsToBeDeleted, ReportStaleDeletion, State
 from actors.feed import Left, Transition
 from bus.event_bus import partition_key
 from messages import (
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from actors.feed import FeedItem
     from bus.event_bus import PartitionKey
-    from messages import Container, ContainerId, Outcome, Takedown
+    from messages import Container, ContainerId, DeletedContainer, Outcome, Takedown
 
 OUTCOMES: Final[tuple[str, ...]] = get_args(OutcomeName)
 
@@ -62,12 +62,17 @@ class Record:
         detail: why, where the outcome has a reason.
         containers: the containers at the end; None if they were not known.
         outstanding: those of them that were outstanding at the end.
-        late: deletions that came after the answer.
+        confirmed: those that were not, and what confirmed them.
+        awaited: containers whose deletion would be noticed after the answer: those that were
+            outstanding, and those that a list has confirmed.
+        late: deletions of outstanding containers that came after the takedown's deadline.
     """
 
     __slots__ = (
         "actor",
+        "awaited",
         "began",
+        "confirmed",
         "containers",
         "detail",
         "dropped",
@@ -96,12 +101,32 @@ class Record:
         self.detail: str | None = None
         self.containers: tuple[Container, ...] | None = None
         self.outstanding: frozenset[ContainerId] = frozenset()
+        self.confirmed: tuple[DeletedContainer, ...] = ()
+        self.awaited: frozenset[ContainerId] = frozenset()
         self.late = 0
 
     @property
     def weight(self) -> int:
         """About how many things it keeps alive."""
-        return len(self.steps) // 2 + len(self.containers or ())
+        return len(self.steps) // 2 + len(self.containers or ()) + len(self.confirmed)
+
+    def is_late(self, index: int) -> bool:
+        """Whether the event at this place of `steps` came after the takedown's deadline.
+
+        Of deletions only those are late that the takedown still waited for at its end.
+        """
+        if not self.outcome or index < self.own:
+            return False
+        even = index - index % 2
+        at, event = self.steps[even], self.steps[even + 1]
+        return self.is_late_event(event, at)
+
+    def is_late_event(self, event: Any, at: float) -> bool:
+        """The same of an event that is handled after the answer."""
+        if type(event) is ItemDeleted and event.container_id not in self.outstanding:
+            return False
+        # The answer of a takedown that timed out is its deadline, to a fraction of a millisecond.
+        return self.outcome == "TimedOut" or at >= self.takedown.deadline
 
 
 class Journal:
@@ -112,7 +137,7 @@ class Journal:
         keep: finished takedowns that are kept, of each outcome.
         most_steps: events that are kept of one takedown.
         most_weight: events and containers that are kept of all finished takedowns of one outcome.
-        most_late: containers whose late deletion would be noticed.
+        most_late: containers whose deletion would be noticed after the answer.
     """
 
     def __init__(
@@ -155,6 +180,10 @@ class Journal:
         record = self._carried.get(item.actor)
         if record is not None:
             steps = record.steps
+            if type(event) is ItemDeleted and item.effects:
+                first = item.effects[0]
+                if type(first) is ReportStaleDeletion:
+                    event = first
             if len(steps) < self._longest:
                 steps.append(item.at)
                 steps.append(event)
@@ -167,7 +196,7 @@ class Journal:
         elif type(event) is Begin:
             self._carried[item.actor] = Record(item.actor, event.takedown, item.at)
         elif type(event) is not Flush:
-            self._came_late(event, item.at)
+            self._came_after(event, item.at)
 
     def _came_or_went(self, item: FeedItem) -> None:
         if isinstance(item, Left):
@@ -185,6 +214,7 @@ class Journal:
         if type(before) is ItemsToBeDeleted:
             record.containers = before.containers
             record.outstanding = before.outstanding
+            record.confirmed = before.deleted
         for effect in item.effects:
             if type(effect) is Answer:
                 self._measure(record, item, effect.outcome)
@@ -207,6 +237,7 @@ class Journal:
                 break
         if type(outcome) is Deleted:
             record.outstanding = frozenset()
+            record.confirmed = outcome.containers
             self.deleted.observe(item.at - located)
 
     def _retire(self, record: Record, outcome: Outcome, at: float) -> None:
@@ -220,12 +251,16 @@ class Journal:
             record.detail = outcome.detail
         elif type(outcome) is Refused:
             record.detail = outcome.cause
+        record.awaited = record.outstanding.union(
+            each.container_id for each in record.confirmed if each.confirmed_by == "list"
+        )
         if record.weight > self._most_weight // 10:  # more than anybody wants to look at
             record.dropped += len(record.steps) // 2
             record.steps.clear()
             record.containers = None
+            record.confirmed = ()
         record.own = len(record.steps)
-        for container_id in record.outstanding:
+        for container_id in record.awaited:
             if len(self._awaited) >= self._most_late:
                 break
             self._awaited[partition_key(record.takedown.item_id, container_id)] = record
@@ -241,7 +276,7 @@ class Journal:
         takedown = record.takedown
         if self._finished.get(takedown.takedown_id) is record:
             del self._finished[takedown.takedown_id]
-        for container_id in record.outstanding:
+        for container_id in record.awaited:
             key = partition_key(takedown.item_id, container_id)
             if self._awaited.get(key) is record:
                 del self._awaited[key]
@@ -251,18 +286,12 @@ class Journal:
     def unmatched(self, event: ItemDeleted) -> None:
         """A deletion was read that no actor waits for: most are other instances'."""
         if self._awaited:
-            record = self._awaited.get(partition_key(event.item_id, event.container_id))
-            if record is not None:
-                self._late(record, event, self._now())
+            self._deleted_after(event, self._now())
 
-    def _came_late(self, event: Any, at: float) -> None:
+    def _came_after(self, event: Any, at: float) -> None:
         """An idle actor was told something: it belongs to a takedown that was answered."""
         if type(event) is ItemDeleted:
-            record = self._awaited.get(partition_key(event.item_id, event.container_id))
-            if record is None:
-                self.late_events += 1  # a duplicate, or one that is not kept any more
-            else:
-                self._late(record, event, at)
+            self._deleted_after(event, at)
             return
         record = self._finished.get(getattr(event, "takedown_id", ""))
         if record is None:
@@ -271,9 +300,14 @@ class Journal:
             self.acknowledged.observe(at - record.located)
         self._append(record, event, at)
 
-    def _late(self, record: Record, event: ItemDeleted, at: float) -> None:
-        self.late_events += 1
-        record.late += 1
+    def _deleted_after(self, event: ItemDeleted, at: float) -> None:
+        """A deletion that came after the answer; of each container the first is of interest."""
+        record = self._awaited.pop(partition_key(event.item_id, event.container_id), None)
+        if record is None:
+            return
+        if record.is_late_event(event, at):
+            self.late_events += 1
+            record.late += 1
         self._append(record, event, at)
 
     def _append(self, record: Record, event: Any, at: float) -> None:

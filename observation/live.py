@@ -338,9 +338,14 @@ def waiting_for(data: object) -> tuple[WaitingFor, ...]:
     if isinstance(data, ItemToBeLocated):
         return ("catalogue",)
     if isinstance(data, ItemsToBeDeleted):
+        waits: list[WaitingFor] = []
         if data.publishing:
-            return ("acknowledgement", "deletions")
-        return ("deletions",)
+            waits.append("acknowledgement")
+        if data.outstanding:
+            waits.append("deletions")
+        if not data.proven or data.doubted:
+            waits.append("catalogue")
+        return tuple(waits)
     return ()
 
 

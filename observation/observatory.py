@@ -557,4 +557,7 @@ def _data(data: object, glance: Glance) -> dict[str, Any]:
     for name in ("publishing", "due", "published", "vanished"):
         if hasattr(data, name):
             shown[name] = len(getattr(data, name))
+    for name in ("proven", "doubted"):
+        if hasattr(data, name):
+            shown[name] = getattr(data, name)
     return shown

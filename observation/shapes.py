@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
+from messages import ConfirmedBy  # noqa: TC001 - msgspec reads the annotations
+
 At = Annotated[str, Meta(description="RFC 3339, UTC.", examples=["2026-01-02T03:04:05.678901Z"])]
 Seconds = Annotated[float, Meta(description="Seconds.", examples=[0.125])]
 Count = Annotated[int, Meta(ge=0, examples=[3])]
@@ -99,8 +101,9 @@ class Actor(Shape, frozen=True):
     waiting_for: Annotated[
         tuple[WaitingFor, ...],
         Meta(
-            description="`catalogue`: where is the item? `acknowledgement`: Kafka's, of our "
-            "requests. `deletions`: the Items service's, heard of over Kafka."
+            description="`catalogue`: where is the item, and is that proven? "
+            "`acknowledgement`: Kafka's, of our requests. `deletions`: the Items service's, read "
+            "from Kafka."
         ),
     ]
     mailbox_depth: Annotated[Count, Meta(description="Messages that wait to be handled.")]
@@ -153,11 +156,21 @@ class Progress(Shape, frozen=True):
 
     container_id: Annotated[str, Meta(description="Text from outside.", examples=["group:17"])]
     container_type: Annotated[str, Meta(description="Text from outside.", examples=["group"])]
-    heard_at: Annotated[At | None, Meta(description="When we heard of its deletion.")]
+    heard_at: Annotated[At | None, Meta(description="When its deletion was read.")]
     after_seconds: Annotated[Seconds | None, Meta(description="Of `acceptedAt`.")]
     deleted: Annotated[bool, Meta(description="It counts as deleted.")]
-    deleted_at: Annotated[At | None, Meta(description="What the Items service says.")]
-    late: Annotated[bool, Meta(description="It was heard of after the answer.")]
+    deleted_at: Annotated[
+        At | None,
+        Meta(description="The time of its deletion, or of the list that confirmed it first."),
+    ]
+    confirmed_by: Annotated[
+        ConfirmedBy | None,
+        Meta(
+            description="`deletion`: its `item_deleted`. `list`: a newer list without it. Null: "
+            "nothing before the answer, or it is not known any more."
+        ),
+    ]
+    late: Annotated[bool, Meta(description="It was read after the takedown's deadline.")]
 
 
 class FinishedTakedown(Shape, frozen=True):
@@ -172,7 +185,7 @@ class FinishedTakedown(Shape, frozen=True):
     elapsed_seconds: Annotated[Seconds, Meta(description="From accepted to answered.")]
     containers_total: Count | None
     containers_done: Annotated[Count | None, Meta(description="At the time of the answer.")]
-    late_events: Annotated[Count, Meta(description="Deletions heard of after the answer.")]
+    late_events: Annotated[Count, Meta(description="Deletions read after the deadline.")]
     actor_id: ActorId
     detail: Annotated[str | None, Meta(description="Why, where the outcome has a reason.")]
 
@@ -196,7 +209,7 @@ class Step(Shape, frozen=True):
     text: Annotated[str, Meta(description="In words; holds text from outside.")]
     container_id: str | None
     container_type: str | None
-    late: Annotated[bool, Meta(description="It came after the answer.")]
+    late: Annotated[bool, Meta(description="It came after the takedown's deadline.")]
 
 
 class Timeline(Shape, frozen=True):
@@ -329,7 +342,7 @@ class BusFacts(Shape, frozen=True):
     matched: Annotated[Count, Meta(description="Those that somebody waited for.")]
     delivered: Count
     dropped: Count
-    late: Annotated[Count, Meta(description="Those that came after their takedown's answer.")]
+    late: Annotated[Count, Meta(description="Those that came after their takedown's deadline.")]
     published_per_second: Rate
     matched_per_second: Rate
 

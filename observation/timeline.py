@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from actors.censor_parts import ItemsToBeDeleted
+from actors.censor_parts import ItemsToBeDeleted, ReportStaleDeletion
 from messages import (
+    CatalogueCaughtUp,
     CatalogueUnavailable,
     ContainersFound,
     DeadlinePassed,
     ItemDeleted,
+    ItemInDoubt,
     ItemListed,
     ItemUnknown,
     PublishFailed,
@@ -22,6 +24,7 @@ from observation.text import cut
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from datetime import datetime
 
     from messages import Container, DeletedContainer
     from observation.clock import Clock
@@ -72,6 +75,7 @@ def timeline(record: Record, data: object, clock: Clock) -> Timeline:
     active = data if isinstance(data, ItemsToBeDeleted) and not finished else None
     containers = record.containers if active is None else active.containers
     outstanding = record.outstanding if active is None else active.outstanding
+    confirmed = record.confirmed if active is None else active.deleted
     total = None if containers is None else len(containers)
     ended = record.ended if finished else clock.now()
     return Timeline(
@@ -90,14 +94,10 @@ def timeline(record: Record, data: object, clock: Clock) -> Timeline:
         timeout_seconds=takedown.deadline - takedown.accepted_at,
         containers_total=total,
         containers_done=None if total is None else total - len(outstanding),
-        containers=progress(record, containers or (), outstanding, _confirmed(active), clock),
+        containers=progress(record, containers or (), outstanding, confirmed, clock),
         steps=tuple(_Steps(record, clock)),
         steps_dropped=record.dropped,
     )
-
-
-def _confirmed(active: ItemsToBeDeleted | None) -> tuple[DeletedContainer, ...]:
-    return () if active is None else active.deleted
 
 
 def progress(
@@ -107,21 +107,34 @@ def progress(
     confirmed: tuple[DeletedContainer, ...],
     clock: Clock,
 ) -> tuple[Progress, ...]:
-    """Each container, and when its deletion was heard of."""
+    """Each container, and when the deletion that confirms it was read."""
     steps = [] if record is None else record.steps
     accepted = 0.0 if record is None else record.takedown.accepted_at
-    said = {each.container_id: each.deleted_at for each in confirmed}
+    answers = {str(each.container_id): each for each in confirmed}
+    said: dict[str, datetime] = {name: each.deleted_at for name, each in answers.items()}
     heard: dict[str, int] = {}
     for index in range(1, len(steps), 2):
         event = steps[index]
-        if type(event) is ItemDeleted and event.container_id not in heard:
-            heard[event.container_id] = index
-            said.setdefault(event.container_id, event.deleted_at)
+        if type(event) is not ItemDeleted or event.container_id in heard:
+            continue
+        own = record is None or not record.outcome or index < record.own
+        if own and event.container_id in outstanding:
+            continue  # a newer list has the container again
+        answer = answers.get(event.container_id)
+        if (
+            answer is not None
+            and answer.confirmed_by == "deletion"
+            and event.deleted_at != answer.deleted_at
+        ):
+            continue  # it is not the one that confirmed
+        heard[event.container_id] = index
+        said.setdefault(event.container_id, event.deleted_at)
     rows = []
     for container in containers[:_MOST_CONTAINERS]:
         name = container.container_id
         told, deleted_at = heard.get(name), said.get(name)
         at = None if told is None else steps[told - 1]
+        answer = answers.get(name)
         rows.append(
             Progress(
                 container_id=cut(name),
@@ -130,14 +143,11 @@ def progress(
                 after_seconds=None if at is None else at - accepted,
                 deleted=name not in outstanding,
                 deleted_at=None if deleted_at is None else text_of(deleted_at),
-                late=told is not None and record is not None and _is_late(record, told),
+                confirmed_by=None if answer is None else answer.confirmed_by,
+                late=told is not None and record is not None and record.is_late(told),
             )
         )
     return tuple(rows)
-
-
-def _is_late(record: Record, index: int) -> bool:
-    return bool(record.outcome) and index >= record.own
 
 
 class _Steps:
@@ -161,11 +171,10 @@ class _Steps:
             at, event = steps[index], steps[index + 1]
             if getattr(event, "takedown_id", takedown.takedown_id) != takedown.takedown_id:
                 continue  # for an earlier takedown of the same actor
-            late = _is_late(record, index)
-            if not answered and late:
+            if not answered and index >= record.own:
                 answered = True
                 yield self._answer()
-            yield from self._event(at, event, late=late)
+            yield from self._event(at, event, late=record.is_late(index))
         if not answered:
             yield self._answer()
 
@@ -195,6 +204,8 @@ class _Steps:
         late: bool = False,
     ) -> Step:
         deletion = event if isinstance(event, ItemDeleted) else None
+        if isinstance(event, ReportStaleDeletion):
+            deletion = event.deletion
         record = self._record
         return Step(
             at=self._clock.label(at),
@@ -218,15 +229,28 @@ def _words(event: Any) -> _Words:
 
 
 _SAID: dict[type, Callable[[Any], _Words]] = {
-    ContainersFound: lambda e: ("catalogue", "censor", f"in {len(e.containers)} containers"),
+    ContainersFound: lambda e: (
+        "catalogue",
+        "censor",
+        f"in {len(e.containers)} containers"
+        + ("" if e.proven else ", by a list that may not be the newest"),
+    ),
+    CatalogueCaughtUp: lambda _: ("catalogue", "censor", "the list of containers is proven"),
     ItemUnknown: lambda _: ("catalogue", "censor", "in no container, on evidence"),
     CatalogueUnavailable: lambda e: ("catalogue", "censor", f"not known: {e.reason}"),
     ItemListed: lambda e: ("catalogue", "censor", f"now in {len(e.containers)} containers"),
+    ItemInDoubt: lambda _: ("catalogue", "censor", "the item's newest record cannot be read"),
     RequestsPublished: lambda _: ("kafka", "censor", "all requests acknowledged"),
     PublishFailed: lambda e: (
         "kafka",
         "censor",
-        f"{len(e.unpublished)} requests not acknowledged: {e.cause}",
+        f"{len(e.unpublished)} requests not acknowledged: {e.cause}"
+        + (f" ({len(e.unacknowledged)} in flight)" if e.unacknowledged else ""),
+    ),
+    ReportStaleDeletion: lambda e: (
+        "kafka",
+        "censor",
+        f"deletion from {e.deletion.container_id} confirms nothing: it is older than the list",
     ),
     ItemDeleted: lambda e: ("kafka", "censor", f"deleted from {e.container_id}"),
     DeadlinePassed: lambda _: ("clock", "censor", "the deadline is here"),

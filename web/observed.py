@@ -44,7 +44,7 @@ def observed(
     yield counter(
         "takedown_events_unmatched", "Deletions nobody waited for.", bus.published - bus.matched
     )
-    yield counter("takedown_events_late", "Deletions after the answer.", journal.late_events)
+    yield counter("takedown_events_late", "Deletions after the deadline.", journal.late_events)
     yield counter("takedown_transitions", "Transitions of machines.", journal.transitions())
     yield counter("takedown_observer_failures", "Observers that raised.", feed.failures)
     sampling, watch = observatory.sampling, observatory.watch

@@ -24,8 +24,9 @@ export function sequence(t, width) {
   const x = (lane) => TIME + (lanes.indexOf(lane) + 0.5) * gap;
   const containerLane = (id) => (each ? `:${id}` : ":");
 
-  const late = t.steps.findIndex((step) => step.late);
-  const rowOf = (index) => index + (late >= 0 && index >= late ? 1 : 0);
+  const answer = t.steps.findIndex((step) => step.event === "Answer");
+  const after = answer >= 0 && answer + 1 < t.steps.length ? answer + 1 : -1;
+  const rowOf = (index) => index + (after >= 0 && index >= after ? 1 : 0);
   const height = TOP + rowOf(t.steps.length) * ROW + 20;
   const picture = s("svg.sequence", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img",
     "aria-label": `Sequence of ${t.steps.length} steps; they are listed in words after it` },
@@ -47,7 +48,7 @@ export function sequence(t, width) {
   }
   t.steps.forEach((step, index) => {
     const y = TOP + rowOf(index) * ROW + 14;
-    if (index === late) {
+    if (index === after) {
       const line = y - ROW + 4;
       picture.append(s("line.after", { x1: 0, x2: width, y1: line, y2: line }),
         s("text.after", { x: 4, y: line - 5 }, "after the answer"));

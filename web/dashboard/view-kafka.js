@@ -44,7 +44,7 @@ export class KafkaView {
       ["Read", count(bus.published), `${rate(bus.publishedPerSecond)} /s`],
       ["Waited for", count(bus.matched), `${rate(bus.matchedPerSecond)} /s`],
       ["For nobody here", count(bus.published - bus.matched), percent(bus.published - bus.matched, bus.published)],
-      ["After their answer", count(bus.late), ""],
+      ["After their deadline", count(bus.late), ""],
       ["Subscriptions", count(bus.subscriptions), ""],
       ["Subscribers that were dropped", count(bus.dropped), "", bus.dropped > 0],
     ]);

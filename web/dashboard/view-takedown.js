@@ -89,7 +89,7 @@ export class TakedownView {
       words.push(`Outstanding: ${lost.slice(0, 8).map((each) => each.containerId).join(", ")}`
         + (lost.length > 8 ? ` and ${count(lost.length - 8)} more` : ""));
     }
-    if (late.length) words.push(`${count(late.length)} heard of after the answer`);
+    if (late.length) words.push(`${count(late.length)} read after the deadline`);
     text(this.#why, words.join(" · "));
     this.#why.classList.toggle("bad", finished && lost.length > 0);
     this.#fact("Item", t.itemId, "id");
