@@ -380,6 +380,7 @@ class Service:
         if self.bus.publish(event):
             self.tracing.processing.read(event, record)
         else:
+            self.tracing.processing.unmatched(event, record)
             self.observatory.journal.unmatched(event)
 
     def _on_skip(self, topic: str, partition: int, offset: int, reason: str) -> None:

@@ -2,6 +2,10 @@
 
 It is made from the transition feed. What the feed does not know, which record the event came
 from and when that was read, is noted when it is read; only of events that somebody waits for.
+
+A newer list may have confirmed a container before its deletion is read, and the takedown may have
+its answer by then. Such containers are remembered, so that the span of the deletion is made in
+either order.
 """
 
 from __future__ import annotations
@@ -12,8 +16,10 @@ from typing import TYPE_CHECKING, Protocol
 from msgspec import Struct
 from opentelemetry.trace import Link, SpanKind
 
+from actors.censor_parts import Answer, ItemsToBeDeleted, State
 from actors.feed import Transition
-from messages import ItemDeleted, Takedown
+from bus.event_bus import partition_key
+from messages import Deleted, ItemDeleted, Takedown
 from tracing.context import below, is_sampled, span_context, traceparent_in
 
 if TYPE_CHECKING:
@@ -23,6 +29,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext, Tracer
 
     from actors.feed import FeedItem
+    from bus.event_bus import PartitionKey
     from tracing.requests import RequestSpans
 
 _MOST_NOTED = 10_000
@@ -52,6 +59,11 @@ class _Noted(Struct, frozen=True):
     read_ns: int
 
 
+class _Awaited(Struct, frozen=True):
+    takedown: Takedown
+    sends: tuple[SpanContext, ...]
+
+
 class ProcessingSpans:
     """An observer of the feed.
 
@@ -76,6 +88,8 @@ class ProcessingSpans:
         self._utc_now = utc_now
         # Two takedowns of one item hear of the same event: so it is not forgotten at the first.
         self._noted: OrderedDict[int, _Noted] = OrderedDict()
+        # Containers of takedowns that have their answer, which a list had confirmed.
+        self._awaited: OrderedDict[PartitionKey, _Awaited] = OrderedDict()
 
     def read(self, event: ItemDeleted, record: Record) -> None:
         """This event, which an actor will handle in a later turn, was in this record."""
@@ -85,12 +99,22 @@ class ProcessingSpans:
         if len(self._noted) > _MOST_NOTED:
             self._noted.popitem(last=False)
 
+    def unmatched(self, event: ItemDeleted, record: Record) -> None:
+        """This event, which no actor waits for any more, was in this record."""
+        if self._awaited and partition_key(event.item_id, event.container_id) in self._awaited:
+            self.read(event, record)
+            self._processed_after(event)
+
     def __call__(self, item: FeedItem) -> None:
         """Hear of a transition."""
         if type(item) is not Transition:
             return
         takedown = getattr(item.before, "takedown", None)
-        if takedown is None or not is_sampled(takedown.traceparent):
+        if takedown is None:
+            if type(item.event) is ItemDeleted:
+                self._processed_after(item.event)
+            return
+        if not is_sampled(takedown.traceparent):
             return
         request = self._requests.find(takedown.traceparent)
         if item.target is not item.source and request is not None:
@@ -99,6 +123,30 @@ class ProcessingSpans:
         if type(item.event) is ItemDeleted:
             sends = () if request is None else tuple(request.sends)
             self._processed(item.event, takedown, sends)
+        if item.target is State.IDLE and type(item.before) is ItemsToBeDeleted:
+            self._await(item, item.before, () if request is None else tuple(request.sends))
+
+    def _await(
+        self, item: Transition, before: ItemsToBeDeleted, sends: tuple[SpanContext, ...]
+    ) -> None:
+        """A takedown has its answer: remember what only a list has confirmed."""
+        confirmed = before.deleted
+        for effect in item.effects:
+            if type(effect) is Answer and type(effect.outcome) is Deleted:
+                confirmed = effect.outcome.containers
+        takedown = before.takedown
+        for each in confirmed:
+            if each.confirmed_by == "list":
+                key = partition_key(takedown.item_id, each.container_id)
+                self._awaited[key] = _Awaited(takedown, sends)
+                if len(self._awaited) > _MOST_NOTED:
+                    self._awaited.popitem(last=False)
+
+    def _processed_after(self, event: ItemDeleted) -> None:
+        key = partition_key(event.item_id, event.container_id)
+        awaited = self._awaited.pop(key, None)
+        if awaited is not None:
+            self._processed(event, awaited.takedown, awaited.sends)
 
     def _processed(
         self, event: ItemDeleted, takedown: Takedown, sends: tuple[SpanContext, ...]

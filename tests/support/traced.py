@@ -89,6 +89,8 @@ class Traced:
         event = deletion(name)
         if self.stage.bus.publish(event):
             self.tracing.processing.read(event, record or DeletionRecord())
+        else:
+            self.tracing.processing.unmatched(event, record or DeletionRecord())
         await settle()
         return event
 

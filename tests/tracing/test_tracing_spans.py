@@ -312,6 +312,57 @@ async def test_a_deletion_that_comes_late_or_twice_disturbs_nothing(make: Make) 
     assert traced.stage.feed.failures == 0
 
 
+async def test_a_deletion_that_is_read_after_the_list_that_confirmed_has_a_span_once(
+    make: Make,
+) -> None:
+    traced = make("a", "b")
+
+    asked = traced.ask()
+    await settle()
+    traced.stage.list_anew("b", after=1)
+    await traced.delete("b")
+    await asked
+    assert len(traced.spans(PROCESS)) == 1
+    await traced.delete("a", DeletionRecord(partition=5, offset=99))
+    await traced.delete("a")
+
+    _, span = traced.spans(PROCESS)
+    assert (span.attributes or {})["messaging.kafka.offset"] == 99
+    assert (span.attributes or {})["messaging.destination.partition.id"] == "5"
+    assert parent_of(span) == id_of(traced.span(REQUEST))
+    assert linked(span)[-1] == id_of(traced.span(SEND))
+
+
+async def test_a_deletion_in_the_mailbox_behind_the_list_that_confirmed_has_a_span(
+    make: Make,
+) -> None:
+    traced = make("a")
+
+    asked = traced.ask()
+    await settle()
+    traced.stage.list_anew(after=1)
+    await traced.delete("a")
+    await asked
+
+    assert (traced.span(PROCESS).attributes or {})["messaging.kafka.offset"] == 17
+
+
+async def test_what_is_awaited_after_an_answer_is_bounded(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tracing.processing._MOST_NOTED", 2)
+    traced = make("a", "b", "c")
+
+    asked = traced.ask()
+    await settle()
+    traced.stage.list_anew(after=1)
+    await asked
+    for name in "abc":
+        await traced.delete(name)
+
+    assert len(traced.spans(PROCESS)) == 2
+
+
 async def test_what_is_noted_of_deletions_is_bounded(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
