@@ -53,7 +53,7 @@ _KAFKA = tuple(
     name for name in SETTINGS if name.startswith(("kafka_", "topic_"))
 )  # fmt: skip
 _SERVICE = ("http_host", "http_port", "http_max_connections", "admin_host", "admin_port",
-            "timeout", "pool_max", "workers", "catalogue_folder",
+            "timeout", "pool_max", "clock_tolerance", "workers", "catalogue_folder",
             "catalogue_url", "catalogue_url_timeout", "traces")  # fmt: skip
 _ITEMS = tuple(name for name in SETTINGS if name.startswith("items_"))
 _DEMO = ("load",)

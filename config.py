@@ -232,6 +232,12 @@ SETTINGS: Mapping[str, Setting] = {
             "true",
             "true or false: an item's newer list changes its takedown while it is in flight",
         ),
+        Setting(
+            "clock_tolerance",
+            _seconds(0, 3600),
+            "1",
+            "seconds by which a deletion may be dated before the list of its container and count",
+        ),
         Setting("topic_item_reported", _topic, "item_reported", "topic of the delete requests"),
         Setting("topic_item_deleted", _topic, "item_deleted", "topic of the deletions"),
         Setting("topic_item_published", _topic, "item_published", "topic of the items' lists"),
@@ -319,6 +325,7 @@ class Settings:
     pool_max: int
     workers: int
     follow_changes: bool
+    clock_tolerance: float
     topic_item_reported: str
     topic_item_deleted: str
     topic_item_published: str

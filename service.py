@@ -15,16 +15,15 @@ import shutil
 import tempfile
 import time
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import platformdirs
 
-from actors.censor_machine import item_censor
 from actors.feed import TransitionFeed
-from actors.item_censor import ItemCensor
+from actors.item_censor import ItemCensor, machine_of
 from bus.codec import decode_item_deleted
 from bus.connection import Connection
 from bus.embedded import FETCH_MAX_WAIT, EmbeddedBroker
@@ -60,6 +59,7 @@ from web.pages import Pages
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
+    from actors.fsm import Machine
     from actors.item_censor import Catalogue, Publisher
     from actors.runtime import LoopActorRef, Supervisor
     from bus.reader import Record
@@ -189,7 +189,7 @@ class Service:
         self.observatory = Observatory(
             Sources(
                 feed=self.feed,
-                machines=(item_censor(follow_changes=self._follows_changes),),
+                machines=(self._machine(),),
                 coordinator=lambda: self.coordinator,
                 bus=self.bus,
                 readers=readers,
@@ -400,6 +400,13 @@ class Service:
         """Only the topic tells of newer lists."""
         return self._settings.follow_changes and self.items is not None
 
+    def _machine(self) -> Machine[Any, Any]:
+        """The table of the censors."""
+        return machine_of(
+            follow_changes=self._follows_changes,
+            clock_tolerance=timedelta(seconds=self._settings.clock_tolerance),
+        )
+
     def _on_change(
         self, item_id: ItemId, containers: tuple[Container, ...], listed_at: datetime
     ) -> None:
@@ -422,6 +429,8 @@ class Service:
             coordinator=coordinator,
             feed=self.feed,
             follow_changes=self._follows_changes,
+            clock_tolerance=timedelta(seconds=self._settings.clock_tolerance),
+            on_stale=self.observatory.stale_deletions.note,
             supervisor=supervisor,
         )
 

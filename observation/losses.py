@@ -96,4 +96,6 @@ class RecentLosses:
                 for skipped in reversed(self._skipped)
             ),
             skipped_records_count=self._skipped_count(),
+            stale_deletions=(),  # `Observatory.lost` has them
+            stale_deletions_count=0,
         )

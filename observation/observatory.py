@@ -46,6 +46,7 @@ from observation.shapes import (
     Timeline,
     Timer,
 )
+from observation.stale_deletions import StaleDeletions
 from observation.supervision import tree
 from observation.text import facts
 from observation.timeline import finished_row, progress, timeline
@@ -133,6 +134,7 @@ class Observatory:
         self.losses = RecentLosses(
             clock, dead_letters=lambda: DEAD_LETTERS.count, skipped=self._skipped
         )
+        self.stale_deletions = StaleDeletions(clock)
         self.sampling = Sampling(self._counters, clock)
         self.watch = Watch(clock=clock, actors=self._looks, on_tick=self._tick)
         self.live = Live(
@@ -514,8 +516,12 @@ class Observatory:
         return self.watch.view()
 
     def lost(self) -> Losses:
-        """Dead letters and skipped records."""
-        return self.losses.view()
+        """Dead letters, skipped records and stale deletions."""
+        return msgspec.structs.replace(
+            self.losses.view(),
+            stale_deletions=self.stale_deletions.view(),
+            stale_deletions_count=self.stale_deletions.count,
+        )
 
 
 def checks_of(checks: Mapping[str, str | None]) -> dict[str, Check]:

@@ -579,13 +579,26 @@ class SkippedRecord(Shape, frozen=True):
     reason: Annotated[str, Meta(description="Holds text from outside.")]
 
 
+class StaleDeletion(Shape, frozen=True):
+    """A deletion that confirmed nothing: it is older than the list that names its container."""
+
+    at: Annotated[At, Meta(description="When it was handled.")]
+    takedown_id: Annotated[Uuid, Meta(description="The takedown that waits for a newer one.")]
+    item_id: Uuid
+    container_id: Annotated[str, Meta(description="Text from outside.", examples=["group:17"])]
+    deleted_at: Annotated[At, Meta(description="The deletion's date.")]
+    listed_at: Annotated[At, Meta(description="The date of the newest list with the container.")]
+
+
 class Losses(Shape, frozen=True):
-    """Dead letters and skipped records; the last 100 of each, the newest first."""
+    """Dead letters, skipped records, stale deletions; the last 100 of each, the newest first."""
 
     dead_letters: tuple[LostMessage, ...]
     dead_letters_count: Count
     skipped_records: tuple[SkippedRecord, ...]
     skipped_records_count: Count
+    stale_deletions: tuple[StaleDeletion, ...]
+    stale_deletions_count: Count
 
 
 # ------------------------------------------------------------------------------ stream

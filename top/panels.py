@@ -192,7 +192,7 @@ def _error(text: Text, error: str) -> None:
 
 
 def losses(world: World) -> Text:
-    """Dead letters and skipped records, and what is stuck."""
+    """Dead letters, skipped records, stale deletions, and what is stuck."""
     text = Text()
     known = world.losses
     text.append("stuck\n", NAME)
@@ -205,6 +205,11 @@ def losses(world: World) -> Text:
         text.append(f"  {clock(record.at)}  ", DIM)
         text.append(f"{shown(record.topic)}[{record.partition}] @ {record.offset}  ")
         text.append(f"{shown(record.reason)}\n", WARN)
+    text.append(f"\nstale deletions ({count(known.stale_deletions_count)})\n", NAME)
+    for stale in known.stale_deletions:
+        text.append(f"  {clock(stale.at)}  ", DIM)
+        text.append(f"{shown(stale.item_id)} {shown(stale.container_id)}  ")
+        text.append(f"dated {stale.deleted_at}, listed {stale.listed_at}\n", WARN)
     text.append(f"\ndead letters ({count(known.dead_letters_count)})\n", NAME)
     for letter in known.dead_letters:
         text.append(f"  {clock(letter.at)}  ", DIM)

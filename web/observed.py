@@ -45,6 +45,11 @@ def observed(
         "takedown_events_unmatched", "Deletions nobody waited for.", bus.published - bus.matched
     )
     yield counter("takedown_events_late", "Deletions after the deadline.", journal.late_events)
+    yield counter(
+        "takedown_stale_deletions",
+        "Deletions that confirmed nothing, being older than their container's list.",
+        observatory.stale_deletions.count,
+    )
     yield counter("takedown_transitions", "Transitions of machines.", journal.transitions())
     yield counter("takedown_observer_failures", "Observers that raised.", feed.failures)
     sampling, watch = observatory.sampling, observatory.watch

@@ -218,7 +218,9 @@ OPERATIONS = (
         HISTORY_PARAMETERS,
     ),
     Operation("/incidents", "incidents", "What is stuck, and what was.", shapes.Incidents),
-    Operation("/losses", "losses", "Dead letters and skipped records.", shapes.Losses),
+    Operation(
+        "/losses", "losses", "Dead letters, skipped records and stale deletions.", shapes.Losses
+    ),
     Operation(
         "/stream",
         "stream",

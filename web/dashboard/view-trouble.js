@@ -1,4 +1,5 @@
-// What is stuck or was, messages that no actor handled, records that could not be read.
+// What is stuck or was, messages that no actor handled, records that could not be read, and deletions
+// that confirmed nothing.
 
 import { h, text } from "./dom.js";
 import { clockTime, count, running, seconds } from "./format.js";
@@ -11,6 +12,7 @@ export class TroubleView {
   #stuck = table(["Since", "What", "Lasted", "Takedown", "Detail"]);
   #letters = table(["At", "Receiver", "Message", "Takedown"]);
   #records = table(["At", "Topic", "Partition", "Offset", "Reason"]);
+  #stale = table(["At", "Item", "Container", "Deleted at", "Listed at", "Takedown"]);
   #past = [];
   #open = [];
   #page;
@@ -21,6 +23,7 @@ export class TroubleView {
     this.element = h("div.view.trouble", {}, h("h1.unseen", {}, "Trouble"),
       section("Stuck, now and before", this.#stuck, "Nothing is stuck, and nothing was."),
       section("Skipped records", this.#records, "Every record could be read."),
+      section("Stale deletions", this.#stale, "No deletion was older than the list of its container."),
       section("Dead letters", this.#letters, "Every message found its actor."));
     this.#refresh();
     this.#timer = setInterval(() => this.#refresh(), REFRESH);
@@ -49,6 +52,8 @@ export class TroubleView {
       clockTime(each.at), each.receiver, each.message, link(each.takedownId)]));
     fill(this.#records, losses.skippedRecordsCount, losses.skippedRecords.map((each) => [
       clockTime(each.at), each.topic, String(each.partition), count(each.offset), each.reason]));
+    fill(this.#stale, losses.staleDeletionsCount, losses.staleDeletions.map((each) => [
+      clockTime(each.at), each.itemId, each.containerId, each.deletedAt, each.listedAt, link(each.takedownId)]));
   }
 
   #incidents() {
