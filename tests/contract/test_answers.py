@@ -20,7 +20,8 @@ async def test_an_item_deleted_from_every_container_is_answered_with_200(
 
     assert_deleted(got, item_id, places)
     assert sorted(got.body["containers"], key=lambda c: c["containerId"]) == [
-        {**place, "deletedAt": NOW.replace("678Z", "678000Z")} for place in places
+        {**place, "deletedAt": NOW.replace("678Z", "678000Z"), "confirmedBy": "deletion"}
+        for place in places
     ]
 
 

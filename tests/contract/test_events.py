@@ -214,3 +214,60 @@ async def test_what_comes_after_the_deadline_does_not_complete_the_next_takedown
     assert [request["takedownId"] for request in items.requests_for(item_id)] == [
         got.takedown_id for got in (first, second, third) for _ in places
     ]
+
+
+# ------------------------------------------------------------------------------ replays
+
+
+async def test_a_replayed_deletion_completes_nothing_and_is_shown_to_operators(
+    http: aiohttp.ClientSession, door: str, admin: str, items: Platform
+) -> None:
+    item_id = new_item_id()
+    places = containers(2)
+    await items.publish_item(item_id, places)
+    before = (await scrape(admin)).value("takedown_stale_deletions_total")
+    asking = asyncio.create_task(take_down(http, door, item_id))
+    await items.wait_for_requests(item_id, 2)
+
+    for place in places:
+        await items.delete(item_id, place, deleted_at="1999-12-31T23:59:59Z")
+    await until(
+        lambda samples: samples.value("takedown_stale_deletions_total") == before + 2, admin
+    )
+    assert not asking.done()
+    async with http.get(f"{admin}/losses") as answer:
+        losses = await answer.json()
+    assert losses["staleDeletionsCount"] == before + 2
+    assert {each["containerId"] for each in losses["staleDeletions"][:2]} == {"c0", "c1"}
+    assert losses["staleDeletions"][0]["deletedAt"] == "1999-12-31T23:59:59.000000Z"
+    assert losses["staleDeletions"][0]["itemId"] == item_id
+
+    for place in places:
+        await items.delete(item_id, place)
+    assert_deleted(await asking, item_id, places)
+
+
+async def test_a_replayed_deletion_is_a_504_and_no_200(
+    http: aiohttp.ClientSession, door: str, items: Platform
+) -> None:
+    item_id = new_item_id()
+    places = containers(1)
+    await items.publish_item(item_id, places)
+    asking = asyncio.create_task(take_down(http, door, item_id, [("Prefer", "wait=1")]))
+    await items.wait_for_requests(item_id, 1)
+    await items.delete(item_id, places[0], deleted_at="1999-12-31T23:59:59Z")
+
+    got = await asking
+    assert_problem(got, 504, "deadline-passed", item_id=item_id, deleted=[], outstanding=places)
+
+
+async def test_duplicates_of_what_was_answered_are_not_late(
+    http: aiohttp.ClientSession, door: str, admin: str, items: Platform
+) -> None:
+    before = (await scrape(admin)).value("takedown_events_late_total")
+    for _ in range(5):
+        item_id = new_item_id()
+        await items.publish_item(item_id, containers(1))
+        async with again_and_again(items, item_id):
+            assert_deleted(await take_down(http, door, item_id), item_id, containers(1))
+    assert (await scrape(admin)).value("takedown_events_late_total") == before

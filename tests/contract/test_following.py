@@ -48,9 +48,9 @@ class Asking:
         places = [container(name) for name in names]
         await self._items.publish_item(self.item_id, places, published_at=published_at)
 
-    async def delete(self, *names: str) -> None:
+    async def delete(self, *names: str, deleted_at: str = NOW) -> None:
         for name in names:
-            await self._items.delete(self.item_id, container(name))
+            await self._items.delete(self.item_id, container(name), deleted_at=deleted_at)
 
 
 async def in_flight(
@@ -105,6 +105,10 @@ async def test_where_it_vanishes_by_itself_it_counts_as_deleted_at_the_time_of_t
         "c0": "2026-01-02T03:04:05.678000Z",
         "c1": "2026-01-02T03:04:09.500000Z",
     }
+    assert {c["containerId"]: c["confirmedBy"] for c in got.body["containers"]} == {
+        "c0": "deletion",
+        "c1": "list",
+    }
 
 
 async def test_a_tombstone_means_that_it_is_gone_from_everywhere(
@@ -139,7 +143,7 @@ async def test_what_has_confirmed_is_not_asked_again_though_a_list_still_has_it(
     before = await lists_matched(admin)
     await own.list_anew("c0", "c1", published_at=LATER)
     await until_lists_matched(admin, before + 1)
-    await own.delete("c1")
+    await own.delete("c1", deleted_at=LATER)
     assert_deleted(await own.answer, own.item_id, containers(2))
     assert own.requested() == ["c0", "c1"]
 
@@ -208,6 +212,7 @@ async def test_what_was_added_and_kafka_does_not_take_is_a_502_with_true_lists(
     assert re.search("[Ll]arge", got.body["detail"])
     assert got.body["deleted"] == got.body["published"] == containers(2)
     assert got.body["outstanding"] == got.body["unpublished"] == [large]
+    assert got.body["unacknowledged"] == []
 
 
 async def test_many_items_that_are_added_to_while_in_flight_are_all_taken_down_and_forgotten(

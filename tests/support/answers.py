@@ -130,7 +130,8 @@ def assert_deleted(got: Got, item_id: str, containers: Iterable[Mapping[str, str
     named = [(c["containerId"], c["containerType"]) for c in got.body["containers"]]
     assert sorted(named) == sorted((c["containerId"], c["containerType"]) for c in containers)
     for place in got.body["containers"]:
-        assert set(place) == {"containerId", "containerType", "deletedAt"}
+        assert set(place) == {"containerId", "containerType", "deletedAt", "confirmedBy"}
+        assert place["confirmedBy"] in {"deletion", "list"}
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", place["deletedAt"])
     assert isinstance(got.body["elapsedMs"], int)
     assert 0 <= got.body["elapsedMs"] <= got.seconds * 1000 + 1

@@ -229,7 +229,8 @@ def _check(asked: Asked, places: Places, written: _Written, *, kept: bool) -> No
             assert _one_of(lists, [*deleted, *outstanding]), "I4: the lists are whole"
             _heard_of(deleted, asked, written, lists, kept=kept)
             if status == 502:
-                published, not_known = body["published"], body["unpublished"]
+                published = body["published"]
+                not_known = [*body["unpublished"], *body["unacknowledged"]]
                 assert _sorted([*published, *not_known]) == _sorted([*deleted, *outstanding])
                 there = {request["containerId"] for request in requests}
                 assert not kept or {p["containerId"] for p in published} <= there, "I4"
