@@ -275,6 +275,11 @@ class TopicReader:
         return self._known.identity
 
     @property
+    def proofs(self) -> LogRounds:
+        """The questions about the log's end that were asked for those who wait."""
+        return self._rounds
+
+    @property
     def last_error(self) -> str:
         """Why it last had to connect again; empty if never."""
         return self._last_error
