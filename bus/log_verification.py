@@ -213,11 +213,11 @@ class LogVerification:
             if any(for_code(code) is TopicAuthorizationFailedError for code, *_ in rows):
                 self._missing("we are not allowed to ask where they end")
                 return {}
-            for code, number, epoch, end in rows:
+            for code, number, _, end in rows:
                 if (error := for_code(code)) is not NoError:
                     raise error(f"{self._topic}[{number}]")
                 undefined |= end < 0
-                if number in read and (divergence := _cut(number, read[number], epoch, end)):
+                if number in read and (divergence := _cut(number, read[number], end)):
                     found[number] = divergence
         if undefined:
             self._missing("the brokers do not know where they end")
@@ -297,13 +297,13 @@ def _by_leader(
     yield from led.items()
 
 
-def _cut(number: int, read: Read, epoch: int, end: int) -> Divergence | None:
+def _cut(number: int, read: Read, end: int) -> Divergence | None:
     position, mark = read
     if mark.epoch == UNKNOWN_EPOCH or not 0 <= end < position:
         return None
     how = (
-        f"we read leader epoch {mark.epoch} below {position}, "
-        f"and the log has it, or epoch {epoch} before it, only below {end}"
+        f"its last batch below that was of leader epoch {mark.epoch}; "
+        f"now batches of this epoch or earlier ones end at {end}"
     )
     return Divergence(number, position, end, how)
 

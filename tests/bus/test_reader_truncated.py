@@ -69,8 +69,8 @@ async def test_the_error_names_where_the_logs_part_and_how_it_was_found(
         pass
     (error,) = errors(caplog)
     assert error == (
-        "topic[0] is not the log that we read to 10: it differs from 5 on (we read leader epoch 0 "
-        "below 10, and the log has it, or epoch 0 before it, only below 5)"
+        "topic[0] is not the log that we read to 10: it differs from 5 on (its last batch "
+        "below that was of leader epoch 0; now batches of this epoch or earlier ones end at 5)"
     )
 
 
