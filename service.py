@@ -30,6 +30,7 @@ from bus.embedded import FETCH_MAX_WAIT, EmbeddedBroker
 from bus.event_bus import EventBus
 from bus.publisher import KafkaPublisher
 from bus.reader import Start, TopicReader
+from bus.safeguards import Safeguards
 from bus.security import Security, TokenFile, UnusableFile, tls_context
 from bus.topics import Topic, Topics
 from catalogue.folder import FolderInUse
@@ -130,6 +131,7 @@ class Service:
         self.tracing = _tracing(settings, utc_now)
         if self.tracing is not None:  # the first: so it is the last to be stopped
             lifecycle.started("export what is left of traces", self.tracing.stop, within=5)
+        self.safeguards = Safeguards()
         self.feed = TransitionFeed()
         self.bus = EventBus()
         self.publisher = KafkaPublisher(
@@ -145,6 +147,7 @@ class Service:
             handle=self._on_deletion if self.tracing is None else self._on_traced_deletion,
             prepare=prepare,
             on_skip=self._on_skip,
+            safeguards=self.safeguards,
             consumer_factory=connection.clients.consumer,
         )
         self.view: CatalogueView | None = None
@@ -176,6 +179,7 @@ class Service:
                 resume=self.view.resume,
                 advance=self.view.advance,
                 on_skip=self._on_skip,
+                safeguards=self.safeguards,
                 consumer_factory=connection.clients.consumer,
             )
             self.view.attach(self.items)
@@ -464,6 +468,8 @@ class Service:
             return problem
         if self.items.caught_up:
             return None
+        if (why := self.items.why_behind()) is not None:
+            return f"not caught up: {why}"
         return self.items.last_error or "not caught up with item_published yet"
 
     def _check_producer(self) -> str | None:

@@ -49,6 +49,7 @@ from messages import Container, ContainerId, ItemId, ItemPublished, Takedown, Ta
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, Mapping
 
+    from bus.log_marks import LogMark
     from bus.topic_identity import TopicIdentity
 
 TOPIC = "bench-item_published"
@@ -184,8 +185,12 @@ async def opened(
     await store.take()
     view = CatalogueView(store)
 
-    async def advance(positions: Mapping[int, int], identity: TopicIdentity | None) -> None:
-        await view.advance(positions, identity)
+    async def advance(
+        positions: Mapping[int, int],
+        identity: TopicIdentity | None,
+        marks: Mapping[int, LogMark],
+    ) -> None:
+        await view.advance(positions, identity, marks)
 
     reader = reader_of(
         bootstrap, view.apply, rewind=view.rewind, resume=view.resume, advance=advance

@@ -36,13 +36,11 @@ class CatchingUp:
         self._distance = distance
         self._rounds: list[Round] = []
         self._waiting: list[asyncio.Future[None]] = []
-        self._asked = asyncio.Event()
 
     def ask(self) -> asyncio.Future[None]:
         """Done once all is read that was there when this was called; or fails."""
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
-        self._asked.set()
         return waiter
 
     def expect(self, ends: Ends) -> asyncio.Future[None]:
@@ -51,14 +49,17 @@ class CatchingUp:
         self._rounds.append(Round(ends, [waiter]))
         return waiter
 
-    async def next_round(self) -> Round:
-        """Wait until somebody asks; the caller finds the ends out and sets them."""
-        await self._asked.wait()
-        self._asked.clear()
-        taken = Round(None, self._waiting)
+    @property
+    def asked(self) -> bool:
+        """Whether somebody waits for a round that has not begun."""
+        return bool(self._waiting)
+
+    def begin(self) -> Round:
+        """Begin a round for all who wait; the caller finds the ends out and sets them."""
+        begun = Round(None, self._waiting)
         self._waiting = []
-        self._rounds.append(taken)
-        return taken
+        self._rounds.append(begun)
+        return begun
 
     def settle(self) -> None:
         """Let those go on who waited for what is read by now."""

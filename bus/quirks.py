@@ -19,6 +19,8 @@
 - What the broker refuses, since the partition has another leader or is gone, is fetched again for
   ever, or sent again for as long as the request timeout lasts, and nobody is told.
   `hear_refusals` hears it in the answers.
+- The leader epochs of what was fetched are in the raw batches only, which `hear_refusals` passes
+  on.
 - For how long a broker may hold a fetch back that finds nothing is set once for a consumer's whole
   life. `hold_fetches` sets it anew, so that a reader's first fetch need not wait for that long.
 - The consumer keeps its client private; the producer does not say that its background task has
@@ -145,12 +147,17 @@ Refused: TypeAlias = Callable[[TopicPartition, type[KafkaError]], object]
 """Is told which partition a broker refuses, and why."""
 
 
-def hear_refusals(client: AIOKafkaClient, refused: Refused) -> None:
+Fetched: TypeAlias = Callable[[TopicPartition, bytes], object]
+"""Receives the raw batches that a broker sent of a partition, before aiokafka decodes them."""
+
+
+def hear_refusals(client: AIOKafkaClient, refused: Refused, fetched: Fetched | None = None) -> None:
     """Have it told at once when a broker refuses what this client fetches or sends.
 
     Args:
         client: which asks; from now on, and for as long as it lives.
         refused: must not raise: it is called within aiokafka's own tasks.
+        fetched: receives what is fetched; must not raise either.
     """
     send = client.send
 
@@ -158,9 +165,11 @@ def hear_refusals(client: AIOKafkaClient, refused: Refused) -> None:
         response = await send(node_id, request, **options)
         if isinstance(request, FetchRequest | ProduceRequest):
             for topic, partitions in response.topics or ():
-                for partition, error_code, *_ in partitions:
+                for partition, error_code, *rest in partitions:
                     if error_code:
                         refused(TopicPartition(topic, partition), for_code(error_code))
+                    elif fetched is not None and isinstance(request, FetchRequest) and rest[-1]:
+                        fetched(TopicPartition(topic, partition), rest[-1])
         return response
 
     client.send = send_and_hear

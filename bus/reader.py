@@ -22,6 +22,12 @@ wait for one. The price is that we do ourselves what a group would do for us:
 - A topic that was deleted and made again is another log, whatever its length. Its id says so; it is
   looked at when a session begins and at every look, always after what else the look asks, so that
   a log's ends are never taken for another's. Who tells no id is judged by the rule above.
+- A log can be cut and grow past our position again, under the same id (an unclean election, a
+  replaced disk). So each position has a mark: the leader epoch and the fingerprints of what was
+  read below it (see `bus.log_marks`). It is verified when a session begins and whenever a
+  partition's leader epoch changes, before anything of the new leader is handled or proves anything.
+- The end of a log is its high water mark. Fetching is of committed records only, so behind an open
+  transaction nothing is read, nothing is proven, and `why_behind` names the partition.
 - A broker that no longer has a partition says so when it is fetched, at once and before anything
   else does: the reader is blind from then on, and its session ends. For other refusals, as when
   the leader moved, it takes its look early.
@@ -52,15 +58,20 @@ from aiokafka.errors import (
 
 from bus.backoff import Backoff
 from bus.catching_up import CatchingUp
+from bus.known_log import KnownLog, LogChanged
+from bus.lag import Lag, describe
+from bus.log_end import LogEnd
+from bus.log_marks import NO_MARK, TAIL, LogMark
+from bus.log_rounds import LogRounds
 from bus.pulse import Pulse
 from bus.quirks import client_of, hear_refusals, hold_fetches, stop_consumer
-from bus.topic_identity import find_identity
+from bus.safeguards import Safeguards
 from errors import KafkaUnavailable, UnreadableRecord
 
 if TYPE_CHECKING:
     from bus.catching_up import Ends
     from bus.connection import Connection
-    from bus.topic_identity import TopicIdentity
+    from bus.topic_identity import TopicDescription, TopicIdentity
 
 logger = logging.getLogger("takedown.kafka")
 
@@ -69,13 +80,20 @@ Record: TypeAlias = Any
 
 Prepare: TypeAlias = Callable[[], Awaitable[object]]
 
-Resume: TypeAlias = Callable[[], "tuple[Mapping[int, int], TopicIdentity] | None"]
-Advance: TypeAlias = Callable[[Mapping[int, int], "TopicIdentity | None"], Awaitable[object]]
+Resume: TypeAlias = Callable[
+    [], "tuple[Mapping[int, int], TopicIdentity, Mapping[int, LogMark]] | None"
+]
+Advance: TypeAlias = Callable[
+    [Mapping[int, int], "TopicIdentity | None", Mapping[int, LogMark]], Awaitable[object]
+]
+Distrust: TypeAlias = Callable[[], "str | None"]
 
 OnSkip: TypeAlias = Callable[[str, int, int, str], object]
 
 ConsumerFactory: TypeAlias = Callable[..., Any]
 """Makes a consumer of options, as the class `AIOKafkaConsumer` does."""
+
+_ASKING = "asking"
 
 _TURN = 500
 """Records that are handled before others on the loop have their turn."""
@@ -106,7 +124,7 @@ class ReaderStatistics:
     Attributes:
         topic: which topic it reads.
         positioned: every position is known and set, and the log's ends were seen lately.
-        caught_up: it has read to where the log ended when it (re)connected.
+        caught_up: it has read to where the log ended when it (re)connected, and does not lag.
         partitions: how many it reads.
         positions: the next offset of each partition.
         behind: records between the positions and the log's ends as last seen.
@@ -136,10 +154,6 @@ class _Stuck(_Lost):
     """The fetcher gets no answers while the broker answers questions."""
 
 
-class _TopicChanged(_Lost):
-    """The log is not the one whose positions we have."""
-
-
 class TopicReader:
     """Reads a topic for as long as `run` runs, whatever happens to the broker.
 
@@ -152,10 +166,16 @@ class TopicReader:
         prepare: run before each session; makes sure that the topic exists.
         rewind: called when the log was replaced or cut and everything is read again from the
             beginning: forget what was read. Without it, only what is left is read on.
-        resume: asked once, when `run` begins: the next offset of each partition and the log that
-            these are of, or None. They are judged like positions of our own.
+        resume: asked once, when `run` begins: the next offset of each partition, the log that
+            these are of, and the mark of each partition, or None. They are judged like positions
+            of our own.
         advance: told after each round of records up to where all was handled, also when it moved
-            without records, and which log that is. Nothing is fetched before it returns.
+            without records, which log that is, and the mark of each partition. Nothing is fetched
+            before it returns.
+        distrust: asked in each session once the broker has answered, if there is `rewind`: a reason
+            why what was read before must not be trusted any more, or None. With a reason everything
+            is read again from the beginning.
+        safeguards: notes which safeguards the brokers do not provide.
         on_skip: told of each record that is skipped: topic, partition, offset, and why.
         watch_interval: seconds between two looks at the log's ends.
         watch_timeout: seconds after which a broker that does not answer counts as away.
@@ -174,6 +194,8 @@ class TopicReader:
         resume: Resume | None = None,
         advance: Advance | None = None,
         on_skip: OnSkip | None = None,
+        distrust: Distrust | None = None,
+        safeguards: Safeguards | None = None,
         watch_interval: float = 1.0,
         watch_timeout: float = 3.0,
         consumer_factory: ConsumerFactory = AIOKafkaConsumer,
@@ -188,17 +210,23 @@ class TopicReader:
         self._resume = resume
         self._advance = advance
         self._on_skip = on_skip
+        self._distrust = distrust
         self._watch_interval = watch_interval
         self._watch_timeout = watch_timeout
         self._patience = max(watch_timeout, 2 * connection.fetch_max_wait + 1)
         self._positions: dict[TopicPartition, int] = {}
         self._replaced: set[TopicPartition] = set()
-        self._identity: TopicIdentity | None = None
+        self._known = KnownLog(topic, timeout=watch_timeout, safeguards=safeguards or Safeguards())
         self._refused = asyncio.Event()
-        self._gone: _Lost | None = None
+        self._gone: _Lost | LogChanged | None = None
         self._again = ""
         self._held = False
         self._catching_up = CatchingUp(self._distance)
+        self._rounds = LogRounds(self._catching_up)
+        self._fetching: AIOKafkaConsumer | None = None
+        self._lag = Lag()
+        self._ends: Ends = {}
+        self._never_written = False
         self._positioned = False
         self._caught_up = False
         self._behind = 0
@@ -216,13 +244,40 @@ class TopicReader:
 
     @property
     def caught_up(self) -> bool:
-        """It is positioned and has read to where the log ended when it connected."""
-        return self._positioned and self._caught_up
+        """It is positioned, has read to where the log ended when it connected, and does not lag.
+
+        It lags when it has not read what was in the log some seconds ago (`bus.lag.MOST`).
+        """
+        return (
+            self._positioned
+            and self._caught_up
+            and not self._lag.is_late(asyncio.get_running_loop().time())
+        )
+
+    @property
+    def never_written(self) -> bool:
+        """No partition had ever had a record when the log's ends were last seen."""
+        return self._never_written
+
+    def why_behind(self) -> str | None:
+        """Which partitions are not read to their ends as last seen, and why; None if all are.
+
+        Names each partition with its topic, the offset it is read to, and how many records wait;
+        an open transaction is named as the cause. None, too, while it is not positioned.
+        """
+        if not self._positioned or self._fetching is None:
+            return None
+        return describe(self._ends, self._positions, self._fetching)
 
     @property
     def identity(self) -> TopicIdentity | None:
         """Which log the positions are of; None before the first session."""
-        return self._identity
+        return self._known.identity
+
+    @property
+    def proofs(self) -> LogRounds:
+        """The questions about the log's end that were asked for those who wait."""
+        return self._rounds
 
     @property
     def last_error(self) -> str:
@@ -248,14 +303,24 @@ class TopicReader:
         """Wait until everything is read that was in the topic when this was called.
 
         Callers that wait at the same time share one question to the broker, which is always
-        asked after the last of them called. Bound it with a timeout of your own.
+        asked after the last of them called. Bound it with a timeout of your own; after a timeout,
+        `why_behind` names the cause.
 
         Raises:
             KafkaUnavailable: the broker could not be asked.
         """
-        if not self._positioned:
-            raise KafkaUnavailable(f"{self._topic} cannot be read: {self._why_not()}")
-        await self._catching_up.ask()
+        await self.prove()
+
+    def prove(self) -> asyncio.Future[None]:
+        """As `catch_up`, for callers that need no task to wait: done, or failed, later.
+
+        Failed already, with `KafkaUnavailable`, if it is not positioned. May be cancelled.
+        """
+        if self._positioned:
+            return self._rounds.ask()
+        failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        failed.set_exception(KafkaUnavailable(f"{self._topic} cannot be read: {self._why_not()}"))
+        return failed
 
     def read_again(self, reason: str) -> None:
         """Read everything again from the beginning: what was made of it is lost.
@@ -263,7 +328,7 @@ class TopicReader:
         Not positioned and not caught up from now on; `rewind` is called when it begins.
         """
         self._again = reason
-        self._gone = _TopicChanged(reason)
+        self._gone = LogChanged(reason)
         self._interrupted(self._gone)
         self._refused.set()
 
@@ -275,14 +340,23 @@ class TopicReader:
     async def run(self) -> None:
         """Read until cancelled."""
         if self._resume is not None and (kept := self._resume()) is not None:
-            positions, self._identity = kept
+            positions, self._known.identity, marks = kept
             self._positions = {TopicPartition(self._topic, n): at for n, at in positions.items()}
+            for tp, at in self._positions.items():
+                self._known.marks.place(tp, at, marks.get(tp.partition, NO_MARK))
         backoff = Backoff()
         while True:
             sessions = self._sessions
             try:
                 await self._session()
-            except* (KafkaError, KafkaUnavailable, _Lost, OSError, TimeoutError) as group:
+            except* (
+                KafkaError,
+                KafkaUnavailable,
+                _Lost,
+                LogChanged,
+                OSError,
+                TimeoutError,
+            ) as group:
                 self._interrupted(_first(group))
             except* Exception as group:
                 self._interrupted(_first(group))
@@ -306,17 +380,24 @@ class TopicReader:
         self._fail_waiters()
 
     def _fail_waiters(self) -> None:
+        self._rounds.reset()
         self._catching_up.fail(KafkaUnavailable(f"{self._topic} cannot be read: {self._why_not()}"))
 
     async def _session(self) -> None:
         await self._prepare()
-        async with self._consumer("asking") as asking, self._consumer("fetching") as fetching:
-            hear_refusals(client_of(fetching), self._on_refusal)
+        async with self._consumer(_ASKING) as asking, self._consumer("fetching") as fetching:
+            hear_refusals(client_of(fetching), self._on_refusal, self._known.fetched)
+            self._fetching = fetching
+            log_end = LogEnd(client_of(asking), self._topic, timeout=self._watch_timeout)
+            self._known.begin(asking, client_of(asking), log_end.forget)
             ends = await self._position(asking, fetching)
             if self._again:  # it was asked for while we connected
-                raise _TopicChanged(self._again)
+                raise LogChanged(self._again)
             self._caught_up = False
             self._gone = None
+            self._lag.clear()
+            self._saw(ends)
+            self._rounds.use(log_end.ask)
             self._catching_up.expect(ends).add_done_callback(self._on_caught_up)
             self._positioned = True
             self._sessions += 1
@@ -326,13 +407,13 @@ class TopicReader:
                 len(self._positions),
                 self._distance(ends),
             )
-            self._catching_up.settle()
+            self._settle()
             try:
                 await _until_one_fails(
                     asyncio.create_task(self._fetch(fetching), name=f"fetch {self._topic}"),
                     asyncio.create_task(self._watch(asking, fetching), name=f"watch {self._topic}"),
                     asyncio.create_task(
-                        self._answer(asking, fetching), name=f"answer {self._topic}"
+                        self._answer(asking, fetching, log_end), name=f"answer {self._topic}"
                     ),
                 )
             except Exception as error:
@@ -358,8 +439,22 @@ class TopicReader:
         see it. The id will tell; where there is none, the worst is assumed by who can rewind.
         Who cannot would read the same log twice for certain.
         """
-        if self._rewind is not None and not (self._identity and self._identity.topic_id):
+        if self._rewind is not None and not (
+            self._known.identity and self._known.identity.topic_id
+        ):
             self._replaced.update(self._positions)
+
+    def _saw(self, ends: Ends) -> None:
+        """The log ends there now."""
+        self._ends = ends
+        self._never_written = not any(ends.values())
+        self._behind = self._distance(ends)
+        self._lag.seen(ends, asyncio.get_running_loop().time())
+
+    def _settle(self) -> None:
+        """Something was read, or an end is known: tell those who waited for that."""
+        self._lag.read(self._positions)
+        self._catching_up.settle()
 
     def _on_caught_up(self, future: asyncio.Future[None]) -> None:
         if not future.cancelled() and future.exception() is None:
@@ -373,8 +468,10 @@ class TopicReader:
             # A position that the log does not have is ours to look into.
             auto_offset_reset="none",
             enable_auto_commit=False,
-            # A deletion inside a transaction that was aborted did not happen.
-            isolation_level="read_committed",
+            # A deletion inside a transaction that was aborted did not happen. But where a log
+            # ends is asked without regard to transactions: what is committed behind an open one
+            # is there, though it cannot be read yet.
+            isolation_level="read_uncommitted" if role == _ASKING else "read_committed",
         )
         try:
             async with asyncio.timeout(self._connection.request_timeout):
@@ -406,28 +503,36 @@ class TopicReader:
         partitions = await self._partitions(asking)
         async with asyncio.timeout(self._watch_timeout):
             # Before the rest: if the topic is made again meanwhile, the next look tells.
-            identity = await find_identity(client_of(asking), self._topic)
+            identity = await self._known.compare(partitions)
             ends: dict[TopicPartition, int] = await asking.end_offsets(partitions)
             beginnings: dict[TopicPartition, int] = await asking.beginning_offsets(partitions)
         first_time = not self._positions
         carried = self._still_valid(identity, beginnings)
-        self._identity = identity
-        self._positions = {
-            tp: ends[tp]
-            if first_time and self._start is Start.END
-            else carried.get(tp, beginnings[tp])
-            for tp in partitions
-        }
+        starts = beginnings
+        if first_time and self._start is Start.END:
+            # Not at the end itself: what is in an open transaction now may be committed later.
+            starts = await self._stable_ends(fetching, partitions)
+        self._known.identity = identity
+        self._positions = {tp: carried.get(tp, starts[tp]) for tp in partitions}
+        self._known.marks.keep_only(self._positions)
         self._assign(fetching)
         await self._confirm(fetching)
-        await self._same_log(asking)
+        self._known.assume_epochs(await self._same_log())
         return ends
 
-    async def _same_log(self, asking: AIOKafkaConsumer) -> None:
+    async def _stable_ends(
+        self, fetching: AIOKafkaConsumer, partitions: set[TopicPartition]
+    ) -> dict[TopicPartition, int]:
+        client = client_of(fetching)
+        client.add_topic(self._topic)
         async with asyncio.timeout(self._watch_timeout):
-            identity = await find_identity(client_of(asking), self._topic)
-        if self._identity is not None and identity.differs_from(self._identity):
-            raise _TopicChanged(f"{self._topic} was made again")
+            await client.force_metadata_update()
+            ends: dict[TopicPartition, int] = await fetching.end_offsets(partitions)
+        return ends
+
+    async def _same_log(self) -> TopicDescription:
+        async with asyncio.timeout(self._watch_timeout):
+            return await self._known.require_same()
 
     def _still_valid(
         self, identity: TopicIdentity, beginnings: dict[TopicPartition, int]
@@ -435,18 +540,24 @@ class TopicReader:
         """The positions that can be carried on; all or none if the reader can rewind."""
         if self._again:
             self._again = ""
-            self._replaced.clear()
             self._begin_again()
             return {}
-        if self._identity is not None and identity.differs_from(self._identity):
+        was = self._known.identity
+        if was is not None and identity.differs_from(was):
             logger.error(
                 "%s is not the log that we have read: it was made again",
                 self._topic,
-                extra={"was": str(self._identity), "now": str(identity)},
+                extra={"was": str(was), "now": str(identity)},
             )
-            self._replaced.clear()
             self._begin_again()
             return {}
+        if self._rewind is not None and self._distrust is not None and self._positions:
+            reason = self._distrust()
+            if reason is not None:
+                logger.warning("What was read of %s is not trusted: %s", self._topic, reason)
+                self._begin_again()
+                return {}
+        differing, read_on = self._known.judged(beginnings)
         problems = {}
         for tp, position in self._positions.items():
             where = f"{tp.topic}[{tp.partition}]"
@@ -456,14 +567,18 @@ class TopicReader:
             elif tp in self._replaced or tp not in beginnings:
                 problems[tp] = f"{where} is not the one we read to {position}: it was made again"
         self._replaced.clear()
+        read_on = {tp: at for tp, at in read_on.items() if tp not in problems}
+        problems |= differing
         for problem in problems.values():
             logger.error(problem)
         if problems and self._rewind is not None:
             self._begin_again()
             return {}
-        return {tp: at for tp, at in self._positions.items() if tp not in problems}
+        return {tp: at for tp, at in self._positions.items() if tp not in problems} | read_on
 
     def _begin_again(self) -> None:
+        self._replaced.clear()
+        self._known.forget()
         logger.warning("%s is read again from its beginning", self._topic)
         if self._rewind is not None:
             self._rewind()
@@ -486,7 +601,7 @@ class TopicReader:
                 self._replaced |= beyond
                 break
         if self._replaced:
-            raise _TopicChanged(f"{self._topic} is shorter than what we have read of it")
+            raise LogChanged(f"{self._topic} is shorter than what we have read of it")
         hold_fetches(fetching, self._connection.fetch_max_wait)
 
     def _beyond_the_log(self, fetching: AIOKafkaConsumer) -> set[TopicPartition]:
@@ -517,10 +632,11 @@ class TopicReader:
             return
         except OffsetOutOfRangeError as error:
             self._replaced.update(error.args[0])
-            raise _TopicChanged(f"{self._topic} does not have our position any more") from error
+            raise LogChanged(f"{self._topic} does not have our position any more") from error
+        await self._known.verify_fetched()  # before anything of it is handled
         handled = 0
         for tp, records in batches.items():
-            position = self._positions[tp]
+            first = position = self._positions[tp]
             for record in records:
                 if record.offset < position:
                     continue  # fetched again, since the partitions were assigned again meanwhile
@@ -531,16 +647,19 @@ class TopicReader:
                     self._positions[tp] = position
                     await asyncio.sleep(0)
             self._positions[tp] = position
+            tail = [record for record in records[-TAIL:] if record.offset >= first]
+            self._known.marks.read(tp, tail, position)
         for tp in tuple(self._positions):
             # Further than the last record: markers of transactions and records that compaction
             # removed have offsets too. It does not wait, the position is known.
             self._positions[tp] = max(self._positions[tp], await fetching.position(tp))
-        self._catching_up.settle()
+            self._known.marks.read(tp, (), self._positions[tp])
+        self._settle()
         if self._advance is not None:
             at = {tp.partition: position for tp, position in self._positions.items()}
             self._held = True
             try:
-                await self._advance(at, self._identity)
+                await self._advance(at, self._known.identity, self._known.marks.marks())
             finally:
                 self._held = False
         if handled:
@@ -548,6 +667,7 @@ class TopicReader:
 
     def _skip_unfetched(self, error: RecordTooLargeError) -> None:
         self._skipped += 1
+        self._known.marks.forget_tails()
         logger.warning("Skipped a record of %s that is too large: %s", self._topic, error)
 
     def _handle_one(self, record: Record) -> None:
@@ -578,7 +698,7 @@ class TopicReader:
         pulse = self._pulse()
         while True:
             await self._until_next_look()
-            self._behind = self._distance(await self._look(asking, fetching))
+            await self._look(asking, fetching)
             if beyond := self._beyond_the_log(fetching):
                 # The next session finds out which it is.
                 raise _Lost(
@@ -610,12 +730,12 @@ class TopicReader:
 
     async def _look(
         self, asking: AIOKafkaConsumer, fetching: AIOKafkaConsumer
-    ) -> dict[TopicPartition, int]:
+    ) -> tuple[dict[TopicPartition, int], TopicDescription]:
         """The log's ends now, of all partitions that exist now."""
         partitions = await self._partitions(asking)
         gone = self._positions.keys() - partitions
         if gone:
-            raise _TopicChanged(f"{self._topic} has lost partitions: {_numbers(gone)}")
+            raise LogChanged(f"{self._topic} has lost partitions: {_numbers(gone)}")
         new = partitions - self._positions.keys()
         async with asyncio.timeout(self._watch_timeout):
             if new:
@@ -623,18 +743,27 @@ class TopicReader:
                 self._positions.update(
                     {tp: at for tp, at in beginnings.items() if tp not in self._positions}
                 )
+                self._known.marks.keep_only(self._positions)
                 self._assign(fetching)
                 logger.info("New partitions of %s: %s", self._topic, _numbers(new))
             ends: dict[TopicPartition, int] = await asking.end_offsets(partitions)
         # After the rest: what it said is of this log, or of no use.
-        await self._same_log(asking)
-        return ends
+        description = await self._same_log()
+        self._saw(ends)
+        self._settle()
+        return ends, description
 
-    async def _answer(self, asking: AIOKafkaConsumer, fetching: AIOKafkaConsumer) -> None:
+    async def _answer(
+        self, asking: AIOKafkaConsumer, fetching: AIOKafkaConsumer, log_end: LogEnd
+    ) -> None:
         while True:
-            taken = await self._catching_up.next_round()
-            taken.ends = await self._look(asking, fetching)
-            self._catching_up.settle()
+            await self._rounds.long_way()
+            ends, description = await self._look(asking, fetching)
+            self._rounds.answered(ends)
+            # From now on in the quick way, as long as nothing changes.
+            with contextlib.suppress(KafkaError, TimeoutError):
+                async with asyncio.timeout(self._watch_timeout):
+                    await log_end.connect(description)
 
     def _distance(self, ends: Ends) -> int:
         return sum(max(0, end - self._positions.get(tp, 0)) for tp, end in ends.items())

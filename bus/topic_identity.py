@@ -9,6 +9,9 @@ of our brokers know, is written down here as the protocol's description has it.
 - A broker that does not know version 12 is asked in the older way: it tells its cluster's id only.
 - The question never creates the topic; aiokafka's own questions do, where the broker is set so.
 - Both of our brokers tell both; the embedded one calls every cluster by the same id.
+
+The same answer names each partition's leader and leader epoch: `TopicDescription` has all of it, so
+that one request shows whether anything about the topic has changed.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from __future__ import annotations
 import base64
 import random
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from aiokafka.errors import (
     KafkaConnectionError,
@@ -46,6 +49,7 @@ from aiokafka.protocol.types import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from io import BytesIO
 
     from aiokafka.client import AIOKafkaClient
@@ -75,7 +79,31 @@ def _differ(one: str, other: str) -> bool:
     return bool(one) and bool(other) and one != other
 
 
+UNKNOWN_EPOCH = -1
+"""A leader epoch that was not reported."""
+
+
+@dataclass(frozen=True, slots=True)
+class TopicDescription:
+    """What one broker reports about a topic.
+
+    Attributes:
+        identity: which log it is.
+        leaders: each partition's leader, by its node id; -1 while a partition has none.
+        epochs: each partition's leader epoch; `UNKNOWN_EPOCH` if the broker does not report it.
+    """
+
+    identity: TopicIdentity
+    leaders: Mapping[int, int]
+    epochs: Mapping[int, int]
+
+
 async def find_identity(client: AIOKafkaClient, topic: str) -> TopicIdentity:
+    """Which log a topic is; see `describe_topic`."""
+    return (await describe_topic(client, topic)).identity
+
+
+async def describe_topic(client: AIOKafkaClient, topic: str) -> TopicDescription:
     """Ask one broker after the other, until one answers.
 
     Brokers learn of a change one by one: in the moment after it, one may still tell the old id.
@@ -90,11 +118,11 @@ async def find_identity(client: AIOKafkaClient, topic: str) -> TopicIdentity:
     random.shuffle(nodes)  # one that hangs must not be the first one every time
     for node in nodes:
         try:
-            response = await client.send(node, _Question(topic))
+            response = await client.send(node, MetadataRequest(topic))
         except KafkaError as failure:
             error = failure
             continue
-        return _identity(response, topic)
+        return description_in(response, topic)
     raise error
 
 
@@ -181,7 +209,12 @@ class MetadataRequest_v12(RequestStruct):  # type: ignore[misc] # noqa: N801
     )
 
 
-class _Question(
+def wanted(topic: str) -> list[tuple[bytes, str, dict[int, bytes]]]:
+    """One topic, by its name, as a request of version 12 names it."""
+    return [(_NONE, topic, {})]
+
+
+class MetadataRequest(
     Request[  # type: ignore[misc]
         MetadataRequest_v0
         | MetadataRequest_v1
@@ -200,27 +233,47 @@ class _Question(
         self._topic = topic
 
     def build(self, request_struct_class: type[RequestStruct]) -> RequestStruct:
+        """The request in a version that the broker knows."""
         if request_struct_class is MetadataRequest_v12:
-            return request_struct_class([(_NONE, self._topic, {})], False, False, {})
+            return request_struct_class(wanted(self._topic), False, False, {})
         if "allow_auto_topic_creation" in request_struct_class.SCHEMA.names:
             return request_struct_class([self._topic], False)
         return request_struct_class([self._topic])
 
 
-def _identity(response: Response, topic: str) -> TopicIdentity:
+def description_in(response: Response, topic: str) -> TopicDescription:
+    """What a metadata response, of any version, reports about a topic.
+
+    Raises:
+        KafkaError: there is no such topic, or we are not allowed to see it.
+    """
     cluster_id = getattr(response, "cluster_id", None) or ""
     # Whatever else the answer tells is not what was asked.
     for error_code, name, *rest in response.topics or ():
         if name != topic:
             continue
-        topic_id = rest[0] if isinstance(response, MetadataResponse_v12) else _NONE
-        if topic_id != _NONE:
-            return TopicIdentity(cluster_id, _text(topic_id))
+        if isinstance(response, MetadataResponse_v12):
+            topic_id, _, partitions, *_ = rest
+            leaders, epochs = _leaders(partitions, with_epochs=True)
+            if topic_id != _NONE:
+                return TopicDescription(TopicIdentity(cluster_id, _text(topic_id)), leaders, epochs)
+        else:
+            leaders, epochs = _leaders(rest[-1], with_epochs=False)
         error: type[KafkaError] = for_code(error_code)
         if error is not NoError:
             raise error(topic)
-        return TopicIdentity(cluster_id, "")
+        return TopicDescription(TopicIdentity(cluster_id, ""), leaders, epochs)
     raise UnknownTopicOrPartitionError(topic)
+
+
+def _leaders(
+    partitions: list[Any] | None, *, with_epochs: bool
+) -> tuple[dict[int, int], dict[int, int]]:
+    leaders, epochs = {}, {}
+    for _, number, leader, *more in partitions or ():
+        leaders[number] = leader
+        epochs[number] = more[0] if with_epochs else UNKNOWN_EPOCH
+    return leaders, epochs
 
 
 def _text(topic_id: bytes) -> str:

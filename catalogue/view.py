@@ -22,6 +22,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bus.codec import decode_item_published, item_id_from_key
@@ -42,6 +43,7 @@ from messages import CatalogueUnavailable, ContainersFound, ItemUnknown
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from bus.log_marks import LogMark
     from bus.reader import Record
     from catalogue.store import Store
     from messages import Container, ItemId, Takedown
@@ -242,12 +244,14 @@ class CatalogueView:
 
     # ------------------------------------------------------------------------ the view
 
-    def resume(self) -> tuple[Mapping[int, int], TopicIdentity] | None:
+    def resume(
+        self,
+    ) -> tuple[Mapping[int, int], TopicIdentity, Mapping[int, LogMark]] | None:
         """The positions to go on from, and in which log; None to begin at the beginning."""
         kept = self._store.kept()
         if kept is None:
             return None
-        return kept.positions, TopicIdentity(kept.cluster_id, kept.topic_id)
+        return kept.positions, TopicIdentity(kept.cluster_id, kept.topic_id), {}
 
     def apply(self, record: Record) -> None:
         """Take over one record: the item's new list, or a null value, which ends it.
@@ -287,7 +291,12 @@ class CatalogueView:
             self._lose(str(error))  # whatever is kept of it now may be the older one
             return False
 
-    async def advance(self, positions: Mapping[int, int], identity: TopicIdentity | None) -> None:
+    async def advance(
+        self,
+        positions: Mapping[int, int],
+        identity: TopicIdentity | None,
+        marks: Mapping[int, LogMark] = MappingProxyType({}),
+    ) -> None:
         """All records below these positions were applied. Waits while too much is not kept yet."""
         if self._lost:
             return

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +22,13 @@ from aiokafka.errors import (
     RequestTimedOutError,
     TopicAuthorizationFailedError,
 )
+from aiokafka.protocol.fetch import FetchRequest
 
+from bus.log_verification import OffsetForLeaderEpochRequest
 from bus.topic_identity import MetadataResponse_v12
 from simulation.cluster import Broker
 from simulation.faults import Fault
+from simulation.requests import RawConnection, batch, epoch_end, epoch_ends, fetched
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -138,11 +142,16 @@ class _Metadata:
 class _Connections:
     """The one connection of a client, under every name; one to a broker that hangs looks well."""
 
-    def __init__(self, net: Net) -> None:
+    def __init__(self, net: Net, open_raw: Callable[[], RawConnection]) -> None:
         self._net = net
+        self._open_raw = open_raw
 
     def get(self, _which: object) -> _Connections:
         return self
+
+    def __getitem__(self, _which: object) -> RawConnection:
+        """Another one, for requests that are written as bytes."""
+        return self._open_raw()
 
     def connected(self) -> bool:
         return not self._net.cut and self._net.cluster.state is not Broker.REFUSES
@@ -153,11 +162,13 @@ class _Client:
 
     def __init__(self, net: Net) -> None:
         self._net = net
-        self._conns = _Connections(net)
+        self._conns = _Connections(net, lambda: RawConnection(self._answer))
         self.cluster = _Metadata()
+        self._topic = ""
 
-    def add_topic(self, _topic: str) -> None:
+    def add_topic(self, topic: str) -> None:
         """All topics are told."""
+        self._topic = topic
 
     def force_metadata_update(self) -> asyncio.Future[bool]:
         # Not a coroutine: whoever does not wait for it has it done all the same.
@@ -172,19 +183,69 @@ class _Client:
         self._net.put(asked, lambda: self.cluster.update(self._net.cluster))
         return done
 
-    async def ready(self, _node: int) -> bool:
+    async def ready(self, _node: int, *, group: object = None) -> bool:
         return self._conns.connected()
 
-    async def send(self, _node: int, question: Any) -> MetadataResponse_v12:
-        topic = question._topic
-        answer: MetadataResponse_v12 = await self._net.ask(lambda: self._describe(topic))
-        return answer
+    async def send(self, _node: int, request: Any) -> Any:
+        answer: Callable[[], Any]
+        if isinstance(request, FetchRequest):
+            ((topic, wanted),) = request.prepare({1: (4, 4)}).topics
+            answer = partial(self._records, topic, wanted)
+        elif isinstance(request, OffsetForLeaderEpochRequest):
+            ((topic, wanted),) = request.prepare({23: (2, 4)}).topics
+            answer = partial(self._epoch_ends, topic, wanted)
+        else:
+            answer = partial(self._describe, request._topic)
+        return await self._net.ask(answer)
+
+    def _answer(self, connection: RawConnection, numbers: list[int]) -> None:
+        asked: asyncio.Future[Any] = self._net.loop.create_future()
+
+        def tell(_: object) -> None:
+            if asked.exception() is None:
+                connection.answered(*asked.result())
+            else:
+                connection.lose()
+
+        def read() -> Any:
+            logs = self._net.cluster.topics.get(self._topic, [])
+            known = [(n, logs[n]) for n in numbers if n < len(logs)]
+            ends = [(n, 0 if log.led else 6, log.end, 0) for n, log in known]
+            return ends, self._describe(self._topic)
+
+        asked.add_done_callback(tell)
+        self._net.put(asked, read)
+
+    def _records(self, topic: str, wanted: list[tuple[int, int, int]]) -> Any:
+        logs = self._net.cluster.topics[topic]
+        found, refused = {}, {}
+        for number, offset, _ in wanted:
+            log = logs[number]
+            if not log.start <= offset <= log.end:
+                refused[number] = 1
+            else:
+                some = log.since(offset, log.end)[:8]
+                found[number] = b"".join(batch(record, 0) for record in some)
+        return fetched(topic, found, refused)
+
+    def _epoch_ends(self, topic: str, wanted: list[tuple[int, int, int]]) -> Any:
+        logs = self._net.cluster.topics[topic]
+        return epoch_ends(
+            topic, [(0, n, *epoch_end([(0, 0)], logs[n].end, epoch)) for n, _, epoch in wanted]
+        )
 
     def _describe(self, topic: str) -> MetadataResponse_v12:
         cluster = self._net.cluster
-        known = topic in cluster.topics
+        logs = cluster.topics.get(topic)
+        partitions: list[Any] = [
+            (0, number, 0 if log.led else -1, 0, [], [], [], {})
+            for number, log in enumerate(logs or ())
+        ]
         described: list[Any] = [
-            (0 if known else 3, topic, cluster.ids.get(topic, bytes(16)), False, [], 0, {})
+            (
+                *(0 if logs is not None else 3, topic, cluster.ids.get(topic, bytes(16))),
+                *(False, partitions, 0, {}),
+            )
         ]
         return MetadataResponse_v12(0, [], cluster.cluster_id, 0, described, {})
 
@@ -274,6 +335,9 @@ class Consumer:
         return self._positions[tp]
 
     def highwater(self, tp: TopicPartition) -> int | None:
+        return self._visible.get(tp)
+
+    def last_stable_offset(self, tp: TopicPartition) -> int | None:
         return self._visible.get(tp)
 
     def last_poll_timestamp(self, tp: TopicPartition) -> float | None:

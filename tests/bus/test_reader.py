@@ -33,7 +33,7 @@ class Reading:
             connection=Connection("nowhere:1"),
             topic=TOPIC,
             start=start,
-            handle=lambda record: self.handle(record.value),
+            handle=lambda record: self.handle(record.said),
             prepare=self._prepare,
             rewind=self._rewind if rewinds else None,
             consumer_factory=topic.consumer,
@@ -128,7 +128,7 @@ async def test_it_is_not_positioned_before_every_position_is_set() -> None:
 async def test_transactions_that_were_aborted_are_not_asked_for() -> None:
     topic = FakeTopic()
     async with reading(topic):
-        assert {c.options["isolation_level"] for c in topic.consumers} == {"read_committed"}
+        assert topic.fetching.options["isolation_level"] == "read_committed"
         assert {c.options["auto_offset_reset"] for c in topic.consumers} == {"none"}
         assert not any("group_id" in c.options for c in topic.consumers)
 

@@ -34,7 +34,7 @@ class Reading:
             connection=Connection("nowhere:1"),
             topic=TOPIC,
             start=start,
-            handle=lambda record: self.values.append(record.value),
+            handle=lambda record: self.values.append(record.said),
             prepare=self._prepare,
             rewind=self._rewind if rewinds else None,
             consumer_factory=topic.consumer,

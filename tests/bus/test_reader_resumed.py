@@ -14,6 +14,7 @@ import pytest
 from support.log import TOPIC, FakeTopic
 
 from bus.connection import Connection
+from bus.log_marks import LogMark
 from bus.reader import Start, TopicReader
 from bus.topic_identity import TopicIdentity
 from errors import KafkaUnavailable
@@ -28,6 +29,7 @@ class Kept:
         self.topic = topic
         self.positions: Mapping[int, int] | None = None
         self.identity: TopicIdentity | None = None
+        self.marks: Mapping[int, LogMark] = {}
         self.values: list[Any] = []
         self.rewound = 0
         self.room = asyncio.Event()
@@ -38,7 +40,7 @@ class Kept:
             connection=Connection("nowhere:1"),
             topic=TOPIC,
             start=Start.BEGINNING,
-            handle=lambda record: self.values.append(record.value),
+            handle=lambda record: self.values.append(record.said),
             prepare=self._prepare,
             rewind=self._rewind,
             resume=self._resume,
@@ -65,14 +67,19 @@ class Kept:
         self.rewound += 1
         self.values.clear()
 
-    def _resume(self) -> tuple[Mapping[int, int], TopicIdentity] | None:
+    def _resume(self) -> tuple[Mapping[int, int], TopicIdentity, Mapping[int, LogMark]] | None:
         if self.positions is None:
             return None
-        return self.positions, self.identity or TopicIdentity("", "")
+        return self.positions, self.identity or TopicIdentity("", ""), self.marks
 
-    async def _advance(self, positions: Mapping[int, int], identity: TopicIdentity | None) -> None:
+    async def _advance(
+        self,
+        positions: Mapping[int, int],
+        identity: TopicIdentity | None,
+        marks: Mapping[int, LogMark],
+    ) -> None:
         await self.room.wait()
-        self.positions, self.identity = positions, identity
+        self.positions, self.identity, self.marks = positions, identity, marks
 
 
 async def until_caught_up(reader: TopicReader) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer
 
 from bus.connection import Connection
+from bus.log_marks import LogMark
 from bus.reader import Start, TopicReader
 from bus.topic_identity import TopicIdentity
 from catalogue.check import Checked, check
@@ -45,8 +46,12 @@ async def load(bootstrap: str, topic: str, folder: Path) -> None:
         time.sleep(_PACE)
         view.apply(record)
 
-    async def advance(positions: Mapping[int, int], identity: TopicIdentity | None) -> None:
-        await view.advance(positions, identity)
+    async def advance(
+        positions: Mapping[int, int],
+        identity: TopicIdentity | None,
+        marks: Mapping[int, LogMark],
+    ) -> None:
+        await view.advance(positions, identity, marks)
         say("caught up" if reader.caught_up else "round")
 
     reader = TopicReader(

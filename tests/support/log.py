@@ -1,30 +1,44 @@
 """A topic in memory, and as much of an aiokafka consumer as a `TopicReader` uses.
 
-It answers as Apache Kafka does, or as the embedded broker, which refuses no position. It keeps what
-it is asked, so that a test can count that.
+It answers as Apache Kafka does, or as the embedded broker, which refuses no position and knows no
+leader epochs. It keeps what it is asked, so that a test can count that.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaConnectionError, OffsetOutOfRangeError
-from aiokafka.protocol.fetch import FetchRequest, FetchResponse_v4
+from aiokafka.errors import (
+    IncompatibleBrokerVersion,
+    KafkaConnectionError,
+    OffsetOutOfRangeError,
+)
+from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.protocol.metadata import MetadataResponse_v5
 from aiokafka.structs import BrokerMetadata
 
+from bus.log_verification import OffsetForLeaderEpochRequest
 from bus.topic_identity import MetadataResponse_v12
+from simulation.requests import (
+    RawConnection,
+    batch,
+    batch_header,
+    epoch_end,
+    epoch_ends,
+    fetched,
+)
 
 TOPIC = "topic"
 
 UNKNOWN_TOPIC = 3
 NOT_LEADER = 6
+OUT_OF_RANGE = 1
 
 _stamps = itertools.count(1)
 _ids = itertools.count(1)
@@ -35,8 +49,18 @@ class LogRecord:
     topic: str
     partition: int
     offset: int
-    value: Any
+    said: Any
+    """What the test wrote."""
+    timestamp: int = 0
     key: bytes | None = None
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+    @property
+    def value(self) -> bytes | None:
+        """What was written, as bytes."""
+        if self.said is None or isinstance(self.said, bytes):
+            return self.said
+        return str(self.said).encode()
 
 
 @dataclass
@@ -48,6 +72,27 @@ class Partition:
     records: list[tuple[int, Any]] = field(default_factory=list)
     leads_since: int | None = None
     """What a new leader takes for the log's end, until it knows better."""
+    stable: int | None = None
+    """Where the first open transaction begins; None if none is open."""
+    epochs: list[tuple[int, int]] = field(default_factory=lambda: [(0, 0)])
+    """Each leader epoch and where it begins."""
+    stamps: dict[int, int] = field(default_factory=dict)
+    transactional: set[int] = field(default_factory=set)
+    """Offsets of records that were part of a transaction that was aborted: read by nobody."""
+
+    @property
+    def epoch(self) -> int:
+        return self.epochs[-1][0]
+
+    @property
+    def last_stable(self) -> int:
+        return self.end if self.stable is None else self.stable
+
+    def epoch_of(self, offset: int) -> int:
+        return [epoch for epoch, since in self.epochs if since <= offset][-1]
+
+    def record(self, number: int, offset: int, value: Any) -> LogRecord:
+        return LogRecord(TOPIC, number, offset, value, self.stamps.get(offset, 0))
 
 
 class FakeTopic:
@@ -63,8 +108,14 @@ class FakeTopic:
         self.cluster_id = "cluster"
         self.topic_id = next(_ids)
         self.tells_id = True
+        self.tells_epochs = True
+        self.quick = True
+        """Whether connections can be had for requests as bytes."""
         self.asked: list[str] = []
         self.consumers: list[FakeConsumer] = []
+        self.raw: list[RawConnection] = []
+        self.quick_rounds = 0
+        self._tasks: set[asyncio.Task[None]] = set()
         self.stopping_takes = 0.0
         self.answering_takes = 0.0
         self._changed = asyncio.Event()
@@ -75,8 +126,44 @@ class FakeTopic:
         log = self.partitions[partition]
         for value in values:
             log.records.append((log.end, value))
+            log.stamps[log.end] = next(_stamps)
             log.end += 1
         self.change()
+
+    def open_transaction(self, partition: int = 0) -> None:
+        """From here on nothing can be read, until it ends."""
+        log = self.partitions[partition]
+        log.stable = log.end
+        log.end += 1
+        self.change()
+
+    def end_transaction(self, partition: int = 0) -> None:
+        log = self.partitions[partition]
+        log.stable = None
+        log.end += 1
+        self.change()
+
+    def abort(self, value: Any, partition: int = 0) -> None:
+        """A record of a transaction that is aborted, and its marker."""
+        log = self.partitions[partition]
+        log.transactional.add(log.end)
+        self.append(value, partition=partition)
+        self.marker(partition)
+
+    def move_leader(self, partition: int = 0) -> None:
+        """Another broker leads, and has all records."""
+        log = self.partitions[partition]
+        log.epochs.append((log.epoch + 1, log.end))
+        self.change()
+
+    def truncate(self, end: int, partition: int = 0, *, new_epoch: bool = True) -> None:
+        """A broker leads that has the records below `end` only."""
+        log = self.partitions[partition]
+        log.records = [(offset, value) for offset, value in log.records if offset < end]
+        log.end = end
+        if new_epoch:
+            kept = [(epoch, since) for epoch, since in log.epochs if since < end or not since]
+            log.epochs = [*kept, (log.epoch + 1, end)]
 
     def marker(self, partition: int = 0) -> None:
         """An offset without a record, as the end of a transaction has."""
@@ -114,6 +201,8 @@ class FakeTopic:
         """Every consumer that is there has to be replaced."""
         for consumer in self.consumers:
             consumer.broken = True
+        for connection in self.raw:
+            connection.lose()
         self.change()
 
     def change(self) -> None:
@@ -136,6 +225,11 @@ class FakeTopic:
     def sessions(self) -> int:
         return len(self.consumers) // 2
 
+    def spawn(self, answering: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(answering)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     async def answer(self, question: str) -> None:
         self.asked.append(question)
         await asyncio.sleep(self.answering_takes)
@@ -151,29 +245,101 @@ class FakeTopic:
             pass
 
 
+class _Fetched(FetchRequest):  # type: ignore[misc] # aiokafka carries no types
+    """A consumer's own fetch, and what it brings: its client sees that before it is decoded."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 0, 0, 0, [])
+        self.batches: dict[int, bytes] = {}
+        self.refused: dict[int, int] = {}
+
+
 class _Client:
     def __init__(self, topic: FakeTopic) -> None:
         self._topic = topic
         self.cluster = self
-        self.refused: dict[TopicPartition, int] = {}
+        self._conns = self
 
     def brokers(self) -> list[BrokerMetadata]:
         return [BrokerMetadata(1, "kafka", 9092, None)]
 
+    def get(self, _which: object) -> None:
+        return None
+
+    def __getitem__(self, _which: object) -> RawConnection:
+        connection = RawConnection(self._answer)
+        self._topic.raw.append(connection)
+        return connection
+
+    async def ready(self, _node: int, *, group: object = None) -> bool:
+        return self._topic.quick and not self._topic.down
+
+    def _answer(self, connection: RawConnection, numbers: list[int]) -> None:
+        self._topic.spawn(self._answer_later(connection, numbers))
+
+    async def _answer_later(self, connection: RawConnection, numbers: list[int]) -> None:
+        topic = self._topic
+        known = [(n, topic.partitions[n]) for n in numbers if n in topic.partitions]
+        ends = [(n, 0, log.end, log.epoch) for n, log in known]
+        topic.quick_rounds += 1
+        try:
+            await topic.answer("ends")
+            await topic.answer("identity")
+        except KafkaConnectionError:
+            connection.lose()
+        else:
+            connection.answered(ends, self._description())
+
     async def send(self, _node: int, request: Any) -> Any:
         topic = self._topic
+        if isinstance(request, _Fetched):
+            return fetched(TOPIC, request.batches, request.refused)
         if isinstance(request, FetchRequest):
-            refused: list[Any] = [
-                (tp.partition, code, -1, -1, [], b"") for tp, code in self.refused.items()
-            ]
-            return FetchResponse_v4(0, [(TOPIC, refused)])
+            ((_, wanted),) = request.prepare({1: (4, 4)}).topics
+            await topic.answer("records")
+            return self._records(wanted)
+        if isinstance(request, OffsetForLeaderEpochRequest):
+            if not topic.tells_epochs:
+                raise IncompatibleBrokerVersion
+            ((_, wanted),) = request.prepare({23: (2, 4)}).topics
+            await topic.answer("epochs")
+            logs = topic.partitions
+            return epoch_ends(
+                TOPIC, [(0, n, *epoch_end(logs[n].epochs, logs[n].end, e)) for n, _, e in wanted]
+            )
         await topic.answer("identity")
+        return self._description()
+
+    def _records(self, wanted: list[tuple[int, int, int]]) -> Any:
+        batches, refused = {}, {}
+        for number, offset, _ in wanted:
+            log = self._topic.partitions[number]
+            if not log.start <= offset <= log.end:
+                refused[number] = OUT_OF_RANGE
+                continue
+            batches[number] = b"".join(
+                batch(
+                    log.record(number, at, value),
+                    log.epoch_of(at),
+                    transactional=at in log.transactional,
+                )
+                for at, value in log.records
+                if at >= offset
+            )
+        return fetched(TOPIC, batches, refused)
+
+    def _description(self) -> Any:
+        topic = self._topic
         name, error = TOPIC, 0 if topic.exists else UNKNOWN_TOPIC
         if not topic.tells_id:
-            return MetadataResponse_v5(0, [], topic.cluster_id, 1, [(error, name, False, [])])
+            old: list[Any] = [(0, number, 1, [], [], []) for number in topic.partitions]
+            return MetadataResponse_v5(0, [], topic.cluster_id, 1, [(error, name, False, old)])
         topic_id = (topic.topic_id if topic.exists else 0).to_bytes(16)
+        partitions: list[Any] = [
+            (0, number, 1, log.epoch, [], [], [], {}) for number, log in topic.partitions.items()
+        ]
         return MetadataResponse_v12(
-            0, [], topic.cluster_id, 1, [(error, name, topic_id, False, [], 0, {})], {}
+            0, [], topic.cluster_id, 1, [(error, name, topic_id, False, partitions, 0, {})], {}
         )
 
     def add_topic(self, _name: str) -> None:
@@ -206,6 +372,8 @@ class FakeConsumer:
         self._fetcher = SimpleNamespace(_fetch_max_wait_ms=options["fetch_max_wait_ms"])
         self._held_until = 0.0
         self._highwater: dict[TopicPartition, int] = {}
+        self._stable: dict[TopicPartition, int] = {}
+        self._fetched = _Fetched()
         self._stamps: dict[TopicPartition, int] = {}
 
     async def start(self) -> None:
@@ -221,7 +389,12 @@ class FakeConsumer:
         return set(self._topic.partitions) if self._topic.exists else None
 
     async def end_offsets(self, wanted: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        ends = {tp: self._topic.partitions[tp.partition].end for tp in wanted}
+        logs = self._topic.partitions
+        committed = self.options["isolation_level"] == "read_committed"
+        ends = {
+            tp: logs[tp.partition].last_stable if committed else logs[tp.partition].end
+            for tp in wanted
+        }
         await self._topic.answer("ends")
         return ends
 
@@ -256,6 +429,9 @@ class FakeConsumer:
     def highwater(self, tp: TopicPartition) -> int | None:
         return self._highwater.get(tp)
 
+    def last_stable_offset(self, tp: TopicPartition) -> int | None:
+        return self._stable.get(tp)
+
     def last_poll_timestamp(self, tp: TopicPartition) -> int | None:
         return self._stamps.get(tp)
 
@@ -265,9 +441,9 @@ class FakeConsumer:
         if not found:
             await self._topic.news(timeout_ms / 1000)
             found = self._fetch()
-        if self._client.refused:
-            # As aiokafka's fetcher does it: by way of its client, and nothing comes of it.
-            await self._client.send(1, FetchRequest(0, 0, 0, 0, []))
+        if self._fetched.batches or self._fetched.refused:
+            # As aiokafka's fetcher does it: by way of its client.
+            await self._client.send(1, self._fetched)
         return found
 
     def _fetch(self) -> dict[TopicPartition, list[LogRecord]]:
@@ -276,28 +452,34 @@ class FakeConsumer:
         if self.stuck or self._topic.down:
             return {}
         found = {}
-        refused = self._client.refused
-        refused.clear()
+        self._fetched = _Fetched()
+        refused = self._fetched.refused
         for tp, position in self.assigned.items():
             log = self._topic.partitions.get(tp.partition)
             if self._topic.refuses_fetches:
-                refused[tp] = self._topic.refuses_fetches
+                refused[tp.partition] = self._topic.refuses_fetches
                 continue
             if log is None or not self._topic.exists:
-                refused[tp] = UNKNOWN_TOPIC
+                refused[tp.partition] = UNKNOWN_TOPIC
                 continue
             if self._topic.refuses_positions and not log.start <= position <= log.end:
                 raise OffsetOutOfRangeError({tp: position})
             known_end = log.end if log.leads_since is None else log.leads_since
             self._highwater[tp] = known_end
+            self._stable[tp] = log.last_stable
             self._stamps[tp] = next(_stamps)
+            known_end = min(known_end, log.last_stable)
             records = [
-                LogRecord(TOPIC, tp.partition, offset, value)
+                log.record(tp.partition, offset, value)
                 for offset, value in log.records
-                if position <= offset < known_end
+                if position <= offset < known_end and offset not in log.transactional
             ]
             if known_end > position:
                 self.assigned[tp] = known_end
+                self._fetched.batches[tp.partition] = b"".join(
+                    batch_header(offset, log.epoch_of(offset) if self._topic.tells_epochs else -1)
+                    for offset in range(position, known_end)
+                )
             if records:
                 found[tp] = records
         if not found and asyncio.get_running_loop().time() < self._held_until:

@@ -1,0 +1,110 @@
+"""When a log's end is asked for, so that those who wait share the answers.
+
+One question is in flight at a time. The first one after a quiet moment goes out at once; the next
+one not before `PACE` has passed since then, so that many who come at the same time share it. The
+quick way is tried first (see `bus.log_end`), and the long way is the session's to take.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bus.catching_up import CatchingUp, Ends, Round
+    from bus.log_end import Report
+
+Ask: TypeAlias = "Callable[[Report], bool]"
+
+PACE = 0.004
+"""Seconds between the beginnings of two rounds at least.
+
+Shorter than it takes until a deletion can come back (a publish, the Items service, an event), so
+that it costs a takedown no time; and long enough that two or more share a round under load.
+"""
+
+
+class LogRounds:
+    """The questions of one reader.
+
+    Args:
+        catching_up: who waits for them.
+
+    Attributes:
+        quick: how many were answered in the quick way.
+        long: how many were answered in the long way.
+    """
+
+    def __init__(self, catching_up: CatchingUp) -> None:
+        self._catching_up = catching_up
+        self._quick: Ask | None = None
+        self._round: Round | None = None
+        self._start: asyncio.Handle | None = None
+        self._long = asyncio.Event()
+        self._not_before = 0.0
+        self.quick = 0
+        self.long = 0
+
+    def ask(self) -> asyncio.Future[None]:
+        """Done once all is read that was there when this was called; or fails."""
+        waiter = self._catching_up.ask()
+        self._next()
+        return waiter
+
+    def use(self, quick: Ask | None) -> None:
+        """The quick way of asking, of this session."""
+        self._quick = quick
+
+    def reset(self) -> None:
+        """The session is over: nothing is in flight any more."""
+        if self._start is not None:
+            self._start.cancel()
+        self._quick = self._round = self._start = None
+        self._long.clear()
+
+    async def long_way(self) -> None:
+        """Wait until the end has to be found out in the long way; `answered` ends that."""
+        await self._long.wait()
+        self._long.clear()
+
+    def answered(self, ends: Ends) -> None:
+        """These are the ends, asked for after `long_way` returned."""
+        if self._round is not None:
+            self.long += 1
+            self._settle(self._round, ends)
+
+    def _next(self) -> None:
+        if self._round is not None or self._start is not None:
+            return
+        loop = asyncio.get_running_loop()
+        if self._not_before <= loop.time():
+            # Not at once: others who ask in this iteration of the loop share it.
+            self._start = loop.call_soon(self._begin)
+        else:
+            self._start = loop.call_at(self._not_before, self._begin)
+
+    def _begin(self) -> None:
+        self._start = None
+        self._not_before = asyncio.get_running_loop().time() + PACE
+        self._round = self._catching_up.begin()
+        if self._quick is None or not self._quick(partial(self._reported, self._round)):
+            self._long.set()
+
+    def _reported(self, round_: Round, ends: Ends | None) -> None:
+        if round_ is not self._round:
+            return  # of a session that is over
+        if ends is None:
+            self._long.set()
+        else:
+            self.quick += 1
+            self._settle(round_, ends)
+
+    def _settle(self, round_: Round, ends: Ends) -> None:
+        round_.ends = ends
+        self._round = None
+        self._catching_up.settle()
+        if self._catching_up.asked:
+            self._next()

@@ -1,0 +1,142 @@
+"""A 200 and a 404 on real Kafka are about what was acknowledged before the request came.
+
+The service is ready and lags: behind a backlog, or behind an open transaction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from support.measure import Measure
+from support.platform import (
+    NOW,
+    Names,
+    Platform,
+    confirm,
+    container,
+    containers,
+    new_item_id,
+    platform,
+)
+from support.served import Served, served
+
+from apache_kafka.apache import ApacheKafka
+
+pytestmark = pytest.mark.apache
+
+BACKLOG = 30_000
+PARTITION = 1
+LATER = "2026-01-02T03:04:06.678Z"
+ONE, BOTH = containers(1), containers(2)
+
+
+@asynccontextmanager
+async def writer(kafka: ApacheKafka, **options: Any) -> AsyncIterator[AIOKafkaProducer]:
+    producer = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap_servers, **options)
+    await producer.start()
+    try:
+        yield producer
+    finally:
+        await producer.stop()
+
+
+@pytest.fixture
+async def service(kafka: ApacheKafka, names: Names) -> AsyncIterator[Served]:
+    async with served(kafka.bootstrap_servers, names) as service:
+        yield service
+
+
+@pytest.fixture
+async def items(kafka: ApacheKafka, service: Served, names: Names) -> AsyncIterator[Platform]:  # noqa: ARG001 - it creates the topics
+    async with platform(kafka.bootstrap_servers, names, on_request=confirm) as side:
+        yield side
+
+
+def listed(item_id: str, places: list[dict[str, str]], published_at: str) -> dict[str, bytes]:
+    value = {"itemId": item_id, "containers": places, "publishedAt": published_at}
+    return {"value": json.dumps(value).encode(), "key": item_id.encode()}
+
+
+def requested(items: Platform, item_id: str) -> set[str]:
+    return {request["containerId"] for request in items.requests_for(item_id)}
+
+
+async def known(service: Served, items: Platform, names: Names, places: Any) -> str:
+    """An item that the service has read, in the partition that the tests write to."""
+    item_id = new_item_id()
+    await items.send(names.published, **_as_value(item_id, places), partition=PARTITION)
+    probe = new_item_id()
+    await items.send(names.published, **_as_value(probe, ONE), partition=PARTITION)
+    assert (await service.take_down(probe)).status == 200, "all before it is read"
+    return item_id
+
+
+def _as_value(item_id: str, places: Any) -> dict[str, Any]:
+    value = {"itemId": item_id, "containers": list(places), "publishedAt": NOW}
+    return {"value": value, "key": item_id}
+
+
+@pytest.mark.parametrize("attempt", range(3))
+async def test_a_200_counts_the_list_that_was_acknowledged_behind_a_backlog(
+    kafka: ApacheKafka,
+    service: Served,
+    items: Platform,
+    names: Names,
+    measured: Measure,
+    attempt: int,  # noqa: ARG001 - only a race shows it
+) -> None:
+    async with writer(kafka, linger_ms=5) as bulk:
+        item_id = await known(service, items, names, ONE)
+        written = []
+        for _ in range(BACKLOG):
+            other = listed(new_item_id(), ONE, NOW)
+            written.append(await bulk.send(names.published, **other, partition=PARTITION))
+        await asyncio.gather(*written)
+        newest = listed(item_id, BOTH, LATER)
+        await bulk.send_and_wait(names.published, **newest, partition=PARTITION)
+        asked = await service.take_down(item_id)
+    measured("behind a backlog: answer", f"{asked.status} after {asked.got.seconds:.3f} s")
+    assert asked.status in {200, 503, 504}
+    if asked.status == 200:
+        found = {each["containerId"] for each in asked.got.body["containers"]}
+        assert found == {place["containerId"] for place in BOTH}
+        assert requested(items, item_id) == found
+
+
+async def test_behind_an_open_transaction_there_is_no_404_and_no_200_by_an_older_list(
+    kafka: ApacheKafka, service: Served, items: Platform, names: Names, measured: Measure
+) -> None:
+    old = await known(service, items, names, ONE)
+    new = new_item_id()
+    async with (
+        writer(kafka, transactional_id=f"a-{names.suffix}") as opener,
+        writer(kafka, transactional_id=f"b-{names.suffix}") as committer,
+    ):
+        await opener.begin_transaction()
+        aborted = listed(new_item_id(), [container("never")], LATER)
+        await opener.send_and_wait(names.published, **aborted, partition=PARTITION)
+        async with committer.transaction():
+            for item_id in (new, old):
+                newest = listed(item_id, BOTH, LATER)
+                await committer.send_and_wait(names.published, **newest, partition=PARTITION)
+        of_new, of_old = await asyncio.gather(service.take_down(new), service.take_down(old))
+        measured("behind an open transaction: a miss", of_new.status)
+        measured("behind an open transaction: a hit", of_old.status)
+        assert of_new.status == 503
+        assert of_old.status in {503, 504}
+        detail = await service.until_detail("catalogue", "a transaction is open in", "since offset")
+        assert f"{names.published}[{PARTITION}]" in detail
+        assert "kafka-transactions.sh" in detail
+        await opener.abort_transaction()
+    await service.until_ready()
+    of_new, of_old = await asyncio.gather(service.take_down(new), service.take_down(old))
+    for asked in (of_new, of_old):
+        assert asked.status == 200
+        assert {each["containerId"] for each in asked.got.body["containers"]} == {"c0", "c1"}
+    assert (await service.take_down(json.loads(aborted["value"])["itemId"])).status == 404
