@@ -69,7 +69,7 @@ Record: TypeAlias = Any
 
 Prepare: TypeAlias = Callable[[], Awaitable[object]]
 
-Resume: TypeAlias = Callable[[], "tuple[Mapping[int, int], TopicIdentity] | None"]
+Resume: TypeAlias = Callable[[], "tuple[Any, ...] | None"]
 Advance: TypeAlias = Callable[[Mapping[int, int], "TopicIdentity | None"], Awaitable[object]]
 
 OnSkip: TypeAlias = Callable[[str, int, int, str], object]
@@ -257,6 +257,21 @@ class TopicReader:
             raise KafkaUnavailable(f"{self._topic} cannot be read: {self._why_not()}")
         await self._catching_up.ask()
 
+    def prove(self) -> asyncio.Future[None]:
+        """Done once everything is read that was in the topic when this was called.
+
+        It fails with `KafkaUnavailable` where that cannot be shown.
+        """
+        future = self._catching_up.ask()
+        if not self._positioned:
+            self._fail_waiters()
+        return future
+
+    @property
+    def never_written(self) -> bool:
+        """No partition ever had a record, removed ones included."""
+        return bool(self._positions) and not any(self._positions.values())
+
     def read_again(self, reason: str) -> None:
         """Read everything again from the beginning: what was made of it is lost.
 
@@ -275,7 +290,7 @@ class TopicReader:
     async def run(self) -> None:
         """Read until cancelled."""
         if self._resume is not None and (kept := self._resume()) is not None:
-            positions, self._identity = kept
+            positions, self._identity, *_ = kept
             self._positions = {TopicPartition(self._topic, n): at for n, at in positions.items()}
         backoff = Backoff()
         while True:

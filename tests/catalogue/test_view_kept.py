@@ -121,7 +121,7 @@ async def test_the_next_start_goes_on_from_there() -> None:
         assert it.view.resume() is None
         await it.read(published("a"), published("b", item=OTHER_ITEM))
     async with running(store) as it:
-        assert it.view.resume() == ({0: 2}, WHERE)
+        assert it.view.resume() == ({0: 2}, WHERE, {})
         assert [event.containers for event in it.locate()] == [places("a")]
 
 
