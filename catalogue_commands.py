@@ -48,12 +48,12 @@ class _Asked:
     def answer(self, facts: dict[str, Any], text: str) -> None:
         click.echo(msgspec.json.encode(facts).decode() if self.json else text)
 
-    def fail(self, reason: str, **facts: Any) -> NoReturn:
+    def fail(self, problem: str, /, **facts: Any) -> NoReturn:
         """Say what is not well, and end."""
         if self.json:
-            click.echo(msgspec.json.encode({"problem": reason, **facts}).decode())
+            click.echo(msgspec.json.encode({"problem": problem, **facts}).decode())
         else:
-            click.echo(f"takedown: {reason}", err=True)
+            click.echo(f"takedown: {problem}", err=True)
         sys.exit(_FAILED)
 
 
