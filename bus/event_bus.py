@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NewType, Protocol
 from messages import ItemDeleted, ItemId
 
 if TYPE_CHECKING:
-    from messages import ContainerId, ItemListed
+    from messages import ContainerId, ItemInDoubt, ItemListed
 
 PartitionKey = NewType("PartitionKey", str)
 
@@ -127,7 +127,7 @@ class EventBus:
                 return
         del self._by_key[key]
 
-    def publish(self, event: ItemDeleted | ItemListed) -> int:
+    def publish(self, event: ItemDeleted | ItemListed | ItemInDoubt) -> int:
         """Tell `event` to its subscribers; returns how many there were.
 
         A subscriber that turns out to be dead is removed from the bus altogether.

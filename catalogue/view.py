@@ -221,6 +221,7 @@ class CatalogueView:
         self._log: Log | None = None
         self._started = asyncio.Event()
         self._freshness = Freshness(utc_now, delete_retention)
+        self._within_retention = f"{topic}: read within delete.retention.ms"
         self._proofs = Proofs(valid=self._is_proof, margin=_MARGIN)
         self._doubts = Doubts()
         self._checked = False
@@ -459,18 +460,16 @@ class CatalogueView:
 
     def _date(self) -> bool:
         """Note that the log is read to its end; False if that came too late to be believed."""
-        name = f"{self._topic}: read within delete.retention.ms"
-        if (reason := self._freshness.took_too_long()) is not None:
-            if self._freshness.complete:
-                self._read_again(reason)
-                return False
-            # To read it once more would take as long.
-            logger.warning("The catalogue may hold items that are gone: %s", reason)
-            if self._safeguards is not None:
-                self._safeguards.missing(name, reason)
-        elif not self._freshness.complete and self._safeguards is not None:
-            self._safeguards.present(name)
-        self._freshness.at_end()
+        late = self._freshness.at_end()
+        if late is None:
+            return True
+        if not late.from_beginning:
+            self._read_again(late.reason)
+            return False
+        # To read it once more would take as long.
+        logger.warning("The catalogue may hold items that are gone: %s", late.reason)
+        if self._safeguards is not None:
+            self._safeguards.missing(self._within_retention, late.reason)
         return True
 
     def _is_building(self) -> bool:
@@ -493,6 +492,8 @@ class CatalogueView:
         self._tombstones = set()
         self._doubts.clear()
         self._freshness.begin()
+        if self._safeguards is not None:
+            self._safeguards.present(self._within_retention)
         self._entries.begin_again()
 
     def _lose(self, reason: str) -> None:
