@@ -157,6 +157,7 @@ class Service:
             self.catalogue = self.over_http = HttpCatalogue(
                 ItemsClient(settings.catalogue_url),
                 attempt_timeout=settings.catalogue_url_timeout,
+                utc_now=utc_now,
             )
         else:
             if store is None:
