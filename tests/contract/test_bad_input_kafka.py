@@ -141,7 +141,7 @@ async def test_an_unreadable_item_is_skipped_and_in_doubt_until_a_readable_list_
 
     await assert_skipped(items, admin, service, items.names.published, value, ITEM.encode())
 
-    # What it says of the item is not known; more about that in test_items_in_doubt.py.
+    # What it says of the item is not known; test_items_in_doubt.py has more about that.
     got = await take_down(http, door, ITEM)
     assert_problem(got, 503, "item-in-doubt", item_id=ITEM)
     await items.publish_item(ITEM, containers(2))
