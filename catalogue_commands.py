@@ -10,6 +10,7 @@ import functools
 import os
 import sys
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -17,7 +18,7 @@ import msgspec
 
 from bus.codec import parse_item_id
 from catalogue.check import check
-from catalogue.entries import DamagedEntry, key_of, unpack
+from catalogue.entries import DamagedEntry, Doubt, is_doubt, item_of, key_of, unpack
 from catalogue.folder import Folder, FolderInUse, clear, data_of, is_in_use, sweep
 from catalogue.lmdb_files import read_only
 from catalogue.store import StoreDamaged
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from catalogue.store import Kept
+    from messages import ItemId
 
 _FAILED = 1
 
@@ -46,12 +48,12 @@ class _Asked:
     def answer(self, facts: dict[str, Any], text: str) -> None:
         click.echo(msgspec.json.encode(facts).decode() if self.json else text)
 
-    def fail(self, reason: str, **facts: Any) -> NoReturn:
+    def fail(self, problem: str, /, **facts: Any) -> NoReturn:
         """Say what is not well, and end."""
         if self.json:
-            click.echo(msgspec.json.encode({"problem": reason, **facts}).decode())
+            click.echo(msgspec.json.encode({"problem": problem, **facts}).decode())
         else:
-            click.echo(f"takedown: {reason}", err=True)
+            click.echo(f"takedown: {problem}", err=True)
         sys.exit(_FAILED)
 
 
@@ -104,6 +106,11 @@ def _facts(path: Path, kept: Kept | None) -> dict[str, Any]:
         "items": kept.items if kept else 0,
         "containers": kept.containers if kept else 0,
         "tombstones": kept.tombstones if kept else 0,
+        "inDoubt": kept.doubts if kept else 0,
+        "caughtUpAt": _time(kept.caught_up_at) if kept and kept.caught_up_at else None,
+        "leaderEpochs": {str(n): mark.epoch for n, mark in sorted(kept.marks.items())}
+        if kept
+        else {},
         "positions": {str(n): at for n, at in sorted(kept.positions.items())} if kept else {},
     }
 
@@ -114,6 +121,7 @@ def _status(asked: _Asked) -> None:
     with read_only(asked.path) as (_, kept):
         facts = _facts(asked.path, kept)
     positions = ", ".join(f"{number}: {at}" for number, at in facts["positions"].items())
+    epochs = ", ".join(f"{number}: {at}" for number, at in facts["leaderEpochs"].items())
     lines = (
         ("folder", facts["folder"]),
         ("in use", "yes, by a service" if facts["inUse"] else "no"),
@@ -121,10 +129,13 @@ def _status(asked: _Asked) -> None:
         ("items", facts["items"]),
         ("containers", facts["containers"]),
         ("tombstones", facts["tombstones"]),
+        ("in doubt", facts["inDoubt"]),
         ("topic", facts["topic"] or "nothing was read yet"),
         ("topic id", facts["topicId"] or "the broker told none"),
         ("cluster id", facts["clusterId"] or "the broker told none"),
         ("positions", positions or "none"),
+        ("epochs", epochs or "none"),
+        ("caught up", facts["caughtUpAt"] or "never"),
     )
     asked.answer(facts, "\n".join(f"{name:<11}{value}" for name, value in lines))
 
@@ -140,6 +151,10 @@ def _item(asked: _Asked, item_id: str) -> None:
     with read_only(asked.path) as (entries, _):
         value = entries.get(key)
     listed = unpack(key, value) if value is not None else None
+    if isinstance(listed, Doubt):
+        with read_only(asked.path) as (_, kept):
+            doubt = _doubt(parsed, listed, kept)
+        asked.fail(f"{parsed} is in doubt: {_where(doubt)}: {doubt['reason']}", **doubt)
     if listed is None or not listed.containers:
         asked.fail(f"{parsed} is not in the catalogue as it is kept", itemId=parsed)
     facts = {
@@ -150,6 +165,46 @@ def _item(asked: _Asked, item_id: str) -> None:
     lines = [f"{parsed}, list of {listed.listed_at.isoformat()}"]
     lines += [f"  {one.container_id}  ({one.container_type})" for one in listed.containers]
     asked.answer(facts, "\n".join(lines))
+
+
+@_command
+def _doubts(asked: _Asked) -> None:
+    """The items whose newest record cannot be read, as of the positions that are stored."""
+    with read_only(asked.path) as (entries, kept):
+        found = [
+            (item_id, doubt)
+            for key, value in entries.cursor()
+            if is_doubt(value)
+            and isinstance(doubt := unpack(key, value), Doubt)
+            and (item_id := item_of(key)) is not None
+        ]
+    found.sort(key=lambda each: each[1].doubted_at, reverse=True)
+    rows = [_doubt(item_id, doubt, kept) for item_id, doubt in found]
+    lines = [f"{len(rows)} items in doubt"]
+    lines += [
+        f"{row['itemId']}  {row['doubtedAt']}  {_where(row)}: {row['reason']}" for row in rows
+    ]
+    asked.answer({"total": len(rows), "doubts": rows}, "\n".join(lines))
+
+
+def _doubt(item_id: ItemId, doubt: Doubt, kept: Kept | None) -> dict[str, Any]:
+    return {
+        "itemId": item_id,
+        "topic": kept.topic if kept else "",
+        "partition": doubt.partition,
+        "offset": doubt.offset,
+        "doubtedAt": doubt.doubted_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "reason": doubt.reason,
+    }
+
+
+def _where(row: dict[str, Any]) -> str:
+    return f"{row['topic']}[{row['partition']}] at offset {row['offset']}"
+
+
+def _time(seconds: float) -> str:
+    at = datetime.fromtimestamp(seconds, UTC)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 @_command

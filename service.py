@@ -44,7 +44,7 @@ from errors import SettingsError
 from health import Readiness
 from items_service.app import ItemsService, ItemsServiceSettings
 from lifecycle import Lifecycle, cancel
-from messages import Drain, ItemListed
+from messages import Drain, ItemInDoubt, ItemListed
 from observation.broadcast import Broadcast
 from observation.clock import Clock
 from observation.observatory import Observatory, Sources
@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from actors.item_censor import Catalogue, Publisher
     from actors.runtime import LoopActorRef, Supervisor
     from bus.reader import Record
+    from catalogue.doubts import ItemDoubt
     from catalogue.store import Store
     from config import Settings
     from items_service.faults import Faults
@@ -159,6 +160,7 @@ class Service:
             self.catalogue = self.over_http = HttpCatalogue(
                 ItemsClient(settings.catalogue_url),
                 attempt_timeout=settings.catalogue_url_timeout,
+                utc_now=utc_now,
             )
         else:
             if store is None:
@@ -166,8 +168,12 @@ class Service:
             follow = settings.follow_changes
             self.catalogue = self.view = CatalogueView(
                 store,
+                topic=settings.topic_item_published,
                 on_change=self._on_change if follow else None,
+                on_doubt=self._on_doubt if follow else None,
                 on_rebuilt=self._on_rebuilt if follow else None,
+                waits_for_evidence=not follow,
+                utc_now=utc_now,
             )
             self.items = TopicReader(
                 connection=connection,
@@ -199,6 +205,7 @@ class Service:
                 readers=readers,
                 publisher=self.publisher,
                 catalogue=self._catalogue_statistics,
+                doubts=self._doubts,
                 readiness=self.readiness,
                 callers_door=lambda: (self.callers_door.address, self.callers_door.connections),
                 operators_door=lambda: (self.admin_door.address, self.admin_door.connections),
@@ -399,6 +406,11 @@ class Service:
         catalogue = self.view or self.over_http
         return None if catalogue is None else catalogue.statistics()
 
+    def _doubts(self, limit: int) -> tuple[str, int, tuple[ItemDoubt, ...]]:
+        """The topic, how many of its items are in doubt, and the newest of them."""
+        total, newest = (0, ()) if self.view is None else self.view.doubts(limit)
+        return self._settings.topic_item_published, total, newest
+
     @property
     def _follows_changes(self) -> bool:
         """Only the topic tells of newer lists."""
@@ -416,12 +428,17 @@ class Service:
     ) -> None:
         self.bus.publish(ItemListed(item_id, containers, listed_at))
 
+    def _on_doubt(self, item_id: ItemId, doubted_at: datetime) -> None:
+        self.bus.publish(ItemInDoubt(item_id, doubted_at))
+
     def _on_rebuilt(self) -> None:
         # An item that is not there now is not gone by that: nobody has said so.
         for item_id in self.bus.followed():
             found = self.view.known(item_id) if self.view is not None else None
             if found is not None:
                 self._on_change(item_id, found.containers, found.listed_at)
+            elif self.view is not None and (doubt := self.view.doubt(item_id)) is not None:
+                self._on_doubt(item_id, doubt.doubted_at)
 
     def _start_censor(
         self, *, coordinator: LoopActorRef[Any], supervisor: Supervisor

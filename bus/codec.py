@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 from msgspec.structs import replace
 
+from bus.keys import item_id_from_key, parse_item_id
 from errors import UnreadableRecord
 from messages import ItemDeleted, ItemId, ItemPublished, ItemReported
 
@@ -36,8 +37,6 @@ __all__ = [
 
 Headers = list[tuple[str, bytes]]
 
-# Not `uuid.UUID`: that accepts braces, missing hyphens and a "urn:uuid:" in front, too.
-_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _CANONICAL = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _LONGEST_EXCERPT = 80
 
@@ -51,30 +50,9 @@ _encoder = msgspec.json.Encoder()
 M = TypeVar("M", ItemPublished, ItemReported, ItemDeleted)
 
 
-def parse_item_id(text: str) -> ItemId | None:
-    """`text` as an item id in canonical form, or None if it is not a UUID's usual text."""
-    if _UUID.fullmatch(text) is None:
-        return None
-    return ItemId(text.lower())
-
-
 def item_key(item_id: ItemId) -> bytes:
     """The key of every record about an item."""
     return item_id.encode()
-
-
-def item_id_from_key(key: bytes | None) -> ItemId:
-    """The item that a record without a value is about; nothing else is read from a key.
-
-    Raises:
-        UnreadableRecord: the key is not the text of a UUID.
-    """
-    item_id = None
-    if key is not None:
-        item_id = parse_item_id(key.decode("utf-8", "replace"))
-    if item_id is None:
-        raise UnreadableRecord("a null value under a key that is not an itemId")
-    return item_id
 
 
 def encode(message: ItemPublished | ItemReported | ItemDeleted) -> bytes:

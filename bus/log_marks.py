@@ -16,9 +16,10 @@ they are asked for, and only of the last records of each round.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from bus.topic_identity import UNKNOWN_EPOCH
 
@@ -41,8 +42,7 @@ _BEFORE_LENGTH = 12
 _FIRST_FORMAT_WITH_EPOCHS = 2
 
 
-@dataclass(frozen=True, slots=True)
-class LogMark:
+class LogMark(Struct, frozen=True, array_like=True):
     """What was read just below a position.
 
     Attributes:

@@ -81,7 +81,7 @@ def _check_entries(path: Path, structure: bool) -> Checked:
                     continue
                 sums.add(value)
     said = Sums.of(kept)
-    for what in ("items", "containers", "tombstones", "digest"):
+    for what in ("items", "containers", "tombstones", "doubts", "digest"):
         was, is_ = getattr(said, what), getattr(sums, what)
         if was != is_:
             problems.append(f"{what}: {was} were kept, and {is_} are there")

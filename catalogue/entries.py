@@ -6,6 +6,9 @@ since 1970), and, as MessagePack, the pairs of container id and type. The checks
 too, so that a value which turns up under another key is found out as well.
 
 A value without containers is a *tombstone*: the item is gone since then.
+
+A value whose number of containers is `_IN_DOUBT` is a *doubt*: the item's newest record cannot be
+read. Its time is the record's, and its MessagePack holds the record's offset and the reason.
 """
 
 from __future__ import annotations
@@ -19,12 +22,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from messages import Container, ContainerId
+from messages import Container, ContainerId, ItemId
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from messages import ItemId
 
 _UUID_LENGTH = 36
 _UUID_BYTES = 16
@@ -41,11 +42,17 @@ _REST = struct.Struct("<Iiq")
 
 _HEAD = _CHECKSUM + _REST.size
 
+_IN_DOUBT = 2**32 - 1
+"""In the place of the number of containers; no list is as long."""
+
+_LONGEST_REASON = 200
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(tuple[tuple[ContainerId, str], ...]).decode
+_decode_doubt = msgspec.msgpack.Decoder(tuple[int, str]).decode
 
 
 class Listed(NamedTuple):
@@ -60,6 +67,21 @@ class Listed(NamedTuple):
     containers: tuple[Container, ...]
     listed_at: datetime
     partition: int
+
+
+class Doubt(NamedTuple):
+    """The record that puts an item in doubt.
+
+    Attributes:
+        doubted_at: the record's own time, in UTC.
+        partition, offset: where it is in the topic.
+        reason: why it cannot be read; it holds text from outside.
+    """
+
+    doubted_at: datetime
+    partition: int
+    offset: int
+    reason: str
 
 
 class DamagedEntry(Exception):
@@ -86,34 +108,72 @@ def _canonical(text: str) -> bool:
     return text[8] == text[13] == text[18] == text[23] == "-" and text == text.lower()
 
 
+def item_of(key: bytes) -> ItemId | None:
+    """The item of a key; None if its id is no UUID."""
+    if len(key) != _UUID_BYTES:
+        return None
+    text = key.hex()
+    return ItemId("-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:])))
+
+
 def pack(key: bytes, containers: Iterable[Container], listed_at: datetime, partition: int) -> bytes:
     """The value of an item under its key; `listed_at` is aware."""
     pairs = [(one.container_id, one.container_type) for one in containers]
-    at = (listed_at - _EPOCH) // _MICROSECOND
-    packed = _REST.pack(len(pairs), partition, at) + _encode(pairs)
+    return _packed(key, len(pairs), partition, listed_at, _encode(pairs))
+
+
+def pack_doubt(key: bytes, doubt: Doubt) -> bytes:
+    """The value of an item in doubt under its key; its reason is cut at `_LONGEST_REASON`."""
+    content = _encode((doubt.offset, doubt.reason[:_LONGEST_REASON]))
+    return _packed(key, _IN_DOUBT, doubt.partition, doubt.doubted_at, content)
+
+
+def _packed(key: bytes, number: int, partition: int, at: datetime, content: bytes) -> bytes:
+    packed = _REST.pack(number, partition, (at - _EPOCH) // _MICROSECOND) + content
     return zlib.crc32(packed, zlib.crc32(key)).to_bytes(_CHECKSUM, "little") + packed
 
 
-def unpack(key: bytes, value: bytes) -> Listed:
-    """The list that a value holds.
+def unpack(key: bytes, value: bytes) -> Listed | Doubt:
+    """What a value holds: the item's list, or why it is in doubt.
 
     Raises:
         DamagedEntry: this is not what was written under this key.
     """
     if not is_whole(key, value):
         raise DamagedEntry(f"the checksum of entry {key.hex()} is wrong")
-    _, partition, at = _REST.unpack_from(value, _CHECKSUM)
+    number, partition, at = _REST.unpack_from(value, _CHECKSUM)
+    content = memoryview(value)[_HEAD:]
     try:
-        pairs = _decode(memoryview(value)[_HEAD:])
-        listed_at = _EPOCH + timedelta(microseconds=at)
+        time = _EPOCH + timedelta(microseconds=at)
+        if number == _IN_DOUBT:
+            return Doubt(time, partition, *_decode_doubt(content))
+        return Listed(tuple(starmap(Container, _decode(content))), time, partition)
     except (msgspec.DecodeError, UnicodeDecodeError, OverflowError) as error:
         raise DamagedEntry(f"entry {key.hex()} cannot be read: {error}") from None
-    return Listed(tuple(starmap(Container, pairs)), listed_at, partition)
+
+
+def time_of(entry: Listed | Doubt) -> datetime:
+    """What orders an item's records in different partitions."""
+    return entry.doubted_at if isinstance(entry, Doubt) else entry.listed_at
 
 
 def count(value: bytes) -> int:
-    """How many containers a value says that it has, without a look at its checksum."""
-    return int.from_bytes(value[4:8], "little")
+    """How many containers a value says that it has, without a look at its checksum.
+
+    A doubt has none; see `is_doubt`.
+    """
+    number = int.from_bytes(value[4:8], "little")
+    return 0 if number == _IN_DOUBT else number
+
+
+def is_doubt(value: bytes) -> bool:
+    """Whether a value says that it is a doubt, without a look at its checksum."""
+    return value[4:8] == b"\xff\xff\xff\xff"
+
+
+def is_tombstone(value: bytes) -> bool:
+    """Whether a value says that it is a tombstone, without a look at its checksum."""
+    return value[4:8] == bytes(4)
 
 
 def partition_of(value: bytes) -> int:

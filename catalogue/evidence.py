@@ -8,21 +8,30 @@
   path or a router that knows no such route answers 404 as well, and knows nothing about items:
   a 404 that does not name the item in that member proves nothing.
 
-In both, `itemId` must be the item that was asked for; other members are ignored. Whatever else
-comes back proves nothing, and the caller gets a 503: a 404 is told to the police on evidence only.
+In both, `itemId` must be the item that was asked for; other members are ignored, but for an
+optional `publishedAt` in the list: its time, by the clock of `deletedAt`. Whatever else comes back
+proves nothing, and the caller gets a 503: a 404 is told to the police on evidence only.
+
+An answer from a cache is of an earlier time, and proves nothing about now. Each request forbids it
+(`Cache-Control: no-cache`); caches that answer all the same give themselves away, as below.
 """
 
 from __future__ import annotations
 
 import enum
+import re
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import msgspec
 
 from bus.codec import parse_item_id
 from errors import TakedownError
-from messages import Container, ItemId  # noqa: TC001 - msgspec reads the annotations
+from messages import Container, ItemId, UtcTime
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 LARGEST_BODY = 2 << 20
 """Bytes. A thousand containers with the longest names that our Items service takes fit in."""
@@ -35,6 +44,20 @@ _FORBIDDEN = frozenset({401, 403, 407})
 _PASSING = frozenset({502, 503, 504})
 
 _EXCERPT = 80
+
+_CACHES = ("X-Cache", "X-Cache-Status", "X-Proxy-Cache", "CF-Cache-Status")
+"""Headers in which caches tell what they did, in words of their own."""
+
+_STORED = frozenset({"HIT", "STALE", "UPDATING", "TCP_HIT", "TCP_MEM_HIT", "TCP_IMS_HIT"})
+"""Such words for: nobody was asked. Not so `RefreshHit` or `REVALIDATED`."""
+
+_WORD = re.compile(r"[A-Za-z_]+")
+_AGE_ZERO = re.compile(r"0+")
+_FROM_CACHE = re.compile(r";\s*(hit|collapsed)(?!\s*=\s*\?0)(?![\w.-])")
+"""Parameters of `Cache-Status` (RFC 9211); a collapsed request was answered with an earlier one's
+answer."""
+
+_LONGEST_HEADER = 1000
 
 
 class Fault(enum.Enum):
@@ -52,6 +75,9 @@ class Fault(enum.Enum):
     Not a failure for the circuit, or one poisoned item, asked for again and again, would shut
     everybody out.
     """
+
+    CACHED = "cached"
+    """A cache gave the answer, of this one item: worth a retry, and no failure for the circuit."""
 
 
 class NoEvidence(TakedownError):
@@ -78,17 +104,34 @@ class Answer:
         content_type: its media type in lower case, without parameters; empty if it has none.
         body: its body as it came, not decompressed; None: it was larger than `LARGEST_BODY`.
         retry_after: its header of that name.
+        cached: how it is known that a cache gave the answer; None if it is not.
+        date: its header of that name: when it was made, to the second; None without a usable one.
     """
 
     status: int
     content_type: str
     body: bytes | None
     retry_after: str | None = None
+    cached: str | None = None
+    date: datetime | None = None
+
+
+class Located(NamedTuple):
+    """Where an item is.
+
+    Attributes:
+        containers: none: it is nowhere any more.
+        published_at: the list's own time in UTC, if it names one.
+    """
+
+    containers: tuple[Container, ...]
+    published_at: datetime | None = None
 
 
 class _Located(msgspec.Struct, rename="camel"):
     item_id: str
     containers: tuple[Container, ...]
+    published_at: Any = None
 
 
 class _Unknown(msgspec.Struct, rename="camel"):
@@ -101,17 +144,22 @@ _unknown = msgspec.json.Decoder(_Unknown)
 M = TypeVar("M", _Located, _Unknown)
 
 
-def judge(answer: Answer, item_id: ItemId) -> tuple[Container, ...] | None:
-    """The item's containers (none: it is nowhere any more), or None: it is unknown.
+def judge(answer: Answer, item_id: ItemId) -> Located | None:
+    """Where the item is, or None: it is unknown.
 
     Raises:
         NoEvidence: the answer proves neither.
     """
+    if answer.cached is not None and answer.status in {_OK, _NOT_FOUND}:
+        raise NoEvidence(
+            f"a {answer.status} that a cache gave ({answer.cached}), which may be an old one",
+            Fault.CACHED,
+        )
     if answer.status == _OK:
         if answer.content_type != "application/json":
             raise NoEvidence(f"a 200 of type {_shown(answer.content_type)}, not JSON", Fault.ODD)
         located = _read(_located, answer, item_id)
-        return located.containers
+        return Located(located.containers, _time(located.published_at))
     if answer.status == _NOT_FOUND:
         _prove_unknown(answer, item_id)
         return None
@@ -145,6 +193,34 @@ def _read(decoder: msgspec.json.Decoder[M], answer: Answer, item_id: ItemId) -> 
         named = _shown(message.item_id)
         raise NoEvidence(f"a {answer.status} about another item, {named}", Fault.ODD)
     return message
+
+
+def _time(value: Any) -> datetime | None:
+    """A time with its zone in UTC; None for anything else, as for a member that is not there."""
+    try:
+        time: datetime = msgspec.convert(value, UtcTime, strict=True)
+        return time.astimezone(UTC)
+    except (msgspec.ValidationError, OverflowError):
+        return None
+
+
+def from_cache(headers: Mapping[str, str]) -> str | None:
+    """The header that gives a cache's answer away, as text; None if none does.
+
+    Args:
+        headers: of the answer; names in any case. Of a repeated one the values are joined.
+    """
+    age = headers.get("Age", "0").strip()
+    if _AGE_ZERO.fullmatch(age) is None:
+        return f"Age: {age[:_EXCERPT]}"
+    status = headers.get("Cache-Status", "")[:_LONGEST_HEADER]
+    if _FROM_CACHE.search(status):
+        return f"Cache-Status: {status[:_EXCERPT]}"
+    for name in _CACHES:
+        value = headers.get(name, "")[:_LONGEST_HEADER]
+        if _STORED.intersection(word.upper() for word in _WORD.findall(value)):
+            return f"{name}: {value[:_EXCERPT]}"
+    return None
 
 
 def _refusal(answer: Answer) -> NoEvidence:

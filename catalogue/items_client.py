@@ -8,11 +8,14 @@ asks bounds the time. What aiohttp raises is `NoEvidence` from here on.
 from __future__ import annotations
 
 import ssl
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 import aiohttp
+from multidict import CIMultiDict, CIMultiDictProxy
 
-from catalogue.evidence import LARGEST_BODY, Answer, Fault, NoEvidence
+from catalogue.evidence import LARGEST_BODY, Answer, Fault, NoEvidence, from_cache
 
 if TYPE_CHECKING:
     from messages import ItemId
@@ -21,6 +24,7 @@ _TLS = (aiohttp.ClientSSLError, ssl.SSLError, aiohttp.ServerFingerprintMismatch)
 _HEADERS = {
     "Accept": "application/json, application/problem+json",
     "Accept-Encoding": "identity",
+    "Cache-Control": "no-cache",
     "User-Agent": "takedown",
 }
 
@@ -67,6 +71,8 @@ class ItemsClient:
                     content_type=_media_type(response.headers.get("Content-Type", "")),
                     body=await _bounded(response),
                     retry_after=response.headers.get("Retry-After"),
+                    cached=from_cache(_joined(response.headers)),
+                    date=_date(response.headers.get("Date")),
                 )
         except _TLS as error:
             raise NoEvidence(f"TLS failed: {error}", Fault.LASTING) from error
@@ -103,6 +109,20 @@ async def _bounded(response: aiohttp.ClientResponse) -> bytes | None:
         if len(body) > LARGEST_BODY:
             return None  # and the connection is closed: the rest is not read
     return bytes(body)
+
+
+def _joined(headers: CIMultiDictProxy[str]) -> CIMultiDict[str]:
+    """Each header once: several lines of one name are one list."""
+    return CIMultiDict({name: ", ".join(headers.getall(name)) for name in headers})
+
+
+def _date(text: str | None) -> datetime | None:
+    """A `Date`, in UTC; None if there is none that can be read."""
+    try:
+        date = parsedate_to_datetime(text) if text is not None else None
+        return date.astimezone(UTC) if date is not None and date.tzinfo is not None else None
+    except (ValueError, OverflowError):
+        return None
 
 
 def _media_type(text: str) -> str:

@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Any
 import lmdb
 import msgspec
 
-from catalogue.entries import DamagedEntry, count
+from catalogue.entries import DamagedEntry, is_doubt, is_tombstone
 from catalogue.folder import clear, data_of, new_of, sweep
 from catalogue.store import (
     FORMAT,
@@ -47,7 +47,7 @@ from catalogue.store import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 FIRST_MAP = 1 << 28
@@ -252,12 +252,27 @@ class LmdbFiles:
         Raises:
             StoreDamaged: the file is damaged.
         """
+        if self._kept is None or not self._kept.tombstones:
+            return []
+        return [key for key, _ in self._all(is_tombstone)]
+
+    def doubts(self) -> list[tuple[bytes, bytes]]:
+        """Key and value of every doubt.
+
+        Raises:
+            StoreDamaged: the file is damaged.
+        """
+        if self._kept is None or not self._kept.doubts:
+            return []
+        return self._all(is_doubt)
+
+    def _all(self, wanted: Callable[[bytes], bool]) -> list[tuple[bytes, bytes]]:
         env = self._env
-        if env is None or self._kept is None or not self._kept.tombstones:
+        if env is None:
             return []
         try:
             with env.begin(db=self._entries) as txn, txn.cursor() as cursor:
-                return [key for key, value in cursor if not count(value)]
+                return [(key, value) for key, value in cursor if wanted(value)]
         except lmdb.Error as error:
             raise StoreDamaged(f"{data_of(self._path)}: {error}") from error
 

@@ -168,9 +168,13 @@ class LmdbStore:
 
         Raises:
             StoreDamaged: it is damaged.
+            StoreUnavailable: the check was given up, since all is made again or closed.
         """
-        if self._check is not None:
-            await asyncio.shield(self._check)
+        if (check := self._check) is not None:
+            await asyncio.wait([check])
+            if check.cancelled():
+                raise StoreUnavailable(f"the check of {self._path} was given up")
+            check.result()
 
     async def _end_check(self) -> None:
         check, self._check = self._check, None
@@ -199,6 +203,10 @@ class LmdbStore:
     async def tombstones(self) -> list[bytes]:
         """The keys of all tombstones that are kept. Raises `StoreDamaged`."""
         return await self._in_thread(self._files.tombstones)
+
+    async def doubts(self) -> list[tuple[bytes, bytes]]:
+        """Key and value of every doubt that is stored. Raises `StoreDamaged`."""
+        return await self._in_thread(self._files.doubts)
 
     def statistics(self) -> StoreStatistics:
         """What it keeps."""

@@ -16,6 +16,13 @@ What is asked and what counts as evidence stands in `catalogue.evidence`. Around
   nothing was asked for some seconds; and as the circuit's only trial. So readiness comes back
   without traffic, and no caller's takedown is spent on finding out.
 
+* **The list's time**, for deletions that are older than the list and so confirm nothing. It is the
+  list's own `publishedAt`, which the contract binds to the clock of `deletedAt`. Without one, the
+  answer's `Date` tells when the list was true, less the time that the request took and
+  `CLOCKS_APART`: that header may come from another machine's clock than `deletedAt`, and a true
+  deletion that counts as an old one would cost every caller his 200. So a `Date` that does not
+  agree with our own clock, within as much, is not used at all.
+
 A search that ends by a cancellation or by its takedown's deadline, before its attempt's own
 timeout, says nothing about the Items service, and is not counted against it.
 """
@@ -27,16 +34,17 @@ import logging
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 import stamina
 
 from catalogue.circuit import Circuit, CircuitState
-from catalogue.evidence import Answer, Fault, NoEvidence, judge
+from catalogue.evidence import Answer, Fault, Located, NoEvidence, judge
 from messages import CatalogueUnavailable, ContainersFound, ItemId, ItemUnknown
 
 if TYPE_CHECKING:
-    from messages import Container, Takedown
+    from messages import Takedown
 
 logger = logging.getLogger("takedown.catalogue")
 
@@ -55,8 +63,14 @@ AT_ONCE = 100
 WATCH = 5.0
 """Seconds without an answer after which the probe asks."""
 
+CLOCKS_APART = 60.0
+"""Seconds by which a `Date` and other clocks of the platform may differ."""
+
 _FIRST_REST = 0.5
 _LONGEST_REST = 5.0
+
+_WORTH_A_RETRY = frozenset({Fault.PASSING, Fault.CACHED})
+_ABOUT_ONE_ITEM = frozenset({Fault.ODD, Fault.CACHED})
 
 NOBODY = ItemId("00000000-0000-0000-0000-000000000000")
 """The nil UUID, which no item can have: what the probe asks for."""
@@ -109,6 +123,7 @@ class HttpCatalogue:
         transport: speaks HTTP; is closed by `stop`.
         attempt_timeout: seconds for one request, from its first byte to the answer's last.
         jitter: a number between the two that it is given.
+        utc_now: the wall clock, against which a `Date` is checked.
     """
 
     def __init__(
@@ -117,10 +132,12 @@ class HttpCatalogue:
         *,
         attempt_timeout: float = 2.0,
         jitter: Callable[[float, float], float] = random.uniform,
+        utc_now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._transport = transport
         self._attempt_timeout = attempt_timeout
         self._jitter = jitter
+        self._utc_now = utc_now
         self._circuit = Circuit(threshold=THRESHOLD)
         self._opened = asyncio.Event()
         self._turns = asyncio.Semaphore(AT_ONCE)
@@ -169,7 +186,7 @@ class HttpCatalogue:
         end = takedown.deadline - MARGIN
         try:
             async with asyncio.timeout_at(end):
-                containers = await self._ask(takedown, end)
+                located = await self._ask(takedown, end)
         except TimeoutError:
             reason = "the Items service did not say in time where the item is"
         except NoEvidence as error:
@@ -178,27 +195,27 @@ class HttpCatalogue:
             logger.exception("Defect while searching")
             reason = f"defect in the catalogue: {error!r}"
         else:
-            if containers:
+            if located is not None and located.containers:
                 self._hits += 1
             else:
                 self._misses += 1
             tell(
                 ItemUnknown(takedown_id)
-                if containers is None
-                else ContainersFound(takedown_id, containers)
+                if located is None
+                else ContainersFound(takedown_id, located.containers, located.published_at)
             )
             return
         self._unavailable += 1
         tell(CatalogueUnavailable(takedown_id, reason))
 
-    async def _ask(self, takedown: Takedown, end: float) -> tuple[Container, ...] | None:
+    async def _ask(self, takedown: Takedown, end: float) -> Located | None:
         loop = asyncio.get_running_loop()
         failed = 0
 
         def wait_before_retry(error: Exception) -> float | bool:
             nonlocal failed
             failed += 1
-            if not isinstance(error, NoEvidence) or error.fault is not Fault.PASSING:
+            if not isinstance(error, NoEvidence) or error.fault not in _WORTH_A_RETRY:
                 return False
             if not self._circuit.closed:
                 return False
@@ -217,9 +234,10 @@ class HttpCatalogue:
 
     async def _attempt(
         self, item_id: ItemId, traceparent: str | None = None, *, trial: bool = False
-    ) -> tuple[Container, ...] | None:
+    ) -> Located | None:
         """One request, counted. A trial is about no caller's item: any failure is the service's."""
         self._requests += 1
+        began = asyncio.get_running_loop().time()
         try:
             try:
                 async with asyncio.timeout(self._attempt_timeout):
@@ -227,11 +245,11 @@ class HttpCatalogue:
             except TimeoutError:
                 cause = f"no answer within {self._attempt_timeout:g} s"
                 raise NoEvidence(cause, Fault.PASSING) from None
-            containers = judge(answer, item_id)
+            located = judge(answer, item_id)
         except NoEvidence as error:
             self._failures += 1
             self._last_error = str(error)
-            if trial or error.fault is not Fault.ODD:
+            if trial or error.fault not in _ABOUT_ONE_ITEM:
                 self._circuit.failed(error)
             else:
                 logger.warning("No evidence about item %s: %s", item_id, error)
@@ -242,7 +260,17 @@ class HttpCatalogue:
         self._last_success = asyncio.get_running_loop().time()
         if self._circuit.closed:  # it stays open for a success that began before it opened
             self._last_error = None
-        return containers
+        if located is not None and located.published_at is None:
+            took = asyncio.get_running_loop().time() - began
+            return located._replace(published_at=self._true_at(answer.date, took))
+        return located
+
+    def _true_at(self, date: datetime | None, took: float) -> datetime | None:
+        """When a list was true at the earliest, by the `Date` of its answer; None: not known."""
+        apart = timedelta(seconds=CLOCKS_APART)
+        if date is None or abs(date - self._utc_now()) > apart:
+            return None
+        return date - timedelta(seconds=took) - apart
 
     def _backoff(self, failed: int, first: float, longest: float) -> float:
         ceiling: float = min(longest, first * 2 ** min(failed - 1, 16))

@@ -11,14 +11,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
+from msgspec import field as struct_field
 
-from catalogue.entries import checksum, count
+from bus.log_marks import LogMark  # noqa: TC001 - msgspec reads the annotations
+from catalogue.entries import checksum, count, is_doubt, is_tombstone
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-FORMAT = 2
-"""Of everything that is written; another one is not read."""
+FORMAT = 3
+"""Of everything that is written; another one is not read.
+
+3: items in doubt, marks, and when the log was last caught up with. A store of an older format may
+lack the doubts of records that were skipped: it is made again from the topic.
+"""
 
 
 class StoreDamaged(Exception):
@@ -41,6 +47,10 @@ class Kept(Struct, frozen=True, array_like=True):
         containers: how many containers these have.
         tombstones: how many entries have none.
         digest: the sum of the entries' checksums, modulo 2**64.
+        doubts: how many entries are doubts.
+        marks: what was last read of each partition.
+        caught_up_at: seconds since 1970 by the wall clock: when the positions were last known to be
+            the log's end, or reading from its beginning began; 0 if neither is known.
     """
 
     format: int
@@ -52,6 +62,9 @@ class Kept(Struct, frozen=True, array_like=True):
     containers: int = 0
     tombstones: int = 0
     digest: int = 0
+    doubts: int = 0
+    marks: dict[int, LogMark] = struct_field(default_factory=dict)
+    caught_up_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +76,7 @@ class Batch:
         positions: the next offset to read of each partition once this is written.
         cluster_id, topic_id: which log that is; empty where the broker does not tell.
         fresh: forget everything before.
+        marks, caught_up_at: see `Kept`.
     """
 
     entries: Mapping[bytes, bytes | None]
@@ -70,6 +84,8 @@ class Batch:
     cluster_id: str = ""
     topic_id: str = ""
     fresh: bool = False
+    marks: Mapping[int, LogMark] = field(default_factory=dict)
+    caught_up_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +93,7 @@ class StoreStatistics:
     """What a store keeps.
 
     Attributes:
-        items, containers: as of the last transaction; tombstones are none.
+        items, containers: as of the last transaction; tombstones and doubts are none.
         bytes: its size on disk; 0 for one that forgets.
         commits: transactions since the start.
     """
@@ -109,10 +125,18 @@ class Store(Protocol):
         """Write it all, or nothing of it. Raises `StoreDamaged` or `StoreUnavailable`."""
 
     async def proven(self) -> None:
-        """Wait until all of it was checked once since the start. Raises `StoreDamaged`."""
+        """Wait until all of it was checked once since the start.
+
+        Raises:
+            StoreDamaged: it is not what was written.
+            StoreUnavailable: the check was given up.
+        """
 
     async def tombstones(self) -> list[bytes]:
         """The keys of all tombstones that are kept."""
+
+    async def doubts(self) -> list[tuple[bytes, bytes]]:
+        """Key and value of every doubt that is stored."""
 
     def statistics(self) -> StoreStatistics:
         """What it keeps."""
@@ -129,24 +153,27 @@ class Sums:
     containers: int = 0
     tombstones: int = 0
     digest: int = 0
+    doubts: int = 0
 
     @classmethod
     def of(cls, kept: Kept | None) -> Sums:
         """Those of what was kept."""
         if kept is None:
             return cls()
-        return cls(kept.items, kept.containers, kept.tombstones, kept.digest)
+        return cls(kept.items, kept.containers, kept.tombstones, kept.digest, kept.doubts)
 
     @property
     def entries(self) -> int:
         """How many entries there are."""
-        return self.items + self.tombstones
+        return self.items + self.tombstones + self.doubts
 
     def add(self, value: bytes, sign: int = 1) -> None:
         """One value more, or one less (`sign` -1)."""
         containers = count(value)
         if containers:
             self.items += sign
+        elif is_doubt(value):
+            self.doubts += sign
         else:
             self.tombstones += sign
         self.containers += sign * containers
@@ -164,6 +191,9 @@ class Sums:
             self.containers,
             self.tombstones,
             self.digest,
+            self.doubts,
+            dict(batch.marks),
+            batch.caught_up_at,
         )
 
 
@@ -221,7 +251,11 @@ class MemoryStore:
 
     async def tombstones(self) -> list[bytes]:
         """The keys of all tombstones."""
-        return [key for key, value in self.entries.items() if not count(value)]
+        return [key for key, value in self.entries.items() if is_tombstone(value)]
+
+    async def doubts(self) -> list[tuple[bytes, bytes]]:
+        """Key and value of every doubt."""
+        return [(key, value) for key, value in self.entries.items() if is_doubt(value)]
 
     def statistics(self) -> StoreStatistics:
         """What it keeps."""

@@ -1,12 +1,18 @@
 """The view of `item_published`.
 
-What it knows it tells at once, if it has read the topic to its end since it connected. What it
-does not know, it does not take for an answer: the item may have been published a moment ago. So on
-a miss it waits until the topic is read to its end as it was then, and only then says that the item
-is unknown: a 404 is evidence, or it is not given.
+What it knows it tells at once, if it has read the topic to its end since it connected; and when the
+topic is read to the end that it had then, it tells that no newer list was missed (see `proofs`).
+What it does not know, it does not take for an answer: the item may have been published a moment
+ago. So on a miss it waits until the topic is read to its end as it was then, and only then says
+that the item is unknown: a 404 is evidence, or it is not given.
+
+A record that cannot be read puts the items that it names *in doubt*: where they are is not known
+until a readable list or a null value arrives. A doubt is stored as a list is, and ordered between
+partitions as a null value is: by the record's own time.
 
 What it holds is kept in a store, together with how far the topic was read, so that a restart goes
-on from there. If the store is damaged, or the topic is another one, all is read again.
+on from there. If the store is damaged, or the topic is another one, or the store was not brought
+up to date for so long that null values may be gone (see `freshness`), all is read again.
 
 Which list of an item is its newest? In one partition the later record. But an item's records are
 in several partitions once partitions were added to the topic, and between partitions there is no
@@ -22,19 +28,26 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from bus.codec import decode_item_published, item_id_from_key
+from bus.codec import decode_item_published
+from bus.keys import item_id_from_key, named_by_key, named_by_value
 from bus.topic_identity import TopicIdentity
+from catalogue.doubts import Doubts
 from catalogue.entries import (
     DamagedEntry,
+    Doubt,
     Listed,
+    is_doubt,
     key_of,
     pack,
+    pack_doubt,
     partition_of,
+    time_of,
     unpack,
 )
+from catalogue.freshness import Freshness
+from catalogue.proofs import Proofs
 from catalogue.store import StoreDamaged, StoreUnavailable
 from catalogue.write_behind import INTERVAL, MOST, MUCH, Reached, WriteBehind
 from errors import KafkaUnavailable
@@ -45,13 +58,16 @@ if TYPE_CHECKING:
 
     from bus.log_marks import LogMark
     from bus.reader import Record
+    from bus.safeguards import Safeguards
+    from catalogue.doubts import ItemDoubt
     from catalogue.store import Store
-    from messages import Container, ItemId, Takedown
+    from messages import Container, ItemId, Takedown, UnavailableReason
 
 logger = logging.getLogger("takedown.catalogue")
 
 Tell = Callable[[Any], object]
 OnChange = Callable[["ItemId", tuple["Container", ...], datetime], object]
+OnDoubt = Callable[["ItemId", datetime], object]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -60,6 +76,9 @@ _SWEEP = 5.0
 
 _TURN = 500
 """Tombstones that are taken away before others on the loop have their turn."""
+
+_TOUCH = 30.0
+"""Seconds between two dates in the store, while nothing new is read."""
 
 _MARGIN = 0.1
 """Seconds before the deadline at which a search is given up, so that its answer is in time."""
@@ -70,10 +89,17 @@ class Log(Protocol):
 
     @property
     def caught_up(self) -> bool:
-        """Whether all is read that was there when we connected."""
+        """Whether all is read that was there when we connected, and what came since."""
+
+    @property
+    def never_written(self) -> bool:
+        """Whether no partition ever had a record, as far as it is known; removed ones count."""
 
     async def catch_up(self) -> None:
         """Wait until all is read that was there when this was called; `KafkaUnavailable`."""
+
+    def prove(self) -> asyncio.Future[None]:
+        """Done once all is read that was there when this was called; or `KafkaUnavailable`."""
 
     def read_again(self, reason: str) -> None:
         """Read everything again; not caught up from now on. `rewind` follows."""
@@ -95,6 +121,8 @@ class CatalogueStatistics:
         waiting: searches that wait now.
         rebuilds: how often all was read again since the start.
         overtaken: records that were older than what another partition had said of their item.
+        in_doubt: items in doubt, as of now.
+        proving: hits for which it is not shown yet that no newer list was missed.
     """
 
     items: int
@@ -108,6 +136,28 @@ class CatalogueStatistics:
     waiting: int
     rebuilds: int
     overtaken: int
+    in_doubt: int = 0
+    proving: int = 0
+
+
+class _NoEvidence(Exception):
+    """It is not known where the item is."""
+
+    def __init__(self, reason: str, code: UnavailableReason = "not-ready") -> None:
+        super().__init__(reason)
+        self.code: UnavailableReason = code
+
+
+def _read(record: Record) -> tuple[ItemId, tuple[Container, ...], datetime]:
+    """The item of a record, its containers (none: it is gone), and since when.
+
+    Raises:
+        UnreadableRecord: it is not what the contract says.
+    """
+    if record.value is None:
+        return item_id_from_key(record.key), (), _time_of(record)
+    message = decode_item_published(record.value)
+    return message.item_id, message.containers, message.published_at
 
 
 def _time_of(record: Record) -> datetime:
@@ -127,8 +177,16 @@ class CatalogueView:
 
     Args:
         store: where it is kept.
+        topic: the topic's name, for people.
         on_change: told each new list as a search would find it, but not while all is read (again).
+        on_doubt: told of each item that comes into doubt, and when, likewise.
         on_rebuilt: called when all was read again: what was found before may have changed.
+        waits_for_evidence: report no hit before it is shown that no newer list was missed. For
+            takedowns that do not follow newer lists.
+        may_be_empty: whether a topic that never had a record is evidence for a 404.
+        utc_now: the wall clock, to date what is stored.
+        delete_retention: the topic's `delete.retention.ms` in seconds; None if it is not known.
+        safeguards: told that null values may have been missed.
         interval, much, most: see `WriteBehind`.
     """
 
@@ -136,20 +194,37 @@ class CatalogueView:
         self,
         store: Store,
         *,
+        topic: str = "item_published",
         on_change: OnChange | None = None,
+        on_doubt: OnDoubt | None = None,
         on_rebuilt: Callable[[], object] | None = None,
+        waits_for_evidence: bool = False,
+        may_be_empty: bool = True,
+        utc_now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        delete_retention: Callable[[], float | None] = lambda: None,
+        safeguards: Safeguards | None = None,
         interval: float = INTERVAL,
         much: int = MUCH,
         most: int = MOST,
     ) -> None:
         self._store = store
+        self._topic = topic
+        self._waits_for_evidence = waits_for_evidence
+        self._may_be_empty = may_be_empty
+        self._safeguards = safeguards
         self._on_change = on_change
+        self._on_doubt = on_doubt
         self._on_rebuilt = on_rebuilt
         self._entries = WriteBehind(
             store, on_damage=self._lose, interval=interval, much=much, most=most
         )
         self._log: Log | None = None
         self._started = asyncio.Event()
+        self._freshness = Freshness(utc_now, delete_retention)
+        self._within_retention = f"{topic}: read within delete.retention.ms"
+        self._proofs = Proofs(valid=self._is_proof, margin=_MARGIN)
+        self._doubts = Doubts()
+        self._checked = False
         self._lost = ""
         self._building = True
         self._rebuilds = 0
@@ -166,6 +241,10 @@ class CatalogueView:
     async def start(self) -> None:
         """Open the store. Takes longer after a crash: then all of it is checked first."""
         await self._store.ready()
+        try:
+            self._doubts.load(await self._store.doubts())
+        except StoreDamaged as error:
+            self._lose(str(error))
         self._started.set()
 
     async def run(self) -> None:
@@ -174,6 +253,7 @@ class CatalogueView:
         others = (
             asyncio.ensure_future(self._prove()),
             asyncio.ensure_future(self._sweep_tombstones()),
+            asyncio.ensure_future(self._date_store()),
         )
         try:
             await self._entries.run()
@@ -187,6 +267,17 @@ class CatalogueView:
             await self._store.proven()
         except StoreDamaged as error:
             self._lose(str(error))
+        except StoreUnavailable:  # all is read again, which proves it as well
+            return
+        else:
+            self._checked = True
+
+    async def _date_store(self) -> None:
+        """Store when the log was last read to its end, also while nothing new comes."""
+        while True:
+            await asyncio.sleep(_TOUCH)
+            if not self._lost and self._log is not None and self._log.caught_up:
+                self._entries.touch()
 
     async def _sweep_tombstones(self) -> None:
         """Take tombstones away once all is read that was written before they were read."""
@@ -216,7 +307,8 @@ class CatalogueView:
                 # What cannot be read costs room, no more.
                 with contextlib.suppress(StoreDamaged, StoreUnavailable, DamagedEntry):
                     value = self._entries.get(key)
-                    if value is not None and not unpack(key, value).containers:
+                    entry = unpack(key, value) if value is not None else None
+                    if isinstance(entry, Listed) and not entry.containers:
                         self._entries.put(key, None)
 
     def statistics(self) -> CatalogueStatistics:
@@ -234,75 +326,151 @@ class CatalogueView:
             waiting=len(self._searches),
             rebuilds=self._rebuilds,
             overtaken=self._overtaken,
+            in_doubt=self._doubts.total,
+            proving=len(self._proofs),
         )
+
+    def doubts(self, limit: int) -> tuple[int, tuple[ItemDoubt, ...]]:
+        """How many items are in doubt, and the newest of them, at most `limit` (and 1000)."""
+        return self._doubts.total, self._doubts.newest(limit)
 
     def why_not_ready(self) -> str | None:
         """What is wrong with the view itself, in words; None if nothing is."""
         if not self._started.is_set():
             return "what was kept is being checked"
-        return self._lost or self._entries.problem or None
+        if self._lost or self._entries.problem:
+            return self._lost or self._entries.problem
+        return self._why_empty() if self._log is not None and self._log.caught_up else None
+
+    def _why_empty(self) -> str | None:
+        """Why it is no evidence that an item is not there, if no record ever was."""
+        if self._may_be_empty or self._log is None or not self._log.never_written:
+            return None
+        return (
+            f"{self._topic} never had a record: is this the right topic?"
+            " TAKEDOWN_CATALOGUE_MAY_BE_EMPTY=true if it may be empty"
+        )
+
+    def distrust(self) -> str | None:
+        """Why what was read may not be read on from, in words; None if it may.
+
+        For the start of each of the log's sessions: a reason means that all has to be read again.
+        """
+        return self._freshness.too_old()
 
     # ------------------------------------------------------------------------ the view
 
-    def resume(
-        self,
-    ) -> tuple[Mapping[int, int], TopicIdentity, Mapping[int, LogMark]] | None:
-        """The positions to go on from, and in which log; None to begin at the beginning."""
+    def resume(self) -> tuple[Mapping[int, int], TopicIdentity, Mapping[int, LogMark]] | None:
+        """The positions to go on from, in which log, and its marks; None to begin anew."""
         kept = self._store.kept()
         if kept is None:
+            self._freshness.begin()
             return None
-        return kept.positions, TopicIdentity(kept.cluster_id, kept.topic_id), {}
+        self._freshness.resume(kept.caught_up_at)
+        return kept.positions, TopicIdentity(kept.cluster_id, kept.topic_id), kept.marks
 
     def apply(self, record: Record) -> None:
         """Take over one record: the item's new list, or a null value, which ends it.
 
         Raises:
-            UnreadableRecord: it is not what the contract says; the view is as before.
+            UnreadableRecord: it is not what the contract says; the items that it names are in
+                doubt from now on.
         """
-        if record.value is None:
-            item_id = item_id_from_key(record.key)
-            containers: tuple[Container, ...] = ()
-            listed_at = _time_of(record)
-        else:
-            message = decode_item_published(record.value)
-            item_id, containers = message.item_id, message.containers
-            listed_at = message.published_at
         building = self._is_building()  # before this record is in it
+        try:
+            item_id, containers, listed_at = _read(record)
+        except Exception as error:
+            self._put_in_doubt(record, str(error) or repr(error), building=building)
+            raise
         key = key_of(item_id)
-        if self._is_overtaken(key, listed_at, record.partition):
+        before = self._stored(key)
+        if self._is_overtaken(key, before, listed_at, record.partition):
             self._overtaken += 1
             return
         self._entries.put(key, pack(key, containers, listed_at, record.partition))
+        if before is not None and is_doubt(before):
+            self._doubts.remove(item_id)
         if not containers:
             self._tombstones.add(key)
         if self._on_change is not None and not building:
             self._on_change(item_id, containers, listed_at)
 
-    def _is_overtaken(self, key: bytes, listed_at: datetime, partition: int) -> bool:
-        """Whether another partition has told something newer of this item."""
+    def _put_in_doubt(self, record: Record, reason: str, *, building: bool) -> None:
+        """Note that the newest record of an item cannot be read."""
+        doubt = Doubt(_time_of(record), record.partition, record.offset, reason)
+        named = dict.fromkeys(named_by_value(record.value) if record.value is not None else ())
+        if (item_id := named_by_key(record.key)) is not None:
+            named[item_id] = None
+        for item_id in named:
+            key = key_of(item_id)
+            before = self._stored(key)
+            if self._is_overtaken(key, before, doubt.doubted_at, record.partition):
+                self._overtaken += 1
+                continue
+            self._entries.put(key, pack_doubt(key, doubt))
+            self._doubts.put(item_id, doubt, new=before is None or not is_doubt(before))
+            if self._on_doubt is not None and not building:
+                self._on_doubt(item_id, doubt.doubted_at)
+
+    def _stored(self, key: bytes) -> bytes | None:
+        """What is stored under a key now; None also if that cannot be known."""
         if self._lost:
+            return None
+        try:
+            return self._entries.get(key)
+        except (StoreDamaged, StoreUnavailable) as error:
+            self._lose(str(error))  # whatever is kept of it now may be the older one
+            return None
+
+    def _is_overtaken(
+        self, key: bytes, value: bytes | None, listed_at: datetime, partition: int
+    ) -> bool:
+        """Whether another partition has told something newer of this item."""
+        if value is None or partition_of(value) == partition:
             return False
         try:
-            value = self._entries.get(key)
-            if value is None or partition_of(value) == partition:
-                return False
-            return listed_at < unpack(key, value).listed_at
-        except (StoreDamaged, StoreUnavailable, DamagedEntry) as error:
-            self._lose(str(error))  # whatever is kept of it now may be the older one
+            return listed_at < time_of(unpack(key, value))
+        except DamagedEntry as error:
+            self._lose(str(error))
             return False
 
     async def advance(
         self,
         positions: Mapping[int, int],
         identity: TopicIdentity | None,
-        marks: Mapping[int, LogMark] = MappingProxyType({}),
+        marks: Mapping[int, LogMark] | None = None,
     ) -> None:
-        """All records below these positions were applied. Waits while too much is not kept yet."""
+        """All records below these positions were applied. Waits while too much is not kept yet.
+
+        Args:
+            positions: the next offset of each partition.
+            identity: which log that is.
+            marks: what was last read of each partition.
+        """
         if self._lost:
             return
         self._is_building()
+        if self._log is not None and self._log.caught_up and not self._date():
+            return
         log = identity or TopicIdentity("", "")
-        await self._entries.reached(Reached(positions, log.cluster_id, log.topic_id))
+        await self._entries.reached(
+            Reached(positions, log.cluster_id, log.topic_id, marks or {}),
+            self._freshness.caught_up_at,
+        )
+
+    def _date(self) -> bool:
+        """Note that the log is read to its end; False if that came too late to be believed."""
+        late = self._freshness.at_end()
+        if late is None:
+            return True
+        if not late.from_beginning:
+            self._read_again(late.reason)
+            return False
+        # To read it once more would take as long.
+        logger.warning("The catalogue may hold items that are gone: %s", late.reason)
+        if self._safeguards is not None:
+            self._safeguards.missing(self._within_retention, late.reason)
+        return True
 
     def _is_building(self) -> bool:
         """Whether all is read (again). It ends as soon as searches are answered.
@@ -320,51 +488,85 @@ class CatalogueView:
         self._lost = ""
         self._building = True
         self._rebuilds += 1
+        self._checked = True  # what is stored from now on was read, and written, by us
         self._tombstones = set()
+        self._doubts.clear()
+        self._freshness.begin()
+        if self._safeguards is not None:
+            self._safeguards.present(self._within_retention)
         self._entries.begin_again()
 
     def _lose(self, reason: str) -> None:
         """The store is not to be believed: from now on nothing is known."""
         if self._lost:
             return
-        self._lost = f"it is made again: {reason}"
         logger.error("The catalogue is damaged and is made again from its topic: %s", reason)
+        self._lost = f"it is made again: {reason}"
         if self._log is not None:
             self._log.read_again("the catalogue is damaged")
+
+    def _read_again(self, reason: str) -> None:
+        """What was read may be wrong: from now on nothing is known."""
+        logger.warning("The catalogue is made again from its topic: %s", reason)
+        self._lost = f"it is made again: {reason}"
+        assert self._log is not None
+        self._log.read_again(reason)
 
     # ------------------------------------------------------------------------ searches
 
     def known(self, item_id: ItemId) -> Listed | None:
         """The item's list as it was last read; None if none is known, or not for now."""
+        found = self._found(item_id)
+        return found if isinstance(found, Listed) else None
+
+    def doubt(self, item_id: ItemId) -> Doubt | None:
+        """Why the item is in doubt; None if it is not, or that cannot be known for now."""
+        found = self._found(item_id)
+        return found if isinstance(found, Doubt) else None
+
+    def _found(self, item_id: ItemId) -> Listed | Doubt | None:
         try:
             return self._look_up(item_id)
         except StoreUnavailable:
             return None
 
-    def _look_up(self, item_id: ItemId) -> Listed | None:
+    def _look_up(self, item_id: ItemId) -> Listed | Doubt | None:
         if self._lost:
             return None
         key = key_of(item_id)
         try:
             value = self._entries.get(key)
-            listed = unpack(key, value) if value is not None else None  # its checksum comes first
+            entry = unpack(key, value) if value is not None else None  # its checksum comes first
         except (StoreDamaged, DamagedEntry) as error:
             self._lose(str(error))
             return None
-        return listed if listed is not None and listed.containers else None
+        return entry if not isinstance(entry, Listed) or entry.containers else None
 
     def locate(self, takedown: Takedown, tell: Tell) -> None:
         """Tell what is known of the takedown's item, now or once it is certain."""
-        if self._log is not None and self._log.caught_up:
+        if self._log is not None and self._log.caught_up and not self._waits_for_evidence:
             found = self.known(takedown.item_id)
             if found is not None:
                 self._hits += 1
-                tell(ContainersFound(takedown.takedown_id, found.containers, found.listed_at))
+                tell(
+                    ContainersFound(
+                        takedown.takedown_id, found.containers, found.listed_at, proven=False
+                    )
+                )
+                self._proofs.follow(self._log.prove, takedown, tell)
                 return
         self._misses += 1
         search = asyncio.get_running_loop().create_task(self._search(takedown, tell))
         self._searches.add(search)
         search.add_done_callback(self._searches.discard)
+
+    def _is_proof(self) -> bool:
+        """Whether it counts that the log is read to its end: not while all is read again.
+
+        And not before the store is checked: an older list that came back in a damaged file would
+        be a hit.
+        """
+        return not self._lost and self._checked and not self._is_building()
 
     async def _search(self, takedown: Takedown, tell: Tell) -> None:
         takedown_id = takedown.takedown_id
@@ -378,6 +580,8 @@ class CatalogueView:
             tell(CatalogueUnavailable(takedown_id, f"the catalogue may be behind: {error}"))
         except (StoreDamaged, StoreUnavailable) as error:
             tell(CatalogueUnavailable(takedown_id, f"the catalogue cannot be searched: {error}"))
+        except _NoEvidence as error:
+            tell(CatalogueUnavailable(takedown_id, str(error), error.code))
         except Exception as error:
             logger.exception("Defect while searching")
             tell(CatalogueUnavailable(takedown_id, f"defect in the catalogue: {error!r}"))
@@ -393,25 +597,34 @@ class CatalogueView:
             raise KafkaUnavailable("the catalogue has no log")
         if self._lost:
             raise StoreDamaged(self._lost)
+        rebuilds = self._rebuilds
         await self._log.catch_up()
-        found = self._certain(item_id)
-        if found is None and not self._entries.fresh:
-            # That something is not there is said of all that is kept.
-            rebuilds = self._rebuilds
+        found = self._certain(item_id, rebuilds)
+        if not self._checked and not self._entries.fresh:
+            # That something is not there, or is the newest, is said of all that is kept.
             await self._store.proven()
-            if rebuilds != self._rebuilds:
-                raise StoreDamaged("it was read again meanwhile")
-            found = self._certain(item_id)
+            found = self._certain(item_id, rebuilds)
+            self._checked = True
+        if isinstance(found, Doubt):
+            where = f"{self._topic}[{found.partition}] at offset {found.offset}"
+            raise _NoEvidence(
+                f"a record of the item in {where} cannot be read: {found.reason}", "item-in-doubt"
+            )
+        if found is None and (reason := self._why_empty()) is not None:
+            raise _NoEvidence(reason)
         return found
 
-    def _certain(self, item_id: ItemId) -> Listed | None:
+    def _certain(self, item_id: ItemId, rebuilds: int) -> Listed | Doubt | None:
+        if rebuilds != self._rebuilds:
+            raise StoreDamaged("it was read again meanwhile")
         found = self._look_up(item_id)
         if self._lost:
             raise StoreDamaged(self._lost)
         return found
 
     async def stop(self) -> None:
-        """Give up the searches that wait."""
+        """Give up the searches that wait, and report nothing more."""
+        self._proofs.stop()
         searches = tuple(self._searches)
         for search in searches:
             search.cancel()
@@ -421,6 +634,7 @@ class CatalogueView:
         """Keep what is left to be kept, and close the store. Call it when nothing is read."""
         try:
             if not self._lost:
+                self._entries.touch()
                 await self._entries.write()
         finally:
             await self._store.close()

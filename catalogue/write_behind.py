@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from catalogue.store import Batch, StoreDamaged, StoreUnavailable
@@ -22,6 +22,7 @@ from catalogue.store import Batch, StoreDamaged, StoreUnavailable
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from bus.log_marks import LogMark
     from catalogue.store import Store
 
 logger = logging.getLogger("takedown.catalogue")
@@ -45,11 +46,13 @@ class Reached:
     Attributes:
         positions: the next offset of each partition.
         cluster_id, topic_id: which log it is; empty where the broker does not tell.
+        marks: what was last read of each partition.
     """
 
     positions: Mapping[int, int]
     cluster_id: str = ""
     topic_id: str = ""
+    marks: Mapping[int, LogMark] = field(default_factory=dict)
 
 
 class WriteBehind:
@@ -83,6 +86,7 @@ class WriteBehind:
         self._bytes = 0
         self._bytes_writing = 0
         self._reached: Reached | None = None
+        self._caught_up_at = 0.0
         self._fresh = False
         self._beginnings = 0
         self._dirty = asyncio.Event()
@@ -127,8 +131,14 @@ class WriteBehind:
         self._full.clear()
         self._tell_room()
 
-    async def reached(self, reached: Reached) -> None:
-        """All up to here is put; waits while too much is not written yet."""
+    async def reached(self, reached: Reached, caught_up_at: float = 0.0) -> None:
+        """All up to here is put; waits while too much is not written yet.
+
+        Args:
+            reached: the positions.
+            caught_up_at: see `Kept`; by itself it is no reason to write (see `touch`).
+        """
+        self._caught_up_at = caught_up_at
         if self._put or reached != self._reached:
             self._entries.update(self._put)
             self._put.clear()
@@ -138,6 +148,11 @@ class WriteBehind:
             self._full.set()
         self._tell_room()
         await self._room.wait()
+
+    def touch(self) -> None:
+        """Write, even if nothing but the time of `reached` has changed."""
+        if self._reached is not None:
+            self._dirty.set()
 
     def _tell_room(self) -> None:
         if self._bytes + self._bytes_writing < self._most:
@@ -171,7 +186,15 @@ class WriteBehind:
         self._bytes, self._bytes_writing = 0, self._bytes
         self._dirty.clear()
         self._full.clear()
-        batch = Batch(entries, reached.positions, reached.cluster_id, reached.topic_id, fresh)
+        batch = Batch(
+            entries,
+            reached.positions,
+            reached.cluster_id,
+            reached.topic_id,
+            fresh,
+            reached.marks,
+            self._caught_up_at,
+        )
         written = False
         try:
             await self._store.commit(batch)

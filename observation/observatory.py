@@ -15,6 +15,7 @@ import msgspec
 
 from actors.dead_letters import DEAD_LETTERS
 from actors.machine_actor import MachineActor
+from observation.clock import text_of
 from observation.journal import Journal
 from observation.live import TURN, Glance, Live, Part, Query, Survey, id_of
 from observation.losses import RecentLosses
@@ -25,9 +26,11 @@ from observation.shapes import (
     ActorDetail,
     ActorPage,
     BusFacts,
+    CatalogueDoubts,
     Check,
     CoordinatorFacts,
     DoorFacts,
+    DoubtedItem,
     FeedFacts,
     FinishedPage,
     History,
@@ -48,18 +51,19 @@ from observation.shapes import (
 )
 from observation.stale_deletions import StaleDeletions
 from observation.supervision import tree
-from observation.text import facts
+from observation.text import cut, facts
 from observation.timeline import finished_row, progress, timeline
 from observation.watch import Look, Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from actors.feed import Observable, TransitionFeed
     from actors.fsm import Machine
     from bus.event_bus import BusStatistics, EventBus
     from bus.publisher import KafkaPublisher
     from bus.reader import TopicReader
+    from catalogue.doubts import ItemDoubt
     from coordinator.coordinator import Coordinator
     from health import Readiness
     from messages import Takedown
@@ -71,6 +75,10 @@ RECENT = "recent"
 
 _REST = 19
 """So many times as long as a look at all actors took, none is taken."""
+
+
+def _no_doubts(_limit: int) -> tuple[str, int, Sequence[ItemDoubt]]:
+    return "", 0, ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +93,7 @@ class Sources:
         readers: the topics' readers.
         publisher: the producer.
         catalogue: the catalogue's statistics.
+        doubts: the catalogue's topic, how many of its items are in doubt, and the newest of them.
         readiness: every check.
         callers_door: its address and how many connections are open.
         operators_door: the same.
@@ -104,6 +113,7 @@ class Sources:
     operators_door: Callable[[], tuple[str, int]]
     viewers: Callable[[], tuple[int, int]]
     tasks: Callable[[], Mapping[str, bool]]
+    doubts: Callable[[int], tuple[str, int, Sequence[ItemDoubt]]] = _no_doubts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -514,6 +524,24 @@ class Observatory:
     def incidents(self) -> Incidents:
         """What is stuck, and what was."""
         return self.watch.view()
+
+    def doubts(self, limit: int) -> CatalogueDoubts:
+        """The items in doubt, the newest first."""
+        topic, total, newest = self._sources.doubts(limit)
+        return CatalogueDoubts(
+            total=total,
+            doubts=tuple(
+                DoubtedItem(
+                    item_id=one.item_id,
+                    topic=topic,
+                    partition=one.doubt.partition,
+                    offset=one.doubt.offset,
+                    doubted_at=text_of(one.doubt.doubted_at),
+                    reason=cut(one.doubt.reason),
+                )
+                for one in newest
+            ),
+        )
 
     def lost(self) -> Losses:
         """Dead letters, skipped records and stale deletions."""

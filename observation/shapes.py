@@ -601,6 +601,24 @@ class Losses(Shape, frozen=True):
     stale_deletions_count: Count
 
 
+class DoubtedItem(Shape, frozen=True):
+    """An item whose newest record cannot be read, and that record."""
+
+    item_id: Uuid
+    topic: Annotated[str, Meta(examples=["item_published"])]
+    partition: int
+    offset: int
+    doubted_at: Annotated[At, Meta(description="The record's own time.")]
+    reason: Annotated[str, Meta(description="Why it cannot be read. Holds text from outside.")]
+
+
+class CatalogueDoubts(Shape, frozen=True):
+    """Items in doubt, the newest first. They get a 503 until a readable record arrives."""
+
+    total: Annotated[Count, Meta(description="All of them, also those that are not listed.")]
+    doubts: tuple[DoubtedItem, ...]
+
+
 # ------------------------------------------------------------------------------ stream
 
 

@@ -70,6 +70,11 @@ class Parts:
         catalogue = self.catalogue.statistics()
         yield gauge("takedown_catalogue_items", "Items known.", catalogue.items)
         yield gauge("takedown_catalogue_containers", "Containers known.", catalogue.containers)
+        yield gauge(
+            "takedown_catalogue_items_in_doubt",
+            "Items whose newest record cannot be read.",
+            catalogue.in_doubt,
+        )
         yield counter("takedown_catalogue_misses", "Searches for evidence.", catalogue.misses)
         yield gauge("takedown_catalogue_pending", "Changes not kept yet.", catalogue.pending)
         yield gauge("takedown_catalogue_bytes", "Its size on disk.", catalogue.bytes)

@@ -104,6 +104,14 @@ RECENT_PARAMETERS = (
     _CURSOR,
 )
 
+DOUBTS_PARAMETERS = (
+    Parameter(
+        "limit",
+        "Items of the page.",
+        {"type": "integer", "minimum": 1, "maximum": MOST_ROWS, "default": 50},
+    ),
+)
+
 HISTORY_PARAMETERS = (
     Parameter(
         "minutes",
@@ -220,6 +228,15 @@ OPERATIONS = (
     Operation("/incidents", "incidents", "What is stuck, and what was.", shapes.Incidents),
     Operation(
         "/losses", "losses", "Dead letters, skipped records and stale deletions.", shapes.Losses
+    ),
+    Operation(
+        "/catalogue/doubts",
+        "doubts",
+        "Items whose newest record cannot be read, the newest first.",
+        shapes.CatalogueDoubts,
+        DOUBTS_PARAMETERS,
+        description="Such an item gets 503 `item-in-doubt` until a readable list or a null value "
+        "arrives. At most the newest 1000 are listed; `takedown catalogue doubts` lists all.",
     ),
     Operation(
         "/stream",

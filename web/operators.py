@@ -17,6 +17,7 @@ from observation.shapes import Alive, BadRequest, Ready
 from web.door import new_takedown_id
 from web.openapi import (
     ACTOR_PARAMETERS,
+    DOUBTS_PARAMETERS,
     HISTORY_PARAMETERS,
     RECENT_PARAMETERS,
     STREAM_PARAMETERS,
@@ -93,6 +94,7 @@ class OperatorsDoor:
         get("/history", self._history)
         get("/incidents", self._incidents)
         get("/losses", self._losses)
+        get("/catalogue/doubts", self._doubts)
         get("/stream", self._stream, allow_head=False)
         if self._pages is not None:
             self._pages.add_to(app)
@@ -172,6 +174,10 @@ class OperatorsDoor:
     async def _losses(self, request: web.Request) -> web.Response:
         _require(request)
         return _answer(self._observatory.lost())
+
+    async def _doubts(self, request: web.Request) -> web.Response:
+        limit = _require(request, DOUBTS_PARAMETERS).get("limit", 50)
+        return _answer(self._observatory.doubts(limit))
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         wanted = watching(_require(request, STREAM_PARAMETERS))

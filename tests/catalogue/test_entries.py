@@ -17,6 +17,7 @@ from catalogue.entries import (
     key_of,
     pack,
     partition_of,
+    time_of,
     unpack,
 )
 from messages import Container, ContainerId, ItemId
@@ -87,7 +88,7 @@ def test_a_list_comes_back_as_it_was(
 def test_the_time_comes_back_in_utc() -> None:
     key = key_of(ITEM)
     local = T0.astimezone(timezone(timedelta(hours=5)))
-    assert unpack(key, pack(key, places("a"), local, 0)).listed_at.utcoffset() == timedelta(0)
+    assert time_of(unpack(key, pack(key, places("a"), local, 0))).utcoffset() == timedelta(0)
 
 
 @given(st.integers(0, 10_000), st.integers(0, 7))

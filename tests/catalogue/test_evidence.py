@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from support.fakes import ITEM, OTHER_ITEM, places
+from support.fakes import ITEM, OTHER_ITEM, T0, places
 
-from catalogue.evidence import Answer, Fault, NoEvidence, judge
+from catalogue.evidence import Answer, Fault, Located, NoEvidence, from_cache, judge
 from messages import Container
 
 JSON = "application/json"
@@ -36,19 +36,19 @@ def refused(given: Answer) -> NoEvidence:
 
 
 def test_a_200_tells_the_items_containers() -> None:
-    assert judge(answer(200, located("a", "b", later="?")), ITEM) == places("a", "b")
+    assert judge(answer(200, located("a", "b", later="?")), ITEM) == Located(places("a", "b"))
 
 
 def test_a_200_with_an_empty_list_says_that_it_is_nowhere_any_more() -> None:
-    assert judge(answer(200, located()), ITEM) == ()
+    assert judge(answer(200, located()), ITEM) == Located(())
 
 
 def test_an_item_may_be_named_in_upper_case() -> None:
-    assert judge(answer(200, located("a", item=ITEM.upper())), ITEM) == places("a")
+    assert judge(answer(200, located("a", item=ITEM.upper())), ITEM) == Located(places("a"))
 
 
 def test_containers_that_come_twice_are_left_to_the_machine_which_knows_what_that_means() -> None:
-    assert judge(answer(200, located("a", "a")), ITEM) == places("a", "a")
+    assert judge(answer(200, located("a", "a")), ITEM) == Located(places("a", "a"))
 
 
 def test_a_404_that_names_the_item_says_that_it_is_unknown() -> None:
@@ -183,7 +183,7 @@ def test_whatever_comes_it_is_evidence_by_the_contract_or_none(
         assert (status, kind) == (404, PROBLEM)
     else:
         assert (status, kind) == (200, JSON)
-        assert [(c.container_id, c.container_type) for c in told] == [
+        assert [(c.container_id, c.container_type) for c in told.containers] == [
             (c["containerId"], c["containerType"]) for c in message["containers"]
         ]
 
@@ -198,4 +198,82 @@ def test_a_list_by_the_contract_is_read_as_it_was_written(containers: list[Conta
         {"containerId": c.container_id, "containerType": c.container_type} for c in containers
     ]
     told = judge(answer(200, {"itemId": ITEM, "containers": listed}), ITEM)
-    assert told == tuple(containers)
+    assert told == Located(tuple(containers))
+
+
+# --------------------------------------------------------------------------- from a cache
+
+
+CACHED = {
+    "an age": {"Age": "7"},
+    "an age that is none": {"Age": "a while"},
+    "a hit": {"X-Cache": "HIT"},
+    "a hit in words": {"X-Cache": "Hit from cloudfront"},
+    "a hit of Akamai's": {"X-Cache": "TCP_MEM_HIT from a23-4-5-6"},
+    "a hit behind a miss": {"X-Cache": "MISS, HIT"},
+    "a hit of nginx's": {"X-Cache-Status": "HIT"},
+    "a stale one": {"CF-Cache-Status": "STALE"},
+    "one that is being updated": {"X-Proxy-Cache": "UPDATING"},
+    "a hit by RFC 9211": {"Cache-Status": "ExampleCache; hit; ttl=30"},
+    "a hit of the second one": {"Cache-Status": '"A b"; fwd=uri-miss, B; ttl=1; hit=?1'},
+    "another request's": {"Cache-Status": "A; fwd=uri-miss; collapsed"},
+}
+
+FRESH = {
+    "nothing": {},
+    "no age": {"Age": "0"},
+    "a miss": {"X-Cache": "MISS", "CF-Cache-Status": "DYNAMIC"},
+    "a miss in words": {"X-Cache": "Miss from cloudfront"},
+    "one that was validated": {"X-Cache": "RefreshHit from cloudfront"},
+    "one that was validated at Cloudflare": {"CF-Cache-Status": "REVALIDATED"},
+    "a miss by RFC 9211": {"Cache-Status": "A; fwd=uri-miss; hit=?0; collapsed=?0; hits=3"},
+    "how many hits there were": {"X-Cache-Hits": "0"},
+}
+
+
+@pytest.mark.parametrize("what", CACHED)
+def test_an_answer_that_a_cache_gave_gives_itself_away(what: str) -> None:
+    cause = from_cache(CACHED[what])
+    assert cause is not None
+    for told in (
+        answer(200, located("a"), cached=cause),
+        answer(404, {"itemId": ITEM}, kind=PROBLEM, cached=cause),
+    ):
+        error = refused(told)
+        assert error.fault is Fault.CACHED
+        assert cause in str(error)
+
+
+@pytest.mark.parametrize("what", FRESH)
+def test_an_answer_that_the_items_service_was_asked_for_is_fresh(what: str) -> None:
+    assert from_cache(FRESH[what]) is None
+
+
+@given(st.dictionaries(st.sampled_from(["Age", "X-Cache", "Cache-Status"]), st.text()))
+def test_any_header_is_judged(headers: dict[str, str]) -> None:
+    cause = from_cache(headers)
+    assert cause is None or len(cause) < 200
+
+
+def test_a_failure_from_a_cache_is_a_failure() -> None:
+    assert refused(answer(503, b"", cached="Age: 7")).fault is Fault.PASSING
+
+
+# --------------------------------------------------------------------------- a list's time
+
+
+@pytest.mark.parametrize(
+    ("published_at", "told"),
+    [
+        ("2026-01-02T03:04:05.678Z", T0),
+        ("2026-01-02T05:04:05.678+02:00", T0),
+        ("2026-01-02T03:04:05.678", None),
+        ("yesterday", None),
+        (1767323045678, None),
+        (None, None),
+        ("0001-01-01T00:00:00+10:00", None),
+    ],
+)
+def test_a_list_may_name_its_time(published_at: Any, told: Any) -> None:
+    found = judge(answer(200, located("a", publishedAt=published_at)), ITEM)
+    assert found == Located(places("a"), told)

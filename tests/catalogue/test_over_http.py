@@ -7,16 +7,19 @@ import itertools
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
 import pytest
 import stamina
-from support.fakes import ITEM, item_id, places, settle, takedown_now
+from support.fakes import ITEM, T0, item_id, places, settle, takedown_now
 
 from catalogue.evidence import Answer, Fault, NoEvidence
 from catalogue.over_http import (
     AT_ONCE,
     ATTEMPTS,
+    CLOCKS_APART,
     MARGIN,
     NOBODY,
     THRESHOLD,
@@ -259,6 +262,74 @@ async def test_a_retry_that_would_come_too_late_is_not_waited_for() -> None:
     bed.items.next = [REFUSED, REFUSED, REFUSED]
     _, took = await bed.refused(seconds=0.5)
     assert took == pytest.approx(0.3)  # not 0.7, which is after 0.4
+
+
+async def test_an_answer_from_a_cache_is_asked_for_again_and_never_told() -> None:
+    bed = Bed()
+    cached = replace(found("old"), cached="Age: 7")
+    bed.items.next = [cached, cached, found("a")]
+    event, _ = await bed.search()
+    assert isinstance(event, ContainersFound)
+    assert event.containers == places("a")
+    bed.items.always = lambda item: replace(unknown(item), cached="X-Cache: HIT")
+    for _ in range(THRESHOLD):
+        reason, _ = await bed.refused()
+        assert "X-Cache: HIT" in reason
+    # One item that is asked for often must not keep others out.
+    assert bed.statistics.circuit == "closed"
+
+
+async def test_a_cache_that_answers_even_the_probe_is_no_readiness() -> None:
+    bed = Bed()
+    bed.items.always = lambda item: replace(unknown(item), cached="Age: 7")
+    async with bed.watching():
+        await asyncio.sleep(10)
+        assert "a cache gave (Age: 7)" in str(bed.catalogue.why_not_ready())
+        bed.items.always = unknown
+        await asyncio.sleep(10)
+        assert bed.catalogue.why_not_ready() is None
+
+
+# ------------------------------------------------------------------------ a list's time
+
+
+async def listed_at(answer: Answer, **options: Any) -> datetime | None:
+    bed = Bed(utc_now=lambda: T0, **options)
+    bed.items.next = [answer]
+    event, _ = await bed.search()
+    assert isinstance(event, ContainersFound)
+    assert event.proven
+    return event.listed_at
+
+
+async def test_a_lists_own_time_is_told() -> None:
+    body = json.dumps({"itemId": ITEM, "containers": [], "publishedAt": "2026-01-01T00:00:00Z"})
+    answer = Answer(200, "application/json", body.encode(), date=T0)
+    assert await listed_at(answer) == datetime(2026, 1, 1, tzinfo=UTC)
+
+
+async def test_without_one_the_list_was_true_when_it_was_answered_or_a_little_before() -> None:
+    assert await listed_at(replace(found("a"), date=T0)) == T0 - timedelta(seconds=CLOCKS_APART)
+
+    class Slow(FakeItems):
+        async def get(self, item_id: ItemId, traceparent: str | None) -> Answer:
+            await asyncio.sleep(1.5)
+            return await super().get(item_id, traceparent)
+
+    bed = Bed(utc_now=lambda: T0)
+    bed.items = bed.catalogue._transport = Slow()
+    bed.items.next = [replace(found("a"), date=T0)]
+    event, _ = await bed.search()
+    assert event.listed_at == T0 - timedelta(seconds=CLOCKS_APART + 1.5)
+
+
+@pytest.mark.parametrize("apart", [-86400, -61, 61, 3600])
+async def test_a_date_that_does_not_agree_with_our_clock_is_not_used(apart: float) -> None:
+    assert await listed_at(replace(found("a"), date=T0 + timedelta(seconds=apart))) is None
+
+
+async def test_without_any_date_the_lists_time_is_not_known() -> None:
+    assert await listed_at(found("a")) is None
 
 
 # ------------------------------------------------------------------------------ time

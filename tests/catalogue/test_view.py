@@ -98,10 +98,11 @@ async def test_what_it_knows_it_tells_at_once() -> None:
     mine = takedown_now()
     told: list[Any] = []
     view.catalogue.locate(mine, told.append)
-    assert told == [ContainersFound(mine.takedown_id, places("a", "b"), T0)]
+    assert told == [ContainersFound(mine.takedown_id, places("a", "b"), T0, proven=False)]
     await settle()
     assert len(told) == 1
-    assert view.log.calls == 0
+    assert (view.log.calls, view.log.proofs) == (0, 1)
+    await view.catalogue.stop()
 
 
 async def test_a_list_replaces_the_one_before() -> None:
@@ -258,23 +259,21 @@ async def test_a_rewound_view_knows_nothing_until_it_is_read_again() -> None:
 
 
 POISON = {
-    "no JSON": FakeRecord(ITEM.encode(), b"no JSON"),
-    "a container without id": FakeRecord(
-        ITEM.encode(),
-        encode(ItemPublished(ITEM, places("x", ""), T0)),
-    ),
+    "no JSON": FakeRecord(None, b"no JSON"),
+    "no JSON under another key": FakeRecord(b"order 7", b'{"itemId": "7"}'),
     "a null value under no key": FakeRecord(None, None),
     "a null value under another key": FakeRecord(b"not an id", None),
 }
 
 
 @pytest.mark.parametrize("what", POISON)
-async def test_a_record_that_cannot_be_read_leaves_the_view_as_it_was(what: str) -> None:
+async def test_a_record_that_names_no_item_leaves_the_view_as_it_was(what: str) -> None:
     view = View(published("a", "b"))
     with pytest.raises(UnreadableRecord):
         view.catalogue.apply(POISON[what])
     assert view.knows() == ("a", "b")
     assert await view.held() == (1, 2)
+    await view.catalogue.stop()
 
 
 async def test_stop_gives_up_what_waits_and_tells_nothing() -> None:
@@ -317,5 +316,7 @@ async def test_statistics_say_what_it_holds_and_was_asked() -> None:
         waiting=1,
         rebuilds=0,
         overtaken=0,
+        in_doubt=0,
+        proving=2,
     )
     await view.catalogue.stop()

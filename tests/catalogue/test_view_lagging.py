@@ -19,7 +19,13 @@ from bus.connection import Connection
 from bus.reader import Start, TopicReader
 from catalogue.store import Batch, MemoryStore, StoreUnavailable
 from catalogue.view import CatalogueView
-from messages import CatalogueUnavailable, ContainersFound, ItemPublished, ItemUnknown
+from messages import (
+    CatalogueCaughtUp,
+    CatalogueUnavailable,
+    ContainersFound,
+    ItemPublished,
+    ItemUnknown,
+)
 
 ITEMS = 400
 
@@ -113,5 +119,5 @@ async def test_what_was_published_is_never_unknown_and_what_was_not_is_never_fou
         await asyncio.wait([task])
     await view.stop()
     assert not wrong
-    assert seen == {ItemUnknown, ContainersFound, CatalogueUnavailable}
+    assert seen == {ItemUnknown, ContainersFound, CatalogueUnavailable, CatalogueCaughtUp}
     assert view.statistics().waiting == 0

@@ -8,7 +8,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from support.answers import assert_deleted, take_down, until_read
+from support.answers import assert_deleted, assert_problem, take_down, until_read
 from support.brokers import Broker
 from support.observed import logged, scrape, until
 from support.platform import NOW, Platform, confirm, container, containers, new_item_id, platform
@@ -128,7 +128,7 @@ async def assert_skipped(
 
 
 @pytest.mark.parametrize("value", (ANYWHERE | PUBLISHED).values(), ids=ANYWHERE | PUBLISHED)
-async def test_an_unreadable_item_is_skipped_and_what_was_known_stays(
+async def test_an_unreadable_item_is_skipped_and_in_doubt_until_a_readable_list_arrives(
     http: aiohttp.ClientSession,
     door: str,
     admin: str,
@@ -141,6 +141,11 @@ async def test_an_unreadable_item_is_skipped_and_what_was_known_stays(
 
     await assert_skipped(items, admin, service, items.names.published, value, ITEM.encode())
 
+    # What it says of the item is not known; test_items_in_doubt.py has more about that.
+    got = await take_down(http, door, ITEM)
+    assert_problem(got, 503, "item-in-doubt", item_id=ITEM)
+    await items.publish_item(ITEM, containers(2))
+    await until_read(http, door, items, ITEM)
     assert_deleted(await take_down(http, door, ITEM), ITEM, containers(2))
 
 

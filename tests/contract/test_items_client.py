@@ -9,12 +9,13 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 
 import pytest
 import trustme
 from support.fakes import ITEM, places
 
-from catalogue.evidence import LARGEST_BODY, Answer, Fault, NoEvidence, judge
+from catalogue.evidence import LARGEST_BODY, Answer, Fault, Located, NoEvidence, judge
 from catalogue.items_client import ItemsClient
 
 Behaviour = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
@@ -93,18 +94,41 @@ async def test_it_asks_on_the_route_of_the_contract_and_keeps_the_connection() -
     async with serving(saying(response())) as (server, client):
         for _ in range(3):
             answer = await client.get(ITEM, TRACE)
-            assert judge(answer, ITEM) == places("a")
+            assert judge(answer, ITEM) == Located(places("a"))
         assert server.connections == 1
     line, *headers = server.requests[0].decode().lower().split("\r\n")
     assert line == f"get /base/items/{ITEM}/containers http/1.1"
     assert f"traceparent: {TRACE}" in headers
     assert "accept-encoding: identity" in headers
+    assert "cache-control: no-cache" in headers
 
 
 async def test_a_problem_is_handed_on_with_its_type_and_retry_after() -> None:
     data = response("503 Busy", b"{}", "Retry-After: 7", kind="Application/Problem+JSON; a=b")
     answer = await ask(saying(data))
     assert answer == Answer(503, "application/problem+json", b"{}", "7")
+
+
+async def test_what_a_cache_says_of_itself_is_read_from_every_line_of_it() -> None:
+    for headers in (["Age: 30"], ["Cache-Status: A; fwd=miss", "Cache-Status: B; hit"]):
+        assert (await ask(saying(response("200 OK", LOCATED, *headers)))).cached
+    fresh = ["Age: 0", "X-Cache: MISS", "Cache-Status: A; fwd=uri-miss"]
+    assert (await ask(saying(response("200 OK", LOCATED, *fresh)))).cached is None
+
+
+@pytest.mark.parametrize(
+    ("text", "date"),
+    [
+        ("Fri, 02 Jan 2026 03:04:05 GMT", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
+        ("Fri, 02 Jan 2026 03:04:05 -0000", None),
+        ("02/01/2026", None),
+        ("Fri, 99 Jan 2026 03:04:05 GMT", None),
+        ("Fri, 02 Jan 99999999 03:04:05 GMT", None),
+    ],
+)
+async def test_the_date_is_read_where_it_can_be(text: str, date: datetime | None) -> None:
+    assert (await ask(saying(response("200 OK", LOCATED, f"Date: {text}")))).date == date
+    assert (await ask(saying(response()))).date is None
 
 
 async def test_a_redirect_is_not_followed_and_no_cookie_is_kept() -> None:
@@ -155,7 +179,7 @@ async def test_a_body_without_end_is_read_to_the_bound_only(declared: bool) -> N
 
 async def test_a_body_of_the_bound_is_read_whole() -> None:
     body = LOCATED + b" " * (LARGEST_BODY - len(LOCATED))
-    assert judge(await ask(saying(response(body=body))), ITEM) == places("a")
+    assert judge(await ask(saying(response(body=body))), ITEM) == Located(places("a"))
 
 
 async def test_a_server_that_drips_is_given_up_when_the_caller_says_so() -> None:
@@ -219,7 +243,7 @@ async def test_a_server_that_hangs_up_is_asked_once_in_an_attempt() -> None:
             writer.close()
 
     async with serving(answer_once) as (server, client):
-        assert judge(await client.get(ITEM, None), ITEM) == places("a")
+        assert judge(await client.get(ITEM, None), ITEM) == Located(places("a"))
         for asked in (2, 3):  # on a connection that was kept, and on one of its own
             with pytest.raises(NoEvidence) as raised:
                 await client.get(ITEM, None)

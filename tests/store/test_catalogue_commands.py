@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,8 @@ from support.fakes import T0, item_id
 from support.kept import DAMAGE, batch, entries, entry, filled, one_bit, opened
 from support.processes import Process, running
 
-from catalogue.entries import pack
+from bus.log_marks import LogMark
+from catalogue.entries import Doubt, pack, pack_doubt
 from catalogue.folder import data_of
 
 DAMAGED = [damage for damage in DAMAGE if damage.__name__ != "no_heads"]
@@ -53,10 +56,13 @@ async def test_status_says_what_is_kept(tmp_path: Path) -> None:
         "topic": "item_published",
         "clusterId": "cluster",
         "topicId": "log",
-        "format": 2,
+        "format": 3,
         "items": 20,
         "containers": 40,
         "tombstones": 0,
+        "inDoubt": 0,
+        "caughtUpAt": None,
+        "leaderEpochs": {},
         "positions": {"0": 20},
     }
 
@@ -69,6 +75,51 @@ async def test_an_item_that_is_gone_is_not_there(tmp_path: Path) -> None:
     assert gone.status == 1
     facts = (await said(tmp_path, "status", "--json")).json()
     assert (facts["items"], facts["containers"], facts["tombstones"]) == (4, 8, 1)
+    assert (await said(tmp_path, "verify")).status == 0
+
+
+async def test_doubts_are_listed_newest_first_and_item_shows_one(tmp_path: Path) -> None:
+    older = Doubt(T0, 2, 41, "no JSON")
+    newer = Doubt(T0 + timedelta(seconds=1), 0, 7, "containers: null")
+    keys = [entry(number)[0] for number in (1, 2)]
+    doubts = {key: pack_doubt(key, doubt) for key, doubt in zip(keys, (older, newer), strict=True)}
+    marks = {0: LogMark(epoch=3), 1: LogMark(epoch=5)}
+    async with opened(tmp_path) as store:
+        changes = {**entries(range(5)), **doubts}
+        await store.commit(replace(batch(changes, at=5), marks=marks, caught_up_at=1767323045.5))
+    for_programs = await said(tmp_path, "doubts", "--json")
+    assert for_programs.status == 0
+    assert for_programs.json() == {
+        "total": 2,
+        "doubts": [
+            {
+                "itemId": item_id(2),
+                "topic": "item_published",
+                "partition": 0,
+                "offset": 7,
+                "doubtedAt": "2026-01-02T03:04:06.678Z",
+                "reason": "containers: null",
+            },
+            {
+                "itemId": item_id(1),
+                "topic": "item_published",
+                "partition": 2,
+                "offset": 41,
+                "doubtedAt": "2026-01-02T03:04:05.678Z",
+                "reason": "no JSON",
+            },
+        ],
+    }
+    for_people = (await said(tmp_path, "doubts")).text.splitlines()
+    assert for_people[0] == "2 items in doubt"
+    assert for_people[2].endswith("item_published[2] at offset 41: no JSON")
+    shown = await said(tmp_path, "item", item_id(1))
+    assert shown.status == 1
+    assert "is in doubt: item_published[2] at offset 41: no JSON" in shown.text
+    facts = (await said(tmp_path, "status", "--json")).json()
+    assert (facts["items"], facts["containers"], facts["inDoubt"]) == (3, 6, 2)
+    assert facts["leaderEpochs"] == {"0": 3, "1": 5}
+    assert facts["caughtUpAt"] == "2026-01-02T03:04:05.500Z"
     assert (await said(tmp_path, "verify")).status == 0
 
 

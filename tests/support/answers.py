@@ -26,6 +26,7 @@ TITLES = {
     "item-not-found": "Item not found",
     "malformed-request": "Malformed request",
     "method-not-allowed": "Method not allowed",
+    "item-in-doubt": "Item in doubt",
     "not-ready": "Not ready",
     "overloaded": "Too many takedowns in flight",
     "unknown-path": "Unknown path",

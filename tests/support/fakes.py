@@ -246,7 +246,9 @@ class FakeLog:
 
     def __init__(self) -> None:
         self.calls = 0
+        self.proofs = 0
         self.caught_up = True
+        self.never_written = False
         self.read_again_for: list[str] = []
         self._ends: list[asyncio.Future[None]] = []
 
@@ -255,6 +257,12 @@ class FakeLog:
         end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._ends.append(end)
         await end
+
+    def prove(self) -> asyncio.Future[None]:
+        self.proofs += 1
+        proof: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._ends.append(proof)
+        return proof
 
     def read_again(self, reason: str) -> None:
         self.read_again_for.append(reason)
@@ -285,3 +293,4 @@ class FakeRecord:
     value: bytes | None
     timestamp: int | None = round(T0.timestamp() * 1000)
     partition: int = 0
+    offset: int = 0

@@ -193,6 +193,8 @@ async def test_the_document_is_served() -> None:
         "/history?minutes=1",
         "/incidents",
         "/losses",
+        "/catalogue/doubts",
+        "/catalogue/doubts?limit=1",
     ],
 )
 @pytest.mark.parametrize("busy", [False, True])
