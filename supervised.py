@@ -56,10 +56,8 @@ def share(total: int, workers: int, number: int) -> int:
 def settings_of(settings: Settings, number: int, connection: Connection, port: int) -> Settings:
     """The settings of one worker."""
     return replace(
-        settings,
+        settings.with_servers(connection.bootstrap_servers, connection.fetch_max_wait),
         workers=1,
-        kafka_bootstrap_servers=connection.bootstrap_servers,
-        kafka_fetch_max_wait=connection.fetch_max_wait,
         http_port=port,
         http_max_connections=share(settings.http_max_connections, settings.workers, number),
         pool_max=share(settings.pool_max, settings.workers, number),
