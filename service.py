@@ -38,6 +38,7 @@ from catalogue.items_client import ItemsClient
 from catalogue.lmdb_store import LmdbStore
 from catalogue.over_http import HttpCatalogue
 from catalogue.view import CatalogueView
+from config import SETTINGS
 from coordinator.coordinator import Coordinator
 from coordinator.supervision import OneForOne
 from errors import SettingsError
@@ -78,13 +79,20 @@ _ADMIN_CONNECTIONS = 256
 
 def topics_of(settings: Settings) -> tuple[Topic, ...]:
     """The three topics, as they are created when they are missing."""
-    make = functools.partial(
-        Topic, partitions=settings.topic_partitions, replication=settings.topic_replication
-    )
+
+    def make(which: str, **config: str) -> Topic:
+        return Topic(
+            getattr(settings, which),
+            settings.topic_partitions,
+            settings.topic_replication,
+            config,
+            SETTINGS[which].variable,
+        )
+
     return (
-        make(settings.topic_item_reported),
-        make(settings.topic_item_deleted),
-        make(settings.topic_item_published, config={"cleanup.policy": "compact"}),
+        make("topic_item_reported"),
+        make("topic_item_deleted"),
+        make("topic_item_published", **{"cleanup.policy": "compact"}),
     )
 
 
@@ -126,7 +134,9 @@ class Service:
         self._hurried = asyncio.Event()
         self._stopping = False
 
-        prepare = Topics(connection, topics_used(settings)).ensure
+        prepare = Topics(
+            connection, topics_used(settings), create=settings.creates_topics
+        ).ensure
         self.tracing = _tracing(settings, utc_now)
         if self.tracing is not None:  # the first: so it is the last to be stopped
             lifecycle.started("export what is left of traces", self.tracing.stop, within=5)
@@ -634,6 +644,7 @@ def items_service(settings: Settings, connection: Connection, faults: Faults) ->
             topic_item_deleted=settings.topic_item_deleted,
             topic_item_published=settings.topic_item_published,
             topics=topics_of(settings),
+            topics_create=settings.creates_topics,
             database=settings.items_database,
             http_host=settings.items_http_host,
             http_port=settings.items_http_port,
