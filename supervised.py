@@ -84,9 +84,7 @@ async def supervise(
     if not settings.kafka_bootstrap_servers:
         # Of a broker that has just begun; with any other one the first worker does it.
         with contextlib.suppress(KafkaUnavailable):  # the workers try again, and say why
-            await Topics(
-                connection, topics_used(settings), create=settings.creates_topics
-            ).ensure()
+            await Topics(connection, topics_used(settings), create=settings.creates_topics).ensure()
     questions = Questions()
     lifecycle.started("hang up on the workers", questions.close, within=2)
 

@@ -12,7 +12,12 @@ EMBEDDED = "TAKEDOWN_EMBEDDED_BROKER"
 
 @pytest.mark.parametrize(
     "command",
-    [("serve",), ("serve", "--workers", "2"), ("serve", "--embedded-broker=false"), ("items-service",)],
+    [
+        ("serve",),
+        ("serve", "--workers", "2"),
+        ("serve", "--embedded-broker=false"),
+        ("items-service",),
+    ],
     ids=" ".join,
 )
 def test_without_servers_it_ends_with_status_2_and_names_both_settings(

@@ -25,7 +25,7 @@ class Process:
     A thread takes in what it writes: a full pipe would make it wait for the test.
 
     Its catalogue is in a folder of its own that goes with it, if no other is named. Each test has
-    topics of its own, so it creates them and may find them empty, if the test does not say otherwise.
+    topics of its own: they are created and may be empty, if the test does not set it otherwise.
 
     Args:
         arguments: the command and its flags.
