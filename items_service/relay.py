@@ -134,13 +134,18 @@ class Relay:
 
     def _consider(self, item_id: ItemId) -> None:
         """This item's list has changed, or a deletion of it was acknowledged."""
-        loop = asyncio.get_running_loop()
-        at = self._deleted_lately.get(item_id, -LIST_PAUSE) + LIST_PAUSE
-        if at > loop.time():
-            loop.call_at(at, self._consider, item_id)
-        elif item_id in self._changed:
+        if item_id not in self._changed:
+            return
+        if (pause := self._pause_left(item_id)) > 0:
+            asyncio.get_running_loop().call_later(pause, self._consider, item_id)
+        else:
             self._due[item_id] = None
             self._is_due.set()
+
+    def _pause_left(self, item_id: ItemId) -> float:
+        """Seconds until this item's list may be sent."""
+        at = self._deleted_lately.get(item_id)
+        return 0.0 if at is None else at + LIST_PAUSE - asyncio.get_running_loop().time()
 
     async def _publish_lists(self) -> None:
         while True:
@@ -150,10 +155,12 @@ class Relay:
                 del self._due[item_id]
             if not self._due:
                 self._is_due.clear()
-            # One that was sent meanwhile is due no more. One that is not among the answers is
-            # considered again when its last deletion is settled.
+            # One that was sent meanwhile is due no more. One that is not among the answers, or
+            # whose last deletion was settled just now, is considered again because of that.
             due = [item_id for item_id in due if item_id in self._changed]
             for item_id, current in (await self._outbox.lists(due)).items():
+                if self._pause_left(item_id) > 0:
+                    continue
                 await self._room.acquire()
                 entry_ids = tuple(self._changed.pop(item_id))
                 self._copies_left[entry_ids[0]] = 1
