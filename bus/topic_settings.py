@@ -242,7 +242,8 @@ class TopicChecks:
                 self._unreadable(topic, why)
 
     def _received(self, answers: Mapping[str, Answer]) -> None:
-        self._unanswered = 0
+        if not isinstance(answers.get(self._published or ""), KafkaError):
+            self._unanswered = 0
         for topic, answer in answers.items():
             if isinstance(answer, TopicSettings):
                 self._safeguards.present(_readable(topic))
@@ -252,14 +253,14 @@ class TopicChecks:
                 else:
                     self._judge_events(topic, answer)
             elif isinstance(answer, _REFUSALS):
-                self._unreadable(topic, answer.description or type(answer).__name__)
+                self._unreadable(topic, _words(answer))
                 if topic == self._published:
                     self._settings, self._refused = None, True
             elif topic == self._published:
                 # A topic that does not exist is reported by those that use it.
                 missing = isinstance(answer, UnknownTopicOrPartitionError)
                 self._unanswered = 0 if missing else self._unanswered + 1
-                self._error = f"{topic}: {answer.description}"
+                self._error = f"{topic}: {_words(answer)}"
                 if self._unanswered >= _ATTEMPTS:
                     self._unreadable(topic, self._error)
 
@@ -301,6 +302,10 @@ class TopicChecks:
             )
         else:
             self._safeguards.present(name)
+
+
+def _words(error: KafkaError) -> str:
+    return getattr(error, "description", "") or str(error) or type(error).__name__
 
 
 def _readable(topic: str) -> str:
