@@ -105,8 +105,12 @@ async def test_a_topic_that_is_deleted_while_it_runs_is_not_created_again(
         if which == "reported":  # the first takedown that needs it finds that it is missing
             await service.take_down(other, wait=1)
         await service.until_ready(503)
-        check = "kafka producer" if which == "reported" else "kafka consumer"
-        detail = await service.until_detail(check, topic)
+        checks = {
+            "reported": "kafka producer",
+            "deleted": "kafka consumer",
+            "published": "catalogue",
+        }
+        detail = await service.until_detail(checks[which], topic, "missing")
         assert "TAKEDOWN_TOPICS_CREATE=true" in detail
         await asyncio.sleep(6)
         assert topic not in await admin.list_topics()
