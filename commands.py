@@ -50,11 +50,14 @@ Ctrl-C on which the terminal has given to all of them."""
 
 _LOGS = ("log_format", "log_level")
 _KAFKA = tuple(
-    name for name in SETTINGS if name.startswith(("kafka_", "topic_"))
-)  # fmt: skip
+    name
+    for name in SETTINGS
+    if name.startswith(("kafka_", "topic_", "topics_")) or name == "embedded_broker"
+)
 _SERVICE = ("http_host", "http_port", "http_max_connections", "admin_host", "admin_port",
             "timeout", "pool_max", "clock_tolerance", "workers", "catalogue_folder",
-            "catalogue_url", "catalogue_url_timeout", "traces")  # fmt: skip
+            "catalogue_may_be_empty", "catalogue_may_expire", "catalogue_url",
+            "catalogue_url_timeout", "traces")  # fmt: skip
 _ITEMS = tuple(name for name in SETTINGS if name.startswith("items_"))
 _DEMO = ("load",)
 
@@ -68,6 +71,7 @@ Command = Callable[[Settings, Lifecycle, Failed], Awaitable[Callable[[], None]]]
 
 async def serve(settings: Settings, lifecycle: Lifecycle, failed: Failed) -> Callable[[], None]:
     """The service alone, against the broker it is given."""
+    settings.require_broker()
     settings = with_folder(settings, lifecycle)
     if settings.workers > 1:
         return await supervise(settings, lifecycle, functools.partial(_fail, failed))
@@ -86,6 +90,7 @@ async def worker(
 
 async def items(settings: Settings, lifecycle: Lifecycle, failed: Failed) -> Callable[[], None]:
     """The reference Items service alone."""
+    settings.require_broker()
     address = await _start_items(settings, lifecycle, failed, _faults(settings))
     logger.info("ready", extra={"http": address})
     return _nothing
@@ -111,12 +116,10 @@ async def broker(settings: Settings, lifecycle: Lifecycle, failed: Failed) -> Ca
 async def demo(settings: Settings, lifecycle: Lifecycle, failed: Failed) -> Callable[[], None]:
     """Embedded broker, Items service with sample items, and the service, in one go."""
     connection = await connect(settings, lifecycle)
-    settings = replace(
-        with_folder(settings, lifecycle),
-        kafka_bootstrap_servers=connection.bootstrap_servers,
-        kafka_fetch_max_wait=connection.fetch_max_wait,
-        items_sample=True,
+    settings = with_folder(settings, lifecycle).with_servers(
+        connection.bootstrap_servers, connection.fetch_max_wait
     )
+    settings = replace(settings, items_sample=True)
     faults = LOAD_FAULTS if settings.load else DEMO_FAULTS
     if settings.items_faults:
         faults = _faults(settings)
@@ -313,7 +316,9 @@ def _command(name: str, command: Command, settings: tuple[str, ...]) -> None:
     options: list[click.Parameter] = [
         click.Option(
             [SETTINGS[name].flag, name],
-            metavar="TEXT",
+            metavar="[true|false]" if SETTINGS[name].switch else "TEXT",
+            is_flag=False,
+            flag_value="true" if SETTINGS[name].switch else None,
             help=f"{SETTINGS[name].help} [{SETTINGS[name].variable}; "
             f"default: {SETTINGS[name].default or 'empty'}]",
         )

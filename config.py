@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -53,6 +53,11 @@ class Setting:
     def flag(self) -> str:
         """The command line's flag."""
         return "--" + self.name.replace("_", "-")
+
+    @property
+    def switch(self) -> bool:
+        """Whether it is true or false: then the flag alone, without a value, means true."""
+        return self.parse in {_flag, _flag_or_empty}
 
 
 def _text(text: str) -> str:
@@ -111,6 +116,12 @@ def _flag(text: str) -> bool:
     return text == "true"
 
 
+def _flag_or_empty(text: str) -> bool | None:
+    if text not in {"", "true", "false"}:
+        raise ValueError("true or false, or empty")
+    return _flag(text) if text else None
+
+
 def _topic(text: str) -> str:
     if not _TOPIC.fullmatch(text) or text in {".", ".."}:
         raise ValueError("a topic name: up to 249 letters, digits, '.', '_' and '-'")
@@ -162,7 +173,13 @@ SETTINGS: Mapping[str, Setting] = {
             "kafka_bootstrap_servers",
             _servers,
             "",
-            "comma-separated host:port list; empty starts the embedded broker",
+            "comma-separated host:port list",
+        ),
+        Setting(
+            "embedded_broker",
+            _flag,
+            "false",
+            "true or false: without servers, start the embedded broker; `demo` always does",
         ),
         Setting(
             "kafka_fetch_max_wait",
@@ -242,6 +259,26 @@ SETTINGS: Mapping[str, Setting] = {
         Setting("topic_item_deleted", _topic, "item_deleted", "topic of the deletions"),
         Setting("topic_item_published", _topic, "item_published", "topic of the items' lists"),
         Setting(
+            "topics_create",
+            _flag_or_empty,
+            "",
+            "true or false: create missing topics; empty: only on the embedded broker",
+        ),
+        Setting(
+            "catalogue_may_be_empty",
+            _flag_or_empty,
+            "",
+            "true or false: an item_published that never had a record means that there are no "
+            "items; false: not ready; empty: true only on the embedded broker",
+        ),
+        Setting(
+            "catalogue_may_expire",
+            _flag,
+            "false",
+            "true or false: items older than the retention of item_published count as gone; "
+            "false: not ready while it has a retention",
+        ),
+        Setting(
             "catalogue_folder",
             _text,
             "",
@@ -305,6 +342,7 @@ class Settings:
     """Every setting's value; see `SETTINGS` for what each means and how it is checked."""
 
     kafka_bootstrap_servers: str
+    embedded_broker: bool
     kafka_fetch_max_wait: float
     kafka_request_timeout: float
     kafka_security_protocol: str
@@ -329,6 +367,9 @@ class Settings:
     topic_item_reported: str
     topic_item_deleted: str
     topic_item_published: str
+    topics_create: bool | None
+    catalogue_may_be_empty: bool | None
+    catalogue_may_expire: bool
     catalogue_folder: str
     catalogue_url: str
     catalogue_url_timeout: float
@@ -347,6 +388,11 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Check what concerns more than one setting."""
+        if self.embedded_broker and self.kafka_bootstrap_servers:
+            raise SettingsError(
+                f"{_variable('embedded_broker')}=true has no meaning with "
+                f"{_variable('kafka_bootstrap_servers')}, which names another broker"
+            )
         topics = (self.topic_item_reported, self.topic_item_deleted, self.topic_item_published)
         if len(set(topics)) != len(topics):
             raise SettingsError(
@@ -366,6 +412,49 @@ class Settings:
                 )
         self._check_tls()
         self._check_sasl()
+
+    @property
+    def creates_topics(self) -> bool:
+        """Whether missing topics are created: `topics_create`, or what the broker implies."""
+        return self._implied(self.topics_create)
+
+    @property
+    def allows_empty_catalogue(self) -> bool:
+        """Whether an `item_published` that never had a record counts as a catalogue."""
+        return self._implied(self.catalogue_may_be_empty)
+
+    def _implied(self, given: bool | None) -> bool:
+        # Nothing but us writes to the embedded broker, and it forgets everything when it stops.
+        return not self.kafka_bootstrap_servers if given is None else given
+
+    def require_broker(self) -> None:
+        """Check that these settings say which broker is used.
+
+        Raises:
+            SettingsError: neither a server nor the embedded broker is named.
+        """
+        if not self.kafka_bootstrap_servers and not self.embedded_broker:
+            raise SettingsError(
+                f"{_variable('kafka_bootstrap_servers')} must be set; "
+                f"{_variable('embedded_broker')}=true (or {SETTINGS['embedded_broker'].flag}) "
+                "starts an empty broker for development instead"
+            )
+
+    def with_servers(self, servers: str, fetch_max_wait: float) -> Settings:
+        """The same settings for a part or a process that uses a broker which runs already.
+
+        Args:
+            servers: the broker's `host:port` list; it may be the embedded broker's.
+            fetch_max_wait: seconds that it may hold a fetch back.
+        """
+        return replace(
+            self,
+            kafka_bootstrap_servers=servers,
+            kafka_fetch_max_wait=fetch_max_wait,
+            embedded_broker=False,
+            topics_create=self.creates_topics,
+            catalogue_may_be_empty=self.allows_empty_catalogue,
+        )
 
     def _check_tls(self) -> None:
         if not self.kafka_security_protocol.endswith("SSL"):

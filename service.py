@@ -32,12 +32,14 @@ from bus.publisher import KafkaPublisher
 from bus.reader import Start, TopicReader
 from bus.safeguards import Safeguards
 from bus.security import Security, TokenFile, UnusableFile, tls_context
+from bus.topic_settings import TopicChecks
 from bus.topics import Topic, Topics
 from catalogue.folder import FolderInUse
 from catalogue.items_client import ItemsClient
 from catalogue.lmdb_store import LmdbStore
 from catalogue.over_http import HttpCatalogue
 from catalogue.view import CatalogueView
+from config import SETTINGS
 from coordinator.coordinator import Coordinator
 from coordinator.supervision import OneForOne
 from errors import SettingsError
@@ -80,13 +82,20 @@ _ADMIN_CONNECTIONS = 256
 
 def topics_of(settings: Settings) -> tuple[Topic, ...]:
     """The three topics, as they are created when they are missing."""
-    make = functools.partial(
-        Topic, partitions=settings.topic_partitions, replication=settings.topic_replication
-    )
+
+    def make(which: str, **config: str) -> Topic:
+        return Topic(
+            getattr(settings, which),
+            settings.topic_partitions,
+            settings.topic_replication,
+            config,
+            SETTINGS[which].variable,
+        )
+
     return (
-        make(settings.topic_item_reported),
-        make(settings.topic_item_deleted),
-        make(settings.topic_item_published, config={"cleanup.policy": "compact"}),
+        make("topic_item_reported"),
+        make("topic_item_deleted"),
+        make("topic_item_published", **{"cleanup.policy": "compact"}),
     )
 
 
@@ -128,7 +137,17 @@ class Service:
         self._hurried = asyncio.Event()
         self._stopping = False
 
-        prepare = Topics(connection, topics_used(settings)).ensure
+        self.safeguards = Safeguards()
+        self.topics = Topics(connection, topics_used(settings), create=settings.creates_topics)
+        self.topic_checks = TopicChecks(
+            connection,
+            published=None if settings.catalogue_url else settings.topic_item_published,
+            events=(settings.topic_item_reported, settings.topic_item_deleted),
+            safeguards=self.safeguards,
+            deadline=settings.timeout,
+            may_expire=settings.catalogue_may_expire,
+        )
+        prepare = self._prepare
         self.tracing = _tracing(settings, utc_now)
         if self.tracing is not None:  # the first: so it is the last to be stopped
             lifecycle.started("export what is left of traces", self.tracing.stop, within=5)
@@ -189,9 +208,11 @@ class Service:
                 consumer_factory=connection.clients.consumer,
             )
             self.view.attach(self.items)
-        self.readiness = Readiness()
+        self.readiness = Readiness(self.safeguards.list)
         self.readiness.add("kafka consumer", self._check_consumer)
         self.readiness.add("catalogue", self._check_catalogue)
+        if not settings.catalogue_url:
+            self.readiness.add("topic settings", self.topic_checks.why_not_ready)
         self.readiness.add("kafka producer", self._check_producer)
         self.coordinator: Coordinator | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -281,6 +302,7 @@ class Service:
         started("close the operators' door", self.admin_door.close, within=5)
         self.observatory.begin()
         self._run("looking on", self._look_on(), within=2)
+        self._run("checking the topics' settings", self.topic_checks.run(), within=2)
         self._run("the producer", self.publisher.run(), within=8)
         started("flush the producer", self._flush, within=5)
         if self._files is not None:
@@ -379,6 +401,15 @@ class Service:
             await asyncio.sleep(0)
 
     # ---------------------------------------------------------------------------- wiring
+
+    async def _prepare(self) -> None:
+        """Whenever a part finds Kafka (again): the topics must exist, and their settings be right.
+
+        Raises:
+            KafkaUnavailable: see `Topics.ensure`.
+        """
+        await self.topics.ensure()
+        self.topic_checks.check_soon()
 
     def _on_deletion(self, record: Record) -> None:
         event = decode_item_deleted(record.value)
@@ -667,6 +698,7 @@ def items_service(settings: Settings, connection: Connection, faults: Faults) ->
             topic_item_deleted=settings.topic_item_deleted,
             topic_item_published=settings.topic_item_published,
             topics=topics_of(settings),
+            topics_create=settings.creates_topics,
             database=settings.items_database,
             http_host=settings.items_http_host,
             http_port=settings.items_http_port,

@@ -56,10 +56,8 @@ def share(total: int, workers: int, number: int) -> int:
 def settings_of(settings: Settings, number: int, connection: Connection, port: int) -> Settings:
     """The settings of one worker."""
     return replace(
-        settings,
+        settings.with_servers(connection.bootstrap_servers, connection.fetch_max_wait),
         workers=1,
-        kafka_bootstrap_servers=connection.bootstrap_servers,
-        kafka_fetch_max_wait=connection.fetch_max_wait,
         http_port=port,
         http_max_connections=share(settings.http_max_connections, settings.workers, number),
         pool_max=share(settings.pool_max, settings.workers, number),
@@ -86,7 +84,7 @@ async def supervise(
     if not settings.kafka_bootstrap_servers:
         # Of a broker that has just begun; with any other one the first worker does it.
         with contextlib.suppress(KafkaUnavailable):  # the workers try again, and say why
-            await Topics(connection, topics_used(settings)).ensure()
+            await Topics(connection, topics_used(settings), create=settings.creates_topics).ensure()
     questions = Questions()
     lifecycle.started("hang up on the workers", questions.close, within=2)
 

@@ -43,7 +43,14 @@ _ASK_TIMEOUT = 2.0
 _COPIES_OF_A_SMALL_CLUSTER = 3
 _ACL_TOPIC, _ACL_CLUSTER, _ACL_LITERAL, _ACL_DENY, _ACL_ALLOW = 2, 4, 3, 2, 3
 _ACL_CLUSTER_NAME = "kafka-cluster"
-_ACL_OPERATIONS = {"all": 2, "read": 3, "write": 4, "create": 5, "describe": 8}
+_ACL_OPERATIONS = {
+    "all": 2,
+    "read": 3,
+    "write": 4,
+    "create": 5,
+    "describe": 8,
+    "describe_configs": 10,
+}
 
 _runs = itertools.count(1)
 
@@ -291,7 +298,7 @@ class ApacheKafka:
         Args:
             user: as it logs in.
             topic: its name; it need not exist.
-            operation: `all`, `read`, `write`, `create` or `describe`.
+            operation: `all`, `read`, `write`, `create`, `describe` or `describe_configs`.
         """
         await self._list(_ACL_TOPIC, topic, user, operation, _ACL_DENY)
 

@@ -137,6 +137,8 @@ async def start_service(
     environment = {
         "TAKEDOWN_KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap,
         "TAKEDOWN_KAFKA_FETCH_MAX_WAIT": f"{kafka.fetch_max_wait:g}",
+        "TAKEDOWN_TOPICS_CREATE": "true",
+        "TAKEDOWN_CATALOGUE_MAY_BE_EMPTY": "true",
         "TAKEDOWN_HTTP_PORT": str(port),
         "TAKEDOWN_ADMIN_PORT": str(admin_port),
         "TAKEDOWN_TOPIC_ITEM_PUBLISHED": topics.item_published,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 
+from bus.auto_creation import create_no_topics
 from bus.quirks import mend
 from bus.security import Security
 
@@ -55,6 +56,7 @@ class Connection:
             role: what this client is for; it tells one program's clients apart at the broker.
         """
         mend()
+        create_no_topics()
         return {
             "bootstrap_servers": self.bootstrap_servers,
             "client_id": f"{self.client_id}-{role}" if role else self.client_id,

@@ -1,4 +1,9 @@
-"""Creates the topics that are missing."""
+"""The topics that must exist: created when they are missing, if that is allowed.
+
+A topic that is missing may be one whose name is wrong. Created, it would be empty, and an item that
+exists would be unknown. So with servers that were given, a missing topic is an error by default,
+which names what to do.
+"""
 
 from __future__ import annotations
 
@@ -32,12 +37,25 @@ class Topic:
         partitions: how many.
         replication: how many copies; `BROKER_DEFAULT` leaves it to the broker.
         config: its settings, such as `cleanup.policy`.
+        setting: the variable that names it; empty if none does.
     """
 
     name: str
     partitions: int
     replication: int = BROKER_DEFAULT
     config: Mapping[str, str] = field(default_factory=dict)
+    setting: str = ""
+
+    def command(self, bootstrap_servers: str) -> str:
+        """The command of Kafka's own tools that creates it."""
+        words = [
+            f"kafka-topics.sh --bootstrap-server {bootstrap_servers} --create",
+            f"--topic {self.name} --partitions {self.partitions}",
+        ]
+        if self.replication != BROKER_DEFAULT:
+            words.append(f"--replication-factor {self.replication}")
+        words += [f"--config {name}={value}" for name, value in sorted(self.config.items())]
+        return " ".join(words)
 
 
 class Topics:
@@ -47,39 +65,54 @@ class Topics:
         connection: how Kafka is reached.
         topics: as they are created when they are missing.
         timeout: seconds until Kafka must have answered.
+        create: whether missing topics are created; otherwise a missing one is an error.
     """
 
     def __init__(
-        self, connection: Connection, topics: Sequence[Topic], *, timeout: float = 10.0
+        self,
+        connection: Connection,
+        topics: Sequence[Topic],
+        *,
+        timeout: float = 10.0,
+        create: bool = True,
     ) -> None:
         self._connection = connection
         self._topics = topics
         self._timeout = timeout
+        self._create = create
         self._lock = asyncio.Lock()
 
     async def ensure(self) -> tuple[str, ...]:
         """Create those that do not exist; returns the names of those it created.
 
         Raises:
-            KafkaUnavailable: Kafka cannot be reached, did not answer in time, or does not let us.
+            KafkaUnavailable: Kafka cannot be reached, did not answer in time, does not let us, or
+                a topic is missing and must not be created.
         """
         async with self._lock:  # several parts of one service want this at the same time
-            return await ensure_topics(self._connection, self._topics, timeout=self._timeout)
+            return await ensure_topics(
+                self._connection, self._topics, timeout=self._timeout, create=self._create
+            )
 
 
 async def ensure_topics(
-    connection: Connection, topics: Sequence[Topic], *, timeout: float = 10.0
+    connection: Connection,
+    topics: Sequence[Topic],
+    *,
+    timeout: float = 10.0,
+    create: bool = True,
 ) -> tuple[str, ...]:
     """Create those of `topics` that do not exist; returns the names of those it created.
 
     Raises:
         KafkaUnavailable: Kafka cannot be reached, did not answer within `timeout` seconds, or
-            does not let us.
+            does not let us; or without `create`: a topic does not exist, and the text says what
+            to do.
     """
     with hearing() as cause:
         try:
             async with asyncio.timeout(timeout):
-                return await _ensure(connection, topics)
+                return await _ensure(connection, topics, create=create)
         except TimeoutError:
             silence = f"no answer about topics within {timeout:g} s"
             raise KafkaUnavailable(cause.instead_of(silence)) from None
@@ -88,7 +121,9 @@ async def ensure_topics(
             raise KafkaUnavailable(f"topics cannot be looked up: {reason}") from error
 
 
-async def _ensure(connection: Connection, topics: Sequence[Topic]) -> tuple[str, ...]:
+async def _ensure(
+    connection: Connection, topics: Sequence[Topic], *, create: bool
+) -> tuple[str, ...]:
     admin = connection.clients.admin(**connection.client_options("topics"))
     try:
         await admin.start()
@@ -97,6 +132,8 @@ async def _ensure(connection: Connection, topics: Sequence[Topic]) -> tuple[str,
         missing = [topic for topic in topics if topic.name not in existing]
         if not missing:
             return ()
+        if not create:
+            raise KafkaUnavailable(_what_is_missing(missing, connection.bootstrap_servers))
         response = await admin.create_topics(
             [
                 NewTopic(
@@ -124,3 +161,17 @@ async def _ensure(connection: Connection, topics: Sequence[Topic]) -> tuple[str,
         return tuple(created)
     finally:
         await admin.close()
+
+
+def _what_is_missing(missing: Sequence[Topic], bootstrap_servers: str) -> str:
+    """One line: which topics, under which settings, and how each is created."""
+    names = [
+        f"{topic.name} ({topic.setting})" if topic.setting else topic.name for topic in missing
+    ]
+    commands = [f"`{topic.command(bootstrap_servers)}`" for topic in missing]
+    subject = "topic is missing" if len(missing) == 1 else "topics are missing"
+    pronoun = "it" if len(missing) == 1 else "them"
+    return (
+        f"{subject}, or may not be described by this user: {', '.join(names)}; if the name is "
+        f"right, create {pronoun} by {' and '.join(commands)}, or set TAKEDOWN_TOPICS_CREATE=true"
+    )

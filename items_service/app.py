@@ -40,7 +40,8 @@ class ItemsServiceSettings:
         topic_item_reported: the topic that it reads.
         topic_item_deleted: the topic that tells of deletions.
         topic_item_published: the topic with each item's complete list.
-        topics: created when they are missing, at the start and whenever Kafka comes back.
+        topics: must exist, at the start and whenever Kafka comes back.
+        topics_create: whether those that are missing are created.
         database: path of the SQLite file, or ":memory:".
         http_host: where its HTTP API listens.
         http_port: the same; 0 takes any free port.
@@ -53,6 +54,7 @@ class ItemsServiceSettings:
     topic_item_deleted: str = "item_deleted"
     topic_item_published: str = "item_published"
     topics: tuple[Topic, ...] = ()
+    topics_create: bool = True
     database: str = ":memory:"
     http_host: str = "127.0.0.1"
     http_port: int = 0
@@ -82,6 +84,7 @@ class ItemsService:
                 topic_deleted=settings.topic_item_deleted,
                 topic_published=settings.topic_item_published,
                 topics=settings.topics,
+                topics_create=settings.topics_create,
                 store=self._store,
                 outbox=self._outbox,
                 positions=positions,

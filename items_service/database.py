@@ -49,6 +49,8 @@ CREATE TABLE IF NOT EXISTS outbox (
     deleted_at TEXT
 );
 
+CREATE INDEX IF NOT EXISTS outbox_deletions ON outbox (item_id) WHERE container_id IS NOT NULL;
+
 CREATE TABLE IF NOT EXISTS positions (
     topic TEXT NOT NULL,
     partition INTEGER NOT NULL,

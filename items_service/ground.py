@@ -42,6 +42,7 @@ class Ground:
     topic_deleted: str
     topic_published: str
     topics: tuple[Topic, ...]
+    topics_create: bool
     store: ItemStore
     outbox: Outbox
     positions: Positions

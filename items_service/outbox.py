@@ -1,8 +1,12 @@
 """The outbox: what Kafka must be told, written in the transaction that made it true.
 
 A deletion is kept as it happened. A new list is kept only as "this item's list has changed" and
-is put together when it is read: sent late or sent again, it is always the current one, so that
+is put together when it is sent: sent late or sent again, it is always the current one, so that
 the last record of an item in the compacted topic is the truth.
+
+The current list reflects every deletion in the database, also those that Kafka has not acknowledged
+yet. So an item's list is only put together when the outbox has no deletion of that item: a list
+never tells of a deletion before the deletion itself does.
 """
 
 from __future__ import annotations
@@ -34,12 +38,12 @@ class Entry:
     Attributes:
         id: its number; later ones are higher.
         item_id: which item it is about.
-        event: a deletion, or the item's list; None if the item is in no container any more.
+        deletion: a deletion; None: the item's list has changed, see `Outbox.lists`.
     """
 
     id: int
     item_id: ItemId
-    event: ItemDeleted | ItemPublished | None
+    deletion: ItemDeleted | None
 
 
 class Outbox:
@@ -93,13 +97,11 @@ class Outbox:
                     (entry_id, limit),
                 )
             )
-            changed = {row[1] for row in rows if row[2] is None}
-            lists = await _current_lists(connection, changed) if changed else {}
         return [
             Entry(
                 row[0],
                 ItemId(row[1]),
-                lists.get(ItemId(row[1]))
+                None
                 if row[2] is None
                 else ItemDeleted(
                     item_id=ItemId(row[1]),
@@ -110,6 +112,22 @@ class Outbox:
             )
             for row in rows
         ]
+
+    async def lists(self, item_ids: Iterable[ItemId]) -> dict[ItemId, ItemPublished | None]:
+        """The current lists of those items that have no deletion waiting here.
+
+        Returns:
+            the list of each such item; None if it is in no container any more.
+        """
+        async with self._database.transaction() as connection:
+            rows = await connection.execute_fetchall(
+                "SELECT value FROM json_each(?) WHERE NOT EXISTS (SELECT 1 FROM outbox"
+                " WHERE item_id = value AND container_id IS NOT NULL)",
+                (json.dumps(list(item_ids)),),
+            )
+            ready = [ItemId(row[0]) for row in rows]
+            current = await _current_lists(connection, ready)
+        return {item_id: current.get(item_id) for item_id in ready}
 
     async def settle(self, entry_ids: Iterable[int], marks: Mapping[Partition, int]) -> None:
         """Kafka has acknowledged these entries; `marks` are where, see `Relay.marks`."""

@@ -66,13 +66,13 @@ class Session:
         self._working = 0
 
     async def open(self) -> None:
-        """Find Kafka, create missing topics, and find the place to go on reading.
+        """Find Kafka and the topics, and find the place to go on reading.
 
         Raises:
             KafkaUnavailable, KafkaError, OSError: Kafka cannot be reached, or not just now.
         """
         ground = self._ground
-        await ensure_topics(ground.connection, ground.topics)
+        await ensure_topics(ground.connection, ground.topics, create=ground.topics_create)
         await self._producer.start()
         await self._consumer.start()
         for topic in (ground.topic_reported, ground.topic_deleted, ground.topic_published):

@@ -183,7 +183,7 @@ class ItemStore:
                     "UPDATE placements SET deleted_at = ? WHERE item_id = ? AND container_id = ?",
                     [(now.isoformat(), gone.item_id, gone.container_id) for gone in deleted],
                 )
-            # Deletions first: somebody is waiting for them, and nobody for the lists.
+            # Deletions first: a list waits for those of its item, see `Outbox.lists`.
             if deleted or repeated:
                 await self._outbox.add_deletions(connection, [*deleted, *repeated])
             if deleted:

@@ -40,6 +40,7 @@ from observation.shapes import (
     Machines,
     MachineSummary,
     MachineView,
+    MissingSafeguard,
     OperatorsDoorFacts,
     Overview,
     PublisherFacts,
@@ -557,6 +558,11 @@ def checks_of(checks: Mapping[str, str | None]) -> dict[str, Check]:
     return {
         name: Check(ok=problem is None, detail=problem or "ok") for name, problem in checks.items()
     }
+
+
+def safeguards_of(missing: Mapping[str, str]) -> list[MissingSafeguard]:
+    """Missing safeguards as they are shown, by name."""
+    return [MissingSafeguard(name=name, why=why) for name, why in sorted(missing.items())]
 
 
 def _looked_at(machine: Observable, takedown: Takedown | None) -> Look:

@@ -689,11 +689,21 @@ class Alive(Shape, frozen=True):
     status: Literal["alive"]
 
 
+class MissingSafeguard(Shape, frozen=True):
+    """Something that the brokers do not provide, and that would protect answers."""
+
+    name: Annotated[str, Meta(examples=["item_published: settings"])]
+    why: Annotated[str, Meta(description="What prevents it, and what it would protect from.")]
+
+
 class Ready(Shape, frozen=True):
     """Each readiness check."""
 
     status: Literal["ready", "not ready"]
     checks: dict[str, Check]
+    missing_safeguards: Annotated[
+        list[MissingSafeguard], Meta(description="They do not prevent readiness.")
+    ]
 
 
 class BadRequest(Shape, frozen=True, omit_defaults=True):

@@ -613,5 +613,28 @@ class Admin:
 
         return await self._net.ask(create)
 
+    async def describe_configs(self, wanted: list[Any]) -> list[Any]:
+        """The settings that `service.topics_of` gives: nothing else creates topics here."""
+
+        def describe() -> list[Any]:
+            known = [r.name for r in wanted if r.name in self._net.cluster.topics]
+            resources = [(0, "", 2, name, _settings_of(name)) for name in known]
+            missing = [r.name for r in wanted if r.name not in known]
+            resources += [(3, "", 2, name, []) for name in missing]
+            return [SimpleNamespace(resources=resources)]
+
+        described: list[Any] = await self._net.ask(describe)
+        return described
+
     async def close(self) -> None:
         pass
+
+
+def _settings_of(topic: str) -> list[tuple[str, str]]:
+    published = topic == "item_published"
+    return [
+        ("cleanup.policy", "compact" if published else "delete"),
+        ("retention.ms", "604800000"),
+        ("retention.bytes", "-1"),
+        ("delete.retention.ms", "86400000"),
+    ]

@@ -12,6 +12,7 @@ from errors import SettingsError
 
 DEFAULTS: dict[str, Any] = {
     "kafka_bootstrap_servers": "",
+    "embedded_broker": False,
     "kafka_fetch_max_wait": 0.5,
     "kafka_request_timeout": 10.0,
     "kafka_security_protocol": "PLAINTEXT",
@@ -36,6 +37,9 @@ DEFAULTS: dict[str, Any] = {
     "topic_item_reported": "item_reported",
     "topic_item_deleted": "item_deleted",
     "topic_item_published": "item_published",
+    "topics_create": None,
+    "catalogue_may_be_empty": None,
+    "catalogue_may_expire": False,
     "catalogue_folder": "",
     "catalogue_url": "",
     "catalogue_url_timeout": 2.0,
@@ -61,6 +65,7 @@ VALID: dict[str, dict[str, Any]] = {
         "[::1]:9092": "[::1]:9092",
         "10.0.0.1:9092": "10.0.0.1:9092",
     },
+    "embedded_broker": {"true": True, "false": False},
     "kafka_fetch_max_wait": {"0.01": 0.01, "30": 30.0},
     "kafka_request_timeout": {"0.5": 0.5, "300": 300.0},
     "http_host": {"0.0.0.0": "0.0.0.0", "::": "::"},  # noqa: S104 - a text, not a socket
@@ -76,6 +81,9 @@ VALID: dict[str, dict[str, Any]] = {
     "topic_item_reported": {"a.b_c-D1": "a.b_c-D1", "x" * 249: "x" * 249},
     "topic_item_deleted": {"deleted": "deleted"},
     "topic_item_published": {"published": "published"},
+    "topics_create": {"true": True, "false": False, "": None},
+    "catalogue_may_be_empty": {"true": True, "false": False, " ": None},
+    "catalogue_may_expire": {"true": True, "false": False},
     "catalogue_url": {
         "http://items": "http://items",
         "https://items.example.org:8443/api/v1/": "https://items.example.org:8443/api/v1",
@@ -117,6 +125,7 @@ INVALID: dict[str, list[str]] = {
         "a:1\nb:2",
         ",",
     ],
+    "embedded_broker": ["", "yes", "1", "True"],
     "kafka_fetch_max_wait": ["", "0", "31", "-1", "fast", "nan"],
     "kafka_request_timeout": ["0.4", "301"],
     "kafka_security_protocol": ["", "plaintext", "TLS"],
@@ -134,6 +143,9 @@ INVALID: dict[str, list[str]] = {
     "topic_item_reported": NO_TOPICS,
     "topic_item_deleted": NO_TOPICS,
     "topic_item_published": NO_TOPICS,
+    "topics_create": ["yes", "1", "True", "auto"],
+    "catalogue_may_be_empty": ["no", "0", "False"],
+    "catalogue_may_expire": ["", "yes", "0"],
     "catalogue_url": [
         "items:8082",
         "/items",
@@ -270,6 +282,60 @@ def test_what_workers_share_is_enough_for_each(name: str) -> None:
     assert load({variable(name): "3", "TAKEDOWN_WORKERS": "3"}, {}).workers == 3
     message = refusal({variable(name): "2", "TAKEDOWN_WORKERS": "3"})
     assert message.startswith(f"{variable(name)} is shared among the workers")
+
+
+# ------------------------------------------------------------------------- which broker it is
+
+
+def test_servers_and_the_embedded_broker_exclude_each_other() -> None:
+    message = refusal(
+        {"TAKEDOWN_EMBEDDED_BROKER": "true", "TAKEDOWN_KAFKA_BOOTSTRAP_SERVERS": "a:1"}
+    )
+    assert "TAKEDOWN_EMBEDDED_BROKER" in message
+    assert "TAKEDOWN_KAFKA_BOOTSTRAP_SERVERS" in message
+
+
+def test_a_broker_must_be_given_or_the_embedded_one_asked_for() -> None:
+    load({"TAKEDOWN_KAFKA_BOOTSTRAP_SERVERS": "a:1"}, {}).require_broker()
+    load({"TAKEDOWN_EMBEDDED_BROKER": "true"}, {}).require_broker()
+    with pytest.raises(SettingsError) as raised:
+        load({}, {}).require_broker()
+    for named in ("TAKEDOWN_KAFKA_BOOTSTRAP_SERVERS", "TAKEDOWN_EMBEDDED_BROKER=true"):
+        assert named in str(raised.value)
+    assert "--embedded-broker" in str(raised.value)
+
+
+@pytest.mark.parametrize("servers", ["", "a:1"])
+@pytest.mark.parametrize("given", [None, "true", "false"])
+def test_topics_are_created_and_may_be_empty_on_the_embedded_broker_alone_if_not_said_otherwise(
+    given: str | None, servers: str
+) -> None:
+    flags = {
+        "kafka_bootstrap_servers": servers,
+        "topics_create": given,
+        "catalogue_may_be_empty": given,
+    }
+    settings = load({}, flags)
+    wanted = not servers if given is None else given == "true"
+    assert settings.creates_topics is wanted
+    assert settings.allows_empty_catalogue is wanted
+
+
+def test_what_the_embedded_broker_implies_holds_for_other_processes_that_use_it() -> None:
+    settings = load({"TAKEDOWN_EMBEDDED_BROKER": "true"}, {}).with_servers("127.0.0.1:5", 0.01)
+    passed_on = load(as_environment(settings), {})
+    assert passed_on == settings
+    assert passed_on.kafka_bootstrap_servers == "127.0.0.1:5"
+    assert passed_on.kafka_fetch_max_wait == 0.01
+    assert passed_on.creates_topics
+    assert passed_on.allows_empty_catalogue
+    passed_on.require_broker()
+
+
+def test_what_given_servers_imply_holds_for_other_processes_too() -> None:
+    settings = load({"TAKEDOWN_KAFKA_BOOTSTRAP_SERVERS": "a:1"}, {}).with_servers("a:1", 0.5)
+    assert not settings.creates_topics
+    assert not settings.allows_empty_catalogue
 
 
 TOPICS = ["topic_item_reported", "topic_item_deleted", "topic_item_published"]

@@ -250,8 +250,9 @@ def test_a_key_with_a_password_is_never_asked_for_on_the_terminal(authority: Aut
 def test_the_program_ends_with_status_2_and_one_line(kafka: dict[str, str], line: str) -> None:
     given = {f"kafka_{name}": value for name, value in kafka.items()}
     ports = {"http_port": 0, "admin_port": 0}
-    servers = {"kafka_bootstrap_servers": "127.0.0.1:1"}
-    with running("serve", **(servers | ports | given)) as process:
+    servers = {"kafka_bootstrap_servers": "127.0.0.1:1"} | given
+    embedded = {} if servers["kafka_bootstrap_servers"] else {"embedded_broker": "true"}
+    with running("serve", **(servers | ports | embedded)) as process:
         assert process.wait() == 2
         assert process.lines == [f"takedown: TAKEDOWN_KAFKA_{line}"]
 

@@ -183,6 +183,8 @@ def main() -> None:
             load=options.load,
             kafka_bootstrap_servers=kafka,
             kafka_fetch_max_wait=0.01,
+            topics_create="true",
+            catalogue_may_be_empty="true",
             **dict.fromkeys(("http_port", "admin_port", "items_http_port"), 0),
         )
         programs.callback(demo.stop)

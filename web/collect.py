@@ -130,6 +130,11 @@ class Parts:
             "check",
             [(name, float(problem is None)) for name, problem in health.checks.items()],
         )
+        yield gauge(
+            "takedown_missing_safeguards",
+            "Safeguards that the brokers do not provide; /readyz lists them.",
+            len(health.missing_safeguards),
+        )
 
     def _coordinator(self) -> Iterator[Metric]:
         coordinator = self.coordinator()

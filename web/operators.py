@@ -12,7 +12,7 @@ from aiohttp import web
 from msgspec import json as msgspec_json
 from prometheus_client import exposition
 
-from observation.observatory import checks_of
+from observation.observatory import checks_of, safeguards_of
 from observation.shapes import Alive, BadRequest, Ready
 from web.door import new_takedown_id
 from web.openapi import (
@@ -108,7 +108,9 @@ class OperatorsDoor:
     async def _readyz(self, _request: web.Request) -> web.Response:
         health = self._health()
         body = Ready(
-            status="ready" if health.ready else "not ready", checks=checks_of(health.checks)
+            status="ready" if health.ready else "not ready",
+            checks=checks_of(health.checks),
+            missing_safeguards=safeguards_of(health.missing_safeguards),
         )
         return _answer(body, 200 if health.ready else 503)
 

@@ -102,6 +102,10 @@ class WorkersDoor:
         body = {
             "status": "ready" if health.ready else "not ready",
             "checks": _shown(health),
+            "missingSafeguards": [
+                {"name": name, "why": why}
+                for name, why in sorted(health.missing_safeguards.items())
+            ],
             "workers": [
                 {
                     "worker": each.number,

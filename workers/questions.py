@@ -21,8 +21,14 @@ class _Check(msgspec.Struct):
     detail: str = ""
 
 
-class _Readyz(msgspec.Struct):
+class _Safeguard(msgspec.Struct):
+    name: str
+    why: str
+
+
+class _Readyz(msgspec.Struct, rename="camel"):
     checks: dict[str, _Check]
+    missing_safeguards: list[_Safeguard] = []
 
 
 _readyz = msgspec.json.Decoder(_Readyz)
@@ -67,10 +73,13 @@ class Questions:
         """What the worker says of its readiness."""
         try:
             async with self.http.get(f"{admin}/readyz") as answer:
-                checks = _readyz.decode(await answer.read()).checks
+                body = _readyz.decode(await answer.read())
         except (aiohttp.ClientError, TimeoutError, msgspec.DecodeError):
             return None
-        return Health({name: None if check.ok else check.detail for name, check in checks.items()})
+        return Health(
+            {name: None if check.ok else check.detail for name, check in body.checks.items()},
+            {each.name: each.why for each in body.missing_safeguards},
+        )
 
     async def metrics(self, admin: str) -> str | None:
         """The worker's metrics in Prometheus' text format."""

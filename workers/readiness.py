@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from health import Health
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from workers.keeper import State
 
@@ -59,4 +59,13 @@ def merged(workers: Sequence[WorkerHealth], *, stopping: bool) -> Health:
         + "; ".join(f"worker {each.number}: {each.problem}" for each in workers)
     )
     checks["running"] = "shutting down" if stopping else None
-    return Health(checks)
+    return Health(checks, _missing_safeguards(workers))
+
+
+def _missing_safeguards(workers: Sequence[WorkerHealth]) -> Mapping[str, str]:
+    """Of all workers that answered; one that several of them miss is listed once."""
+    reasons: dict[str, dict[str, None]] = {}
+    for each in workers:
+        for name, why in (each.health.missing_safeguards if each.health else {}).items():
+            reasons.setdefault(name, {})[why] = None
+    return {name: "; ".join(whys) for name, whys in reasons.items()}

@@ -95,7 +95,7 @@ async def test_a_second_signal_does_not_wait_for_what_is_in_flight(
 async def test_a_service_with_its_own_broker_leaves_no_process_behind_even_when_it_is_killed(
     service_settings: dict[str, object],
 ) -> None:
-    with running("serve", **service_settings) as service:
+    with running("serve", "--embedded-broker", **service_settings) as service:
         await asyncio.to_thread(service.wait_for_event, "ready")
         (child,) = psutil.Process(service.pid).children()
         service.signal(signal.SIGKILL)

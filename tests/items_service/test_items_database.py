@@ -41,8 +41,11 @@ class Rooms:
     async def announced(self) -> list[ItemDeleted | ItemPublished | None]:
         """What is in the outbox; it is empty afterwards."""
         entries = await self.outbox.read_after(0, 1000)
+        deletions = [entry for entry in entries if entry.deletion is not None]
+        await self.outbox.settle([entry.id for entry in deletions], {})
+        lists = await self.outbox.lists({entry.item_id for entry in entries})
         await self.outbox.settle([entry.id for entry in entries], {})
-        return [entry.event for entry in entries]
+        return [entry.deletion or lists[entry.item_id] for entry in entries]
 
 
 @pytest.fixture
@@ -129,6 +132,26 @@ async def test_an_item_may_leave_a_container_by_itself(rooms: Rooms) -> None:
     assert [gone.deleted_at for gone in applied.repeated] == [LATER]
 
 
+async def test_a_list_is_not_put_together_while_a_deletion_of_its_item_waits(
+    rooms: Rooms,
+) -> None:
+    item, other = new_item(), new_item()
+    containers = in_containers("timeline:a", "group:b", "page:c")
+    for each in (item, other):
+        await rooms.store.publish(each, containers, NOW)
+    await rooms.apply(a_request(item, "timeline:a"))
+    await rooms.apply(a_request(item, "group:b"))
+    first, second = [
+        entry.id for entry in await rooms.outbox.read_after(0, 10) if entry.deletion is not None
+    ]
+    whole = ItemPublished(other, tuple(containers), NOW)
+    assert await rooms.outbox.lists([item, other]) == {other: whole}
+    await rooms.outbox.settle([first], {})
+    assert await rooms.outbox.lists([item]) == {}, "it already is without the second one"
+    await rooms.outbox.settle([second], {})
+    assert await rooms.outbox.lists([item]) == {item: ItemPublished(item, (containers[2],), LATER)}
+
+
 async def test_a_list_is_put_together_when_it_is_read(rooms: Rooms) -> None:
     item, containers = new_item(), in_containers("timeline:a", "group:b")
     await rooms.store.publish(item, containers, NOW)
@@ -189,7 +212,8 @@ async def test_starting_over_announces_every_list_and_forgets_the_positions(room
     assert await rooms.positions.marks() == {}
     entries = await rooms.outbox.read_after(0, 10)
     assert {entry.item_id for entry in entries} == set(items)
-    assert {entry.event is None for entry in entries} == {True, False}
+    lists = await rooms.outbox.lists(items)
+    assert (lists[items[0]] is None, lists[items[1]] is None) == (True, False)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from aiokafka.errors import KafkaConnectionError
 
 from bus.connection import Connection
 from bus.embedded import EmbeddedBroker
-from errors import SettingsError
+from bus.topics import Topic, ensure_topics
+from errors import KafkaUnavailable, SettingsError
 from items_service.app import ItemsService, ItemsServiceSettings
 from items_service.sample import DEMO_DELETABLE, sample_items
 
@@ -200,3 +201,17 @@ async def test_a_database_that_fails_is_a_failure_for_good(kafka: Kafka) -> None
         with pytest.raises(ExceptionGroup, match="unhandled errors"):
             await service.wait_failed()
     await service.stop()
+
+
+async def test_a_topic_that_is_missing_is_named_and_not_created_if_that_is_not_allowed(
+    kafka: Kafka, caplog: pytest.LogCaptureFixture
+) -> None:
+    missing = Topic("items-elsewhere", 1, setting="TAKEDOWN_TOPIC_ITEM_PUBLISHED")
+    topics = (missing,)
+    async with running(kafka.connection, topics=topics, topics_create=False):
+        async with asyncio.timeout(PATIENCE):
+            while "topic is missing" not in caplog.text:  # noqa: ASYNC110 - a log
+                await asyncio.sleep(0.02)
+        assert "items-elsewhere (TAKEDOWN_TOPIC_ITEM_PUBLISHED)" in caplog.text
+        with pytest.raises(KafkaUnavailable, match="items-elsewhere"):
+            await ensure_topics(kafka.connection, topics, create=False)

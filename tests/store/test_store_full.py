@@ -74,9 +74,9 @@ def test_a_disk_that_is_full_while_a_store_is_made_is_said_and_passes(
 async def test_a_folder_that_is_in_use_is_one_clear_line_and_status_2(tmp_path: Path) -> None:
     await filled(tmp_path, 3)
     settings = {"http_port": 0, "admin_port": 0, "log_format": "json", "catalogue_folder": tmp_path}
-    with running("serve", **settings) as first:
+    with running("serve", "--embedded-broker", **settings) as first:
         first.wait_for_event("ready")
-        with running("serve", **settings) as second:
+        with running("serve", "--embedded-broker", **settings) as second:
             assert second.wait() == 2
             said = [line for line in second.lines if not line.startswith("{")]
             assert len(said) == 1
@@ -92,7 +92,7 @@ def test_with_the_embedded_broker_the_folder_is_gone_with_it(
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     (tmp_path / "temporary").mkdir()
     settings = {"http_port": 0, "admin_port": 0, "log_format": "json", "catalogue_folder": ""}
-    with running("serve", **settings) as service:
+    with running("serve", "--embedded-broker", **settings) as service:
         service.wait_for_event("ready")
         assert list(tmp_path.glob("temporary/takedown-*/data.mdb"))
         assert service.stop() == 0
@@ -114,6 +114,6 @@ def test_with_a_broker_of_its_own_the_folder_is_in_the_users_data(
 def test_a_folder_that_cannot_be_made_is_one_clear_line_and_status_2(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     settings = {"http_port": 0, "admin_port": 0, "catalogue_folder": tmp_path / "file"}
-    with running("serve", **settings) as service:
+    with running("serve", "--embedded-broker", **settings) as service:
         assert service.wait() == 2
         assert "takedown: TAKEDOWN_CATALOGUE_FOLDER cannot be used" in service.text()

@@ -24,7 +24,8 @@ class Process:
 
     A thread takes in what it writes: a full pipe would make it wait for the test.
 
-    Its catalogue is in a folder of its own that goes with it, if no other is named.
+    Its catalogue is in a folder of its own that goes with it, if no other is named. Each test has
+    topics of its own: they are created and may be empty, if the test does not set it otherwise.
 
     Args:
         arguments: the command and its flags.
@@ -33,7 +34,12 @@ class Process:
 
     def __init__(self, *arguments: str, **settings: object) -> None:
         self._folder = tempfile.mkdtemp(prefix="takedown-test-")
-        settings = {"catalogue_folder": self._folder, **settings}
+        settings = {
+            "catalogue_folder": self._folder,
+            "topics_create": "true",
+            "catalogue_may_be_empty": "true",
+            **settings,
+        }
         environment = {k: v for k, v in os.environ.items() if not k.startswith("TAKEDOWN_")}
         environment |= {f"TAKEDOWN_{k.upper()}": str(v) for k, v in settings.items()}
         self.lines: list[str] = []

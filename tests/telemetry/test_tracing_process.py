@@ -172,7 +172,7 @@ def test_a_variable_of_opentelemetrys_that_cannot_be_used_stops_the_start_with_o
 ) -> None:
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("TAKEDOWN_", "OTEL_"))}
     ran = subprocess.run(
-        [sys.executable, str(ROOT / "service.py"), "serve"],
+        [sys.executable, str(ROOT / "service.py"), "serve", "--embedded-broker"],
         capture_output=True,
         text=True,
         check=False,

@@ -20,7 +20,8 @@ class Operators:
     def __init__(self) -> None:
         self.broken: str | None = None
         self.asked = 0
-        self.readiness = Readiness()
+        self.missing: dict[str, str] = {}
+        self.readiness = Readiness(lambda: self.missing)
         self.readiness.add("kafka consumer", lambda: self.broken)
         self.readiness.add("catalogue", lambda: None)
         metrics = Metrics(lambda: [gauge("takedown_sample", "A sample.", 42)])
@@ -70,7 +71,23 @@ async def test_readyz_is_a_200_that_lists_each_check(operators: Operators) -> No
             "catalogue": {"ok": True, "detail": "ok"},
             "running": {"ok": True, "detail": "ok"},
         },
+        "missingSafeguards": [],
     }
+
+
+async def test_readyz_lists_missing_safeguards_which_do_not_prevent_readiness(
+    operators: Operators,
+) -> None:
+    operators.missing = {"b: leader epochs": "an old broker", "a: settings": "not allowed"}
+
+    answer = await exchange(operators.door.address, request("GET", "/readyz"))
+
+    assert answer.status == 200
+    assert answer.json()["status"] == "ready"
+    assert answer.json()["missingSafeguards"] == [
+        {"name": "a: settings", "why": "not allowed"},
+        {"name": "b: leader epochs", "why": "an old broker"},
+    ]
 
 
 async def test_readyz_is_a_503_that_says_which_check_fails_and_why(operators: Operators) -> None:

@@ -196,7 +196,7 @@ async def test_a_supervisor_that_is_killed_leaves_no_process_behind_and_no_calle
 
 async def test_an_embedded_broker_ends_with_a_supervisor_that_is_killed(names: Names) -> None:
     settings = {"http_port": 0, "admin_port": 0, "workers": 2, "timeout": 1, **names.settings()}
-    with running("serve", log_format="json", **settings) as process:
+    with running("serve", "--embedded-broker", log_format="json", **settings) as process:
         await asyncio.to_thread(process.wait_for_event, "ready")
         children = psutil.Process(process.pid).children(recursive=True)
         assert len(children) == 3, "one broker for both"

@@ -75,7 +75,11 @@ async def test_a_service_cannot_join_in_at_a_port_that_another_one_shares(
             {"workers": 2, "kafka_security_protocol": "SSL", "kafka_ssl_ca": "/does/not/exist"},
             "TAKEDOWN_KAFKA_SSL_CA",
         ),
-        ({"workers": 2, "kafka_security_protocol": "SSL"}, "TAKEDOWN_KAFKA_BOOTSTRAP_SERVERS"),
+        ({"workers": 2}, "TAKEDOWN_KAFKA_BOOTSTRAP_SERVERS"),
+        (
+            {"workers": 2, "embedded_broker": "true", "kafka_security_protocol": "SSL"},
+            "TAKEDOWN_KAFKA_BOOTSTRAP_SERVERS",
+        ),
     ],
 )
 def test_bad_settings_end_with_status_2_and_one_line(

@@ -76,7 +76,7 @@ async def test_a_service_that_is_stopped_while_its_workers_start_ends_at_once_an
     names: Names,
 ) -> None:
     settings = {"http_port": 0, "admin_port": 0, "workers": 3, **names.settings()}
-    with running("serve", log_format="json", **settings) as process:
+    with running("serve", "--embedded-broker", log_format="json", **settings) as process:
         parent = psutil.Process(process.pid)
 
         async def has_workers() -> bool:

@@ -55,6 +55,22 @@ def test_it_is_not_ready_if_nobody_takes_connections() -> None:
     )
 
 
+def test_the_missing_safeguards_of_all_workers_are_listed_once() -> None:
+    ready = READY.checks
+    ones = [
+        worker(0, health=Health(ready, {"settings": "not allowed", "epochs": "old broker"})),
+        worker(1, health=Health(ready, {"settings": "not allowed"})),
+        worker(2, listening=False, health=Health(ready, {"settings": "no answer"})),
+        DEAD,
+    ]
+    health = merged(ones, stopping=False)
+    assert health.missing_safeguards == {
+        "settings": "not allowed; no answer",
+        "epochs": "old broker",
+    }
+    assert health.ready
+
+
 def test_it_is_not_ready_any_more_once_it_stops() -> None:
     health = merged([worker(0)], stopping=True)
     assert health.checks == {"worker 0": None, "workers": None, "running": "shutting down"}
