@@ -151,7 +151,6 @@ class Service:
         self.tracing = _tracing(settings, utc_now)
         if self.tracing is not None:  # the first: so it is the last to be stopped
             lifecycle.started("export what is left of traces", self.tracing.stop, within=5)
-        self.safeguards = Safeguards()
         self.feed = TransitionFeed()
         self.bus = EventBus()
         self.publisher = KafkaPublisher(
@@ -192,7 +191,10 @@ class Service:
                 on_doubt=self._on_doubt if follow else None,
                 on_rebuilt=self._on_rebuilt if follow else None,
                 waits_for_evidence=not follow,
+                may_be_empty=settings.allows_empty_catalogue,
                 utc_now=utc_now,
+                delete_retention=self.topic_checks.delete_retention,
+                safeguards=self.safeguards,
             )
             self.items = TopicReader(
                 connection=connection,
@@ -203,6 +205,7 @@ class Service:
                 rewind=self.view.rewind,
                 resume=self.view.resume,
                 advance=self.view.advance,
+                distrust=self.view.distrust,
                 on_skip=self._on_skip,
                 safeguards=self.safeguards,
                 consumer_factory=connection.clients.consumer,

@@ -15,6 +15,7 @@ from pathlib import Path
 import async_solipsism
 import pytest
 from blockbuster import blockbuster_ctx
+from hypothesis import settings
 from pykka import ActorRegistry
 from support.measure import MEASURED
 
@@ -39,6 +40,10 @@ REAL_TIME = frozenset(
 )
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+
+# How long an example takes depends on what other processes do.
+settings.register_profile("takedown", deadline=None)
+settings.load_profile("takedown")
 
 
 def in_real_time(path: Path) -> bool:
