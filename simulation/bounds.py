@@ -28,6 +28,18 @@ SMALL: Models = {
     "three containers, no lists, a failure": lambda: OneCensor(
         _One(3, 1, lists=0, crashes=1), follows=False
     ),
+    "one container, before the evidence, in doubt, replays": lambda: OneCensor(
+        _One(1, 1, deletions=2, lists=1, unproven=True, doubts=1, replays=True, crashes=1)
+    ),
+    "two containers, before the evidence, replays": lambda: OneCensor(
+        _One(2, 1, deletions=1, lists=1, unproven=True, replays=True, mailbox=1)
+    ),
+    "two containers, before the evidence, used again": lambda: OneCensor(
+        _One(2, 2, lists=0, unproven=True, mailbox=1)
+    ),
+    "coordinator and one censor, before the evidence": lambda: TwoCensors(
+        _Two(2, pool=1, censor_failures=1, drains=False, unproven=True)
+    ),
     "coordinator and two censors, one fails": lambda: TwoCensors(
         _Two(2, censor_failures=1, drains=False)
     ),
@@ -50,6 +62,18 @@ LARGE: Models = {
     "three containers, two lists": lambda: OneCensor(_One(3, 1, lists=2, mailbox=1)),
     "three containers, no lists, used again, a failure": lambda: OneCensor(
         _One(3, 2, lists=0, crashes=1), follows=False
+    ),
+    "one container, before the evidence, everything twice, used again": lambda: OneCensor(
+        _One(1, 2, deletions=2, lists=2, unproven=True, doubts=2, replays=True, crashes=1)
+    ),
+    "two containers, before the evidence, two lists, in doubt, replays": lambda: OneCensor(
+        _One(2, 1, deletions=2, lists=2, unproven=True, doubts=1, replays=True, mailbox=1)
+    ),
+    "three containers, before the evidence, a list": lambda: OneCensor(
+        _One(3, 1, lists=1, unproven=True, mailbox=1)
+    ),
+    "coordinator and two censors, before the evidence": lambda: TwoCensors(
+        _Two(2, censor_failures=1, drains=False, unproven=True)
     ),
     "coordinator and two censors, one fails, drained": lambda: TwoCensors(_Two(2)),
     "coordinator and two censors, it fails, drained": lambda: TwoCensors(

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from msgspec.structs import replace
+
 from actors.censor_machine import item_censor
 from actors.censor_parts import (
     Answer,
@@ -21,6 +23,7 @@ from actors.censor_parts import (
     FollowItem,
     PublishRequests,
     Release,
+    ReportStaleDeletion,
     State,
     StopPublishing,
     SubscribeToDeletions,
@@ -30,6 +33,7 @@ from actors.fsm import CancelTimer, IllegalTransition, StartTimer
 from actors.timers import TimerFired
 from messages import (
     Begin,
+    CatalogueCaughtUp,
     CatalogueUnavailable,
     Container,
     ContainerId,
@@ -38,6 +42,7 @@ from messages import (
     Flush,
     ItemDeleted,
     ItemId,
+    ItemInDoubt,
     ItemListed,
     ItemUnknown,
     NotFound,
@@ -59,17 +64,47 @@ if TYPE_CHECKING:
 
 _T0 = datetime(2026, 1, 1, tzinfo=UTC)
 _ITEM = ItemId("00000000-0000-4000-8000-000000000001")
+_LATER = timedelta(seconds=10)
+"""Between two lists: more than clocks may differ."""
+
+_FRESH = _T0 + timedelta(days=1)
+_DATES = {
+    _FRESH: "",
+    _T0: " of the time of the first list",
+    _T0 - timedelta(days=1): " of long ago",
+}
+"""When a deletion may be dated: after all lists, between the first and the others, before all."""
 
 Names = frozenset[ContainerId]
+
+
+class _Sent(NamedTuple):
+    """The requests of one publication; `handed_over`: something of it may be in Kafka."""
+
+    takedown_id: TakedownId
+    acknowledged: tuple[Container, ...]
+    failed: tuple[Container, ...]
+    open: tuple[Container, ...]
+    handed_over: bool
+
+    def told(self) -> PublishFailed:
+        """What is told of it after a failure."""
+        return PublishFailed(
+            self.takedown_id, "", self.handed_over, self.acknowledged, self.failed, self.open
+        )
 
 
 class World(NamedTuple):
     """Everything that the future depends on.
 
-    The first six are the actor's. `publication`: the containers whose requests are on their way,
-    and whether any was handed over. `reached`: a record of this takedown may be in Kafka. `heard`:
-    containers whose deletion was handled for this takedown. `newest`: the newest list that was
-    handled for it; `ever`: all containers of all of them. The others count what may still happen.
+    The first six are the actor's. `evidence`: takedowns for which the catalogue will still show
+    that it has caught up. `publication`: the containers whose requests are on their way.
+    `reached`: a record of this takedown may be in Kafka. `heard`: containers whose deletion was
+    handled for this takedown and counts; `early`: those of them whose deletion is older than any
+    list but the first. `newest`: the newest list that was handled for it; `ever`: all containers
+    of all of them; `again`: all containers of those after the first. `proven`, `doubted`: whether
+    there is evidence that the list is the newest, and whether the newest can be read. The others
+    count what may still happen.
     """
 
     state: State
@@ -81,16 +116,22 @@ class World(NamedTuple):
     generation: int
     fires: tuple[int, ...]
     searches: tuple[TakedownId, ...]
-    publication: tuple[TakedownId, tuple[Container, ...], bool] | None
+    evidence: tuple[TakedownId, ...]
+    publication: _Sent | None
     reached: bool
     heard: Names
+    early: Names
     newest: Names
     ever: Names
+    again: Names
+    proven: bool
+    doubted: bool
     number: int
     answered: bool
     free: bool
     deletions: tuple[int, ...]
     lists: int
+    doubts: int
     crashes: int
 
 
@@ -103,6 +144,9 @@ class Bounds:
         takedowns: one after the other, on this one censor.
         deletions: how often each container's deletion is read.
         lists: newer lists that are read.
+        unproven: the catalogue tells what it knows before there is evidence.
+        doubts: how often the item comes into doubt.
+        replays: deletions may be dated before every list, or before every list but the first.
         crashes: how often the actor fails.
         mailbox: messages that wait.
     """
@@ -111,6 +155,9 @@ class Bounds:
     takedowns: int = 2
     deletions: int = 1
     lists: int = 1
+    unproven: bool = False
+    doubts: int = 0
+    replays: bool = False
     crashes: int = 0
     mailbox: int = 2
 
@@ -153,9 +200,9 @@ class OneCensor:
         bounds = self._bounds
         none: Names = frozenset()
         return World(
-            initial.state, initial.data, (), none, False, None, 0, (), (), None, False, none,
-            none, none, 0, True, True, (bounds.deletions,) * bounds.containers, bounds.lists,
-            bounds.crashes,
+            initial.state, initial.data, (), none, False, None, 0, (), (), (), None, False, none,
+            none, none, none, none, False, False, 0, True, True,
+            (bounds.deletions,) * bounds.containers, bounds.lists, bounds.doubts, bounds.crashes,
         )  # fmt: skip
 
     # --------------------------------------------------------------------------- may happen
@@ -201,10 +248,21 @@ class OneCensor:
             for places in self._lists:
                 found = ContainersFound(search, places, _T0)
                 yield f"the catalogue finds {_names(places)}", _put(asked, found)
+                if self._bounds.unproven:
+                    later = asked._replace(evidence=(*asked.evidence, search))
+                    known = replace(found, proven=False)
+                    yield f"the catalogue knows {_names(places)}", _put(later, known)
             yield "the catalogue knows no such item", _put(asked, ItemUnknown(search))
             yield "the catalogue cannot tell", _put(asked, CatalogueUnavailable(search, ""))
+        for takedown_id in world.evidence:
+            rest = tuple(t for t in world.evidence if t != takedown_id)
+            shown = world._replace(evidence=rest)
+            yield "the catalogue has caught up", _put(shown, CatalogueCaughtUp(takedown_id))
+        if world.doubts and world.follows:
+            less = world._replace(doubts=world.doubts - 1)
+            yield "a list cannot be read", _put(less, ItemInDoubt(_ITEM, _T0))
         if world.lists and world.follows:
-            at = _T0 + timedelta(seconds=1 + self._bounds.lists - world.lists)
+            at = _T0 + _LATER * (1 + self._bounds.lists - world.lists)
             for places in self._lists:
                 listed = ItemListed(_ITEM, places, at)
                 less = world._replace(lists=world.lists - 1)
@@ -215,23 +273,30 @@ class OneCensor:
             left = world.deletions[number]
             if left and place.container_id in world.subscribed:
                 counts = (*world.deletions[:number], left - 1, *world.deletions[number + 1 :])
-                deleted = ItemDeleted(_ITEM, place.container_id, "group", _T0)
                 less = world._replace(deletions=counts)
-                yield f"item_deleted {place.container_id} is read", _put(less, deleted)
-        if world.publication is None:
+                for date, words in _DATES.items() if self._bounds.replays else ((_FRESH, ""),):
+                    deleted = ItemDeleted(_ITEM, place.container_id, "group", date)
+                    yield f"item_deleted {place.container_id}{words} is read", _put(less, deleted)
+        sent = world.publication
+        if sent is None:
             return
-        takedown_id, places, handed_over = world.publication
-        settled = world._replace(publication=None)
-        if not handed_over:
-            reached = world._replace(publication=(takedown_id, places, True), reached=True)
+        if not sent.handed_over:
+            reached = world._replace(publication=sent._replace(handed_over=True), reached=True)
             yield "requests are handed over", reached
-            failed = PublishFailed(takedown_id, "", False, (), places)
-            yield "nothing could be handed over", _put(settled, failed)
-        else:
-            yield "Kafka acknowledges", _put(settled, RequestsPublished(takedown_id))
-            for cut in range(len(places)):
-                failed = PublishFailed(takedown_id, "", True, places[:cut], places[cut:])
-                yield f"Kafka acknowledges {cut} only", _put(settled, failed)
+            failed = sent._replace(failed=sent.open, open=())
+            yield "nothing could be handed over", _tell(world, failed)
+            return
+        for some in range(len(sent.open) + 1):
+            for left in range(len(sent.open) - some + 1):
+                end = len(sent.open) - left
+                now = sent._replace(
+                    acknowledged=(*sent.acknowledged, *sent.open[:some]),
+                    failed=(*sent.failed, *sent.open[some:end]),
+                    open=sent.open[end:],
+                )
+                if now.failed != sent.failed or not left:
+                    words = f"Kafka acknowledges {some}, refuses {end - some}, {left} are left"
+                    yield words, _tell(world, now)
 
     # ------------------------------------------------------------------------- the actor
 
@@ -249,15 +314,13 @@ class OneCensor:
         if type(event) is Begin:
             none: Names = frozenset()
             world = world._replace(
-                answered=False, reached=False, heard=none, newest=none, ever=none
-            )
-        elif world.state is State.ACTIVE and type(event) is ItemDeleted:
-            world = world._replace(heard=world.heard | {event.container_id})
-        elif (world.state is State.ACTIVE and type(event) is ItemListed) or (
-            type(event) is ContainersFound and event.takedown_id == self._current(world)
-        ):
-            newest = frozenset(c.container_id for c in event.containers)
-            world = world._replace(newest=newest, ever=world.ever | newest)
+                answered=False, reached=False, heard=none, early=none, newest=none, ever=none,
+                again=none, proven=False, doubted=False,
+            )  # fmt: skip
+        elif getattr(event, "takedown_id", "") == self._current(world):
+            world = self._note_of_catalogue(world, event)
+        elif world.state is State.ACTIVE:
+            world = self._note(world, event)
         try:
             step = self._machine.transition(world.state, world.data, event)
         except IllegalTransition as error:
@@ -265,7 +328,46 @@ class OneCensor:
         world = world._replace(state=step.state, data=step.data)
         for effect in step.effects:
             world = self._perform(world, effect)
+        left = (world.ever - world.heard) & world.newest
+        if step.state is State.ACTIVE and world.proven and not world.doubted and not left:
+            raise Wrong("there is evidence, nothing is outstanding, and it waits")
         return world
+
+    @staticmethod
+    def _note_of_catalogue(world: World, event: Any) -> World:
+        """What the catalogue says to the current takedown."""
+        if type(event) is ContainersFound:
+            newest = frozenset(c.container_id for c in event.containers)
+            return world._replace(newest=newest, ever=newest, proven=event.proven)
+        known = world.state is State.ACTIVE and type(event) is CatalogueCaughtUp
+        return world._replace(proven=world.proven or known or type(event) is ItemUnknown)
+
+    def _note(self, world: World, event: Any) -> World:
+        """What was read while the takedown was active."""
+        if type(event) is ItemInDoubt:
+            return world._replace(doubted=True)
+        if type(event) is ItemListed:
+            newest = frozenset(c.container_id for c in event.containers)
+            refuted: Names = frozenset()
+            if not world.proven:
+                refuted = world.early & newest
+            return world._replace(
+                newest=newest,
+                ever=world.ever | newest,
+                heard=world.heard - refuted,
+                early=world.early - refuted,
+                again=world.again | newest if self._bounds.replays else world.again,
+                doubted=False,
+            )
+        if type(event) is not ItemDeleted or event.deleted_at < _T0:
+            return world
+        name = frozenset((event.container_id,))
+        if event.deleted_at > _T0:
+            early = world.early if world.proven and name <= world.heard else world.early - name
+            return world._replace(heard=world.heard | name, early=early)
+        if name & (world.again | world.heard):
+            return world
+        return world._replace(heard=world.heard | name, early=world.early | name)
 
     def _current(self, world: World) -> TakedownId:
         return self._takedowns[world.number - 1].takedown_id
@@ -291,11 +393,14 @@ class OneCensor:
                     raise Wrong("two publications at once")
                 if not {c.container_id for c in places} <= world.subscribed:
                     raise Wrong("published before it is subscribed")
-                return world._replace(publication=(takedown.takedown_id, places, False))
+                sent = _Sent(takedown.takedown_id, (), (), places, handed_over=False)
+                return world._replace(publication=sent)
             case StopPublishing():
                 return world._replace(publication=None)
             case UnsubscribeAll():
                 return world._replace(subscribed=frozenset(), follows=False)
+            case ReportStaleDeletion():
+                return world
             case Answer(outcome):
                 self._check_answer(world, outcome)
                 return world._replace(answered=True)
@@ -334,9 +439,18 @@ class OneCensor:
                 unconfirmed = (world.ever - world.heard) & world.newest
                 if unconfirmed or not named or named != world.ever:
                     raise Wrong(f"I2: {sorted(unconfirmed)} of {sorted(world.ever)}")
+                if not world.proven or world.doubted:
+                    raise Wrong("I2: 200 without evidence that the list is the newest")
+                by = {c.container_id for c in containers if c.confirmed_by == "deletion"}
+                if by != world.heard & world.ever:
+                    raise Wrong(
+                        f"I4: confirmed by deletions: {sorted(by)}, not {sorted(world.heard)}"
+                    )
             case NotFound():
-                if world.newest or world.reached:
+                if world.ever or world.reached:
                     raise Wrong("I6: 404 for an item that was found")
+                if not world.proven or world.doubted:
+                    raise Wrong("I6: 404 without evidence")
             case Unavailable():
                 if world.reached:
                     raise Wrong("I3: 503, and a request was handed over")
@@ -346,6 +460,18 @@ class OneCensor:
                 truly = (world.ever - world.newest) | (world.heard & world.ever)
                 if named != truly or left != world.ever - truly:
                     raise Wrong(f"I4: {sorted(named)} and {sorted(left)}, truly {sorted(truly)}")
+                self._check_words(world, outcome)
+
+    @staticmethod
+    def _check_words(world: World, outcome: TimedOut | Refused) -> None:
+        """I4: what a 504 says of the evidence, and a 502 of each request."""
+        if isinstance(outcome, TimedOut):
+            if (outcome.proven, outcome.doubted) != (world.proven, world.doubted):
+                raise Wrong(f"I4: the evidence is said to be {outcome}")
+            return
+        three = (*outcome.published, *outcome.unpublished, *outcome.unacknowledged)
+        if sorted(c.container_id for c in three) != sorted(world.ever):
+            raise Wrong(f"I4: {outcome} does not name each container once")
 
     def check(self, world: World) -> None:
         """I5 when it is idle; and when the time is up, the mailbox is all that it needs."""
@@ -366,6 +492,14 @@ class OneCensor:
 
 def _put(world: World, message: Any) -> World:
     return world._replace(mailbox=(*world.mailbox, message))
+
+
+def _tell(world: World, sent: _Sent) -> World:
+    """Some more requests are settled, and the censor is told."""
+    now = world._replace(publication=sent if sent.open else None)
+    if not sent.failed:
+        return _put(now, RequestsPublished(sent.takedown_id))
+    return _put(now, sent.told())
 
 
 def _names(places: tuple[Container, ...]) -> str:

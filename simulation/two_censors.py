@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from msgspec.structs import replace
+
 from actors.censor_machine import ITEM_CENSOR
 from actors.censor_parts import (
     Answer,
@@ -29,6 +31,7 @@ from coordinator.coordinator import Coordinator
 from coordinator.pool import CensorPool, InFlight
 from messages import (
     Begin,
+    CatalogueCaughtUp,
     CensorFailed,
     CensorFinished,
     Container,
@@ -60,7 +63,10 @@ class Stop(NamedTuple):
 
 
 class Censor(NamedTuple):
-    """One censor; `timer`: none, running or due, and its generation."""
+    """One censor; `timer`: none, running or due, and its generation.
+
+    `evidence`: for which takedown the catalogue will still show that it has caught up.
+    """
 
     alive: bool
     state: State
@@ -69,6 +75,7 @@ class Censor(NamedTuple):
     carried: int | None
     subscribed: bool
     search: TakedownId | None
+    evidence: TakedownId | None
     timer: tuple[int, bool] | None
     generation: int
 
@@ -99,6 +106,7 @@ class Bounds:
         deletions: how often the container's deletion is read.
         censor_failures, coordinator_failures: how often they fail.
         drains: whether somebody asks to drain.
+        unproven: the catalogue tells what it knows before there is evidence.
         mailbox: messages that wait in one mailbox.
     """
 
@@ -108,6 +116,7 @@ class Bounds:
     censor_failures: int = 1
     coordinator_failures: int = 0
     drains: bool = True
+    unproven: bool = False
     mailbox: int = 2
 
 
@@ -236,7 +245,8 @@ class TwoCensors:
     def start_censor(self) -> Any:
         """A new censor, for the pool."""
         initial = ITEM_CENSOR.initial
-        self.now.append(Censor(True, initial.state, initial.data, (), None, False, None, None, 0))
+        censor = Censor(True, initial.state, initial.data, (), None, False, None, None, None, 0)
+        self.now.append(censor)
         return self.refs[len(self.now) - 1]
 
     def _take_up(self, world: World) -> None:
@@ -305,8 +315,14 @@ class TwoCensors:
             told = censor._replace(search=None)
             found = ContainersFound(censor.search, (_PLACE,), _T0)
             yield f"the catalogue tells {who}", _with(world, number, _put(told, found))
+            if self.bounds.unproven:
+                known = _put(told, replace(found, proven=False))._replace(evidence=censor.search)
+                yield f"the catalogue tells {who} what it knows", _with(world, number, known)
             unknown = _put(told, ItemUnknown(censor.search))
             yield f"the catalogue does not know, {who}", _with(world, number, unknown)
+        if censor.evidence is not None and len(censor.mailbox) < self.bounds.mailbox:
+            shown = _put(censor._replace(evidence=None), CatalogueCaughtUp(censor.evidence))
+            yield f"the catalogue has caught up for {who}", _with(world, number, shown)
 
     # --------------------------------------------------------------------- the coordinator
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
+import actors.censor_evidence
+import actors.censor_machine
 from actors.censor_machine import item_censor
 from simulation import one_censor
-from simulation.ablations import ABLATIONS, taken_out
+from simulation.ablations import ABLATIONS, Ablation, Cut, taken_out
 from simulation.bounds import SMALL
 from simulation.one_censor import OneCensor
 from simulation.search import search
@@ -40,6 +44,76 @@ def test_the_search_finds_the_shortest_way_to_a_safeguard_that_is_missing(
         found = search(OneCensor(bounds, machine=machine))
     assert found.wrong.startswith(wrong)
     assert 3 < len(found.path) < 15
+
+
+_EVIDENCE = actors.censor_evidence
+_MACHINE = actors.censor_machine
+_ONE = one_censor.Bounds(1, 1, deletions=2, lists=1, unproven=True, doubts=1, replays=True)
+_TWO_LISTS = one_censor.Bounds(2, 1, lists=2, unproven=True, replays=True)
+_AGAIN = one_censor.Bounds(1, 2, lists=0, unproven=True)
+_THREE = one_censor.Bounds(3, 1, lists=1, mailbox=1)
+
+WITHOUT = {
+    "gives a 200 before the list is proven": (
+        Cut(_EVIDENCE, "is_complete", "data.proven and", ""),
+        _ONE,
+        ("I2: 200 without evidence", "I6: 404 without evidence"),
+    ),
+    "gives a 200 while the newest list cannot be read": (
+        Cut(_EVIDENCE, "is_complete", "and not data.doubted", ""),
+        _ONE,
+        ("I2: 200 without evidence", "I6: 404 without evidence"),
+    ),
+    "forgets a doubt that an item comes into": (
+        Cut(_MACHINE, "_in_doubt", "doubted=True", "doubted=data.doubted"),
+        _ONE,
+        ("I4: the evidence is said to be",),
+    ),
+    "counts a deletion that is older than its list": (
+        Cut(_EVIDENCE, "stale_since", "listed_at is None or", "True or"),
+        _ONE,
+        ("I",),
+    ),
+    "forgets that a newer list may refute what an older deletion has confirmed": (
+        Cut(_EVIDENCE, "refuted", "if data.proven:", "if True:"),
+        _ONE,
+        ("I",),
+    ),
+    "lets a list refute what a later deletion has confirmed again": (
+        Cut(_EVIDENCE, "confirmed_again", "if data.proven:", "if True:"),
+        _ONE,
+        ("I",),
+    ),
+    "judges a deletion by the newest list, also if that does not name its container": (
+        Cut(_EVIDENCE, "named_at", "for name, at in data.named_earlier:", "for name, at in ():"),
+        _TWO_LISTS,
+        ("I",),
+    ),
+    "takes the evidence of another takedown": (
+        Cut(_MACHINE, "_caught_up", "event.takedown_id != data.takedown.takedown_id", "False"),
+        dataclasses.replace(_AGAIN, crashes=1),
+        ("I",),
+    ),
+    "says 404 before the list is proven": (
+        Cut(_MACHINE, "_found", "and event.proven", ""),
+        _AGAIN,
+        ("I6: 404 without evidence",),
+    ),
+    "publishes while requests are not settled": (
+        Cut(_MACHINE, "_settled", "data.publishing if unacknowledged else ()", "()"),
+        _THREE,
+        ("two publications at once",),
+    ),
+}
+
+
+@pytest.mark.parametrize("without", WITHOUT)
+def test_the_search_finds_what_each_rule_of_evidence_is_for(without: str) -> None:
+    cut, bounds, wrong = WITHOUT[without]
+    with taken_out(Ablation(without, (cut,))):
+        machine = item_censor(follow_changes=True)
+        found = search(OneCensor(bounds, machine=machine))
+    assert found.wrong.startswith(wrong), found
 
 
 def test_the_search_finds_a_coordinator_that_forgets_whom_it_has_to_answer() -> None:
