@@ -388,7 +388,12 @@ class TopicReader:
         async with self._consumer(_ASKING) as asking, self._consumer("fetching") as fetching:
             hear_refusals(client_of(fetching), self._on_refusal, self._known.fetched)
             self._fetching = fetching
-            log_end = LogEnd(client_of(asking), self._topic, timeout=self._watch_timeout)
+            log_end = LogEnd(
+                client_of(asking),
+                self._topic,
+                client_id=f"{self._connection.client_id}-{self._topic}-log-end",
+                timeout=self._watch_timeout,
+            )
             self._known.begin(asking, client_of(asking), log_end.forget)
             ends = await self._position(asking, fetching)
             if self._again:  # it was asked for while we connected
@@ -508,12 +513,14 @@ class TopicReader:
             beginnings: dict[TopicPartition, int] = await asking.beginning_offsets(partitions)
         first_time = not self._positions
         carried = self._still_valid(identity, beginnings)
-        starts = beginnings
+        stable: Mapping[TopicPartition, int] = {}
         if first_time and self._start is Start.END:
             # Not at the end itself: what is in an open transaction now may be committed later.
-            starts = await self._stable_ends(fetching, partitions)
+            stable = await self._stable_ends(fetching, partitions)
         self._known.identity = identity
-        self._positions = {tp: carried.get(tp, starts[tp]) for tp in partitions}
+        self._positions = {
+            tp: stable[tp] if tp in stable else carried.get(tp, beginnings[tp]) for tp in partitions
+        }
         self._known.marks.keep_only(self._positions)
         self._assign(fetching)
         await self._confirm(fetching)
