@@ -223,6 +223,7 @@ class TopicReader:
         self._held = False
         self._catching_up = CatchingUp(self._distance)
         self._rounds = LogRounds(self._catching_up)
+        self._described: asyncio.Queue[TopicDescription] = asyncio.Queue(maxsize=1)
         self._fetching: AIOKafkaConsumer | None = None
         self._lag = Lag()
         self._ends: Ends = {}
@@ -418,7 +419,10 @@ class TopicReader:
                     asyncio.create_task(self._fetch(fetching), name=f"fetch {self._topic}"),
                     asyncio.create_task(self._watch(asking, fetching), name=f"watch {self._topic}"),
                     asyncio.create_task(
-                        self._answer(asking, fetching, log_end), name=f"answer {self._topic}"
+                        self._answer(asking, fetching), name=f"answer {self._topic}"
+                    ),
+                    asyncio.create_task(
+                        self._open_quick_way(log_end), name=f"open quick way {self._topic}"
                     ),
                 )
             except Exception as error:
@@ -760,14 +764,20 @@ class TopicReader:
         self._settle()
         return ends, description
 
-    async def _answer(
-        self, asking: AIOKafkaConsumer, fetching: AIOKafkaConsumer, log_end: LogEnd
-    ) -> None:
+    async def _answer(self, asking: AIOKafkaConsumer, fetching: AIOKafkaConsumer) -> None:
         while True:
             await self._rounds.long_way()
             ends, description = await self._look(asking, fetching)
             self._rounds.answered(ends)
             # From now on in the quick way, as long as nothing changes.
+            if self._described.full():
+                self._described.get_nowait()  # only the newest one is worth a connection
+            self._described.put_nowait(description)
+
+    async def _open_quick_way(self, log_end: LogEnd) -> None:
+        """Open the connections for it. Nobody waits for that: it may take long."""
+        while True:
+            description = await self._described.get()
             with contextlib.suppress(KafkaError, TimeoutError):
                 async with asyncio.timeout(self._watch_timeout):
                     await log_end.connect(description)
