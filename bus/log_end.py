@@ -44,7 +44,6 @@ _FIRST_ID, _SECOND_ID = 1, 2
 _CONSUMER = -1
 _READ_UNCOMMITTED = 0
 _LATEST = -1
-_CLIENT_ID = b"takedown-log-end"
 
 _OFFSETS_AT = 8
 """Where the offsets' part of an answer begins: after the correlation id and the throttle time."""
@@ -63,10 +62,10 @@ _ROW = 5
 class _Leader:
     """One broker, what it is asked, and its last answers."""
 
-    def __init__(self, wire: Wire, topic: str, epochs: Mapping[int, int]) -> None:
+    def __init__(self, wire: Wire, topic: str, epochs: Mapping[int, int], client_id: bytes) -> None:
         name = topic.encode()
         self.wire = wire
-        self.frames = _offsets_frame(name, epochs) + _description_frame(topic)
+        self.frames = _offsets_frame(client_id, name, epochs) + _description_frame(client_id, topic)
         self.ends: Ends = {}
         self.described = b""
         self._topic = topic
@@ -119,11 +118,15 @@ class LogEnd:
     Args:
         client: opens the connections, and closes them when it is closed.
         topic: which topic.
+        client_id: what the brokers' logs and quotas call these connections.
         timeout: seconds until the brokers must have answered.
     """
 
-    def __init__(self, client: AIOKafkaClient, topic: str, *, timeout: float) -> None:
+    def __init__(
+        self, client: AIOKafkaClient, topic: str, *, client_id: str, timeout: float
+    ) -> None:
         self._client = client
+        self._client_id = client_id.encode()
         self._topic = topic
         self._timeout = timeout
         self._wires: dict[int, Wire] = {}
@@ -146,7 +149,7 @@ class LogEnd:
         led: dict[int, dict[int, int]] = {}
         for number, leader in description.leaders.items():
             led.setdefault(leader, {})[number] = description.epochs[number]
-        if -1 in led or not description.identity.topic_id:
+        if not led or -1 in led or not description.identity.topic_id:
             return
         leaders = {}
         for node, epochs in led.items():
@@ -158,7 +161,7 @@ class LogEnd:
                 and _knows(wire, _METADATA, _METADATA_VERSION)
             ):
                 return
-            leaders[node] = _Leader(wire, self._topic, epochs)
+            leaders[node] = _Leader(wire, self._topic, epochs, self._client_id)
         self._leaders, self._description = leaders, description
 
     def ask(self, report: Report) -> bool:
@@ -228,7 +231,7 @@ def _knows(wire: Wire, kind: int, version: int) -> bool:
     return lowest <= version <= highest
 
 
-def _offsets_frame(topic: bytes, epochs: Mapping[int, int]) -> bytes:
+def _offsets_frame(client_id: bytes, topic: bytes, epochs: Mapping[int, int]) -> bytes:
     # With the leader epoch that we know: a broker that leads in another one refuses.
     rows = b"".join(struct.pack(">iiq", number, epoch, _LATEST) for number, epoch in epochs.items())
     body = (
@@ -237,14 +240,14 @@ def _offsets_frame(topic: bytes, epochs: Mapping[int, int]) -> bytes:
         + struct.pack(">i", len(epochs))
         + rows
     )
-    return _frame(_LIST_OFFSETS, _LIST_OFFSETS_VERSION, _FIRST_ID, body)
+    return _frame(client_id, _LIST_OFFSETS, _LIST_OFFSETS_VERSION, _FIRST_ID, body)
 
 
-def _description_frame(topic: str) -> bytes:
+def _description_frame(client_id: bytes, topic: str) -> bytes:
     body = MetadataRequest_v12(wanted(topic), False, False, {}).encode()
-    return _frame(_METADATA, _METADATA_VERSION, _SECOND_ID, b"\0" + body)
+    return _frame(client_id, _METADATA, _METADATA_VERSION, _SECOND_ID, b"\0" + body)
 
 
-def _frame(kind: int, version: int, correlation_id: int, rest: bytes) -> bytes:
-    head = struct.pack(">hhih", kind, version, correlation_id, len(_CLIENT_ID)) + _CLIENT_ID
+def _frame(client_id: bytes, kind: int, version: int, correlation_id: int, rest: bytes) -> bytes:
+    head = struct.pack(">hhih", kind, version, correlation_id, len(client_id)) + client_id
     return struct.pack(">i", len(head) + len(rest)) + head + rest

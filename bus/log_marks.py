@@ -111,8 +111,7 @@ class _Partition:
 
     def read(self, records: Sequence[Any], position: int) -> None:
         if records:
-            self._make_tail()
-            self.records = records[-TAIL:]
+            self.records = (*self.records, *records)[-TAIL:]
         if position != self.at or records:
             self._mark = None
         self.epoch = self.epoch_below(position)

@@ -223,6 +223,7 @@ class TopicReader:
         self._held = False
         self._catching_up = CatchingUp(self._distance)
         self._rounds = LogRounds(self._catching_up)
+        self._described: asyncio.Queue[TopicDescription] = asyncio.Queue(maxsize=1)
         self._fetching: AIOKafkaConsumer | None = None
         self._lag = Lag()
         self._ends: Ends = {}
@@ -388,7 +389,12 @@ class TopicReader:
         async with self._consumer(_ASKING) as asking, self._consumer("fetching") as fetching:
             hear_refusals(client_of(fetching), self._on_refusal, self._known.fetched)
             self._fetching = fetching
-            log_end = LogEnd(client_of(asking), self._topic, timeout=self._watch_timeout)
+            log_end = LogEnd(
+                client_of(asking),
+                self._topic,
+                client_id=f"{self._connection.client_id}-{self._topic}-log-end",
+                timeout=self._watch_timeout,
+            )
             self._known.begin(asking, client_of(asking), log_end.forget)
             ends = await self._position(asking, fetching)
             if self._again:  # it was asked for while we connected
@@ -413,7 +419,10 @@ class TopicReader:
                     asyncio.create_task(self._fetch(fetching), name=f"fetch {self._topic}"),
                     asyncio.create_task(self._watch(asking, fetching), name=f"watch {self._topic}"),
                     asyncio.create_task(
-                        self._answer(asking, fetching, log_end), name=f"answer {self._topic}"
+                        self._answer(asking, fetching), name=f"answer {self._topic}"
+                    ),
+                    asyncio.create_task(
+                        self._open_quick_way(log_end), name=f"open quick way {self._topic}"
                     ),
                 )
             except Exception as error:
@@ -508,12 +517,14 @@ class TopicReader:
             beginnings: dict[TopicPartition, int] = await asking.beginning_offsets(partitions)
         first_time = not self._positions
         carried = self._still_valid(identity, beginnings)
-        starts = beginnings
+        stable: Mapping[TopicPartition, int] = {}
         if first_time and self._start is Start.END:
             # Not at the end itself: what is in an open transaction now may be committed later.
-            starts = await self._stable_ends(fetching, partitions)
+            stable = await self._stable_ends(fetching, partitions)
         self._known.identity = identity
-        self._positions = {tp: carried.get(tp, starts[tp]) for tp in partitions}
+        self._positions = {
+            tp: stable[tp] if tp in stable else carried.get(tp, beginnings[tp]) for tp in partitions
+        }
         self._known.marks.keep_only(self._positions)
         self._assign(fetching)
         await self._confirm(fetching)
@@ -753,14 +764,20 @@ class TopicReader:
         self._settle()
         return ends, description
 
-    async def _answer(
-        self, asking: AIOKafkaConsumer, fetching: AIOKafkaConsumer, log_end: LogEnd
-    ) -> None:
+    async def _answer(self, asking: AIOKafkaConsumer, fetching: AIOKafkaConsumer) -> None:
         while True:
             await self._rounds.long_way()
             ends, description = await self._look(asking, fetching)
             self._rounds.answered(ends)
             # From now on in the quick way, as long as nothing changes.
+            if self._described.full():
+                self._described.get_nowait()  # only the newest one is worth a connection
+            self._described.put_nowait(description)
+
+    async def _open_quick_way(self, log_end: LogEnd) -> None:
+        """Open the connections for it. Nobody waits for that: it may take long."""
+        while True:
+            description = await self._described.get()
             with contextlib.suppress(KafkaError, TimeoutError):
                 async with asyncio.timeout(self._watch_timeout):
                     await log_end.connect(description)

@@ -27,6 +27,7 @@ from support.platform import (
 from support.served import Served, served
 
 from apache_kafka.apache import ApacheKafka
+from apache_kafka.listeners import Listener
 
 pytestmark = pytest.mark.apache
 
@@ -107,6 +108,34 @@ async def test_a_200_counts_the_list_that_was_acknowledged_behind_a_backlog(
         found = {each["containerId"] for each in asked.got.body["containers"]}
         assert found == {place["containerId"] for place in BOTH}
         assert requested(items, item_id) == found
+
+
+async def test_no_200_comes_before_a_newer_list_is_read_that_cannot_be_fetched_yet(
+    kafka: ApacheKafka, names: Names, measured: Measure
+) -> None:
+    """As behind a backlog, but always: what the reader fetches is held on its way for a second."""
+    fetching = f"{names.published}-fetching".encode()
+    async with (
+        kafka.proxies() as proxies,
+        served(kafka.bootstrap(Listener.PROXIED), names) as service,
+        platform(kafka.bootstrap_servers, names, on_request=confirm) as items,
+    ):
+        old, new = await known(service, items, names, ONE), new_item_id()
+        await proxies[1].stall(lambda opening: fetching in opening)
+        for item_id in (old, new):
+            newest = listed(item_id, BOTH, LATER)
+            await items.send(names.published, **newest, partition=PARTITION)
+        asking = [asyncio.create_task(service.take_down(item_id)) for item_id in (old, new)]
+        await asyncio.sleep(1.0)
+        early = [task.result() for task in asking if task.done()]
+        await proxies[1].heal()
+        asked = await asyncio.gather(*asking)
+        measured("held on its way: answers", [each.status for each in asked])
+        assert not early, "nothing was proven yet"
+        for each in asked:
+            assert each.status == 200
+            assert {c["containerId"] for c in each.got.body["containers"]} == {"c0", "c1"}
+            assert requested(items, each.item_id) == {"c0", "c1"}
 
 
 async def test_behind_an_open_transaction_there_is_no_404_and_no_200_by_an_older_list(

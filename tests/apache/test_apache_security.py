@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import ssl
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,6 +21,8 @@ from apache_kafka.apache import ApacheKafka
 from apache_kafka.certificates import Authority
 from apache_kafka.listeners import Listener
 from bus.connection import Connection
+from bus.reader import Start, TopicReader
+from bus.security import Security
 from bus.topics import Topic, ensure_topics
 
 pytestmark = pytest.mark.apache
@@ -121,6 +124,44 @@ async def test_the_right_password_is_let_in_where_there_is_no_tls(
     async with served(secure.bootstrap(Listener.SASL_PLAINTEXT), names, settings=settings) as one:
         await works(secure, one, names)
     says_no_secret(one)
+
+
+async def test_a_logs_end_is_proven_in_the_quick_way_over_tls_and_with_a_password(
+    secure: ApacheKafka, authority: Authority, names: Names
+) -> None:
+    connection = Connection(
+        secure.bootstrap(Listener.SASL_SSL),
+        security=Security(
+            protocol="SASL_SSL",
+            tls=ssl.create_default_context(cafile=authority.certificate),
+            mechanism="SCRAM-SHA-512",
+            username="alice",
+            password=SECRET,
+        ),
+    )
+
+    async def prepare() -> None:
+        await ensure_topics(connection, [Topic(names.published, 3)])
+
+    reader = TopicReader(
+        connection=connection,
+        topic=names.published,
+        start=Start.BEGINNING,
+        handle=lambda _record: None,
+        prepare=prepare,
+    )
+    task = asyncio.create_task(reader.run())
+    try:
+        async with asyncio.timeout(20):
+            while not reader.caught_up:  # noqa: ASYNC110 - from outside
+                await asyncio.sleep(0.02)
+        async with asyncio.timeout(20):
+            while reader.proofs.quick < 10:
+                await reader.catch_up()
+        assert reader.proofs.long < 10, "while the connection was opened"
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
 
 
 async def test_a_client_certificate_is_let_in(

@@ -71,7 +71,7 @@ class Brokers:
         return description_in(self.metadata(), TOPIC)
 
     async def connected(self) -> LogEnd:
-        log_end = LogEnd(self, TOPIC, timeout=3.0)
+        log_end = LogEnd(self, TOPIC, client_id="us", timeout=3.0)
         await log_end.connect(self.description())
         return log_end
 
