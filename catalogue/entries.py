@@ -124,7 +124,8 @@ def pack(key: bytes, containers: Iterable[Container], listed_at: datetime, parti
 
 def pack_doubt(key: bytes, doubt: Doubt) -> bytes:
     """The value of an item in doubt under its key; its reason is cut at `_LONGEST_REASON`."""
-    content = _encode((doubt.offset, doubt.reason[:_LONGEST_REASON]))
+    reason = doubt.reason[:_LONGEST_REASON].encode("utf-8", "replace").decode()
+    content = _encode((doubt.offset, reason))
     return _packed(key, _IN_DOUBT, doubt.partition, doubt.doubted_at, content)
 
 

@@ -116,9 +116,11 @@ async def test_after_a_short_stop_the_catalogue_is_read_on_and_not_again(
     cleaning: ApacheKafka, names: Names, tmp_path: Path
 ) -> None:
     await make_topic(cleaning, names.published, retention=86400)
-    async with away(cleaning, names, tmp_path) as (_items, item_id):
-        async with served(cleaning.bootstrap_servers, names, **options(tmp_path)) as service:
-            assert (await service.take_down(item_id)).status == 404
-            async with service.http.get(f"{service.admin}/statistics") as answer:
-                statistics = await answer.json()
-            assert statistics["catalogue"]["rebuilds"] == 0
+    async with (
+        away(cleaning, names, tmp_path) as (_items, item_id),
+        served(cleaning.bootstrap_servers, names, **options(tmp_path)) as service,
+    ):
+        assert (await service.take_down(item_id)).status == 404
+        async with service.http.get(f"{service.admin}/statistics") as answer:
+            statistics = await answer.json()
+        assert statistics["catalogue"]["rebuilds"] == 0

@@ -11,11 +11,16 @@ from support.fakes import ITEM, OTHER_ITEM, T0, places
 
 from catalogue.entries import (
     DamagedEntry,
+    Doubt,
     Listed,
     count,
+    is_doubt,
+    is_tombstone,
     is_whole,
+    item_of,
     key_of,
     pack,
+    pack_doubt,
     partition_of,
     time_of,
     unpack,
@@ -83,6 +88,30 @@ def test_a_list_comes_back_as_it_was(
     assert unpack(key, value) == Listed(tuple(containers), listed_at, partition)
     assert count(value) == len(containers)
     assert partition_of(value) == partition
+
+
+@given(TIMES, st.integers(0, 2**31 - 1), st.integers(0, 2**63 - 1), st.text())
+def test_a_doubt_comes_back_as_it_was_and_counts_as_nothing_else(
+    at: datetime, partition: int, offset: int, reason: str
+) -> None:
+    key = key_of(ITEM)
+    value = pack_doubt(key, Doubt(at, partition, offset, reason))
+    assert unpack(key, value) == Doubt(at, partition, offset, reason[:200])
+    assert partition_of(value) == partition
+    assert (count(value), is_doubt(value), is_tombstone(value)) == (0, True, False)
+
+
+def test_a_list_and_a_tombstone_are_no_doubts() -> None:
+    key = key_of(ITEM)
+    listed, gone = pack(key, places("a"), T0, 0), pack(key, (), T0, 0)
+    assert [is_doubt(listed), is_tombstone(listed)] == [False, False]
+    assert [is_doubt(gone), is_tombstone(gone)] == [False, True]
+
+
+@given(st.uuids())
+def test_the_item_of_a_key_is_the_one_that_it_was_made_of(uuid: object) -> None:
+    assert item_of(key_of(ItemId(str(uuid)))) == str(uuid)
+    assert item_of(key_of(ItemId("no UUID"))) is None
 
 
 def test_the_time_comes_back_in_utc() -> None:

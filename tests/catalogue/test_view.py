@@ -320,3 +320,62 @@ async def test_statistics_say_what_it_holds_and_was_asked() -> None:
         proving=2,
     )
     await view.catalogue.stop()
+
+
+# ------------------------------------------------------------- a topic that never had a record
+
+
+async def never_written(*, may_be_empty: bool) -> tuple[Any, str | None]:
+    """What a search comes to in an empty topic, and the view's readiness then."""
+    view = CatalogueView(MemoryStore(), topic="item_publishd", may_be_empty=may_be_empty)
+    log = FakeLog()
+    log.never_written = True
+    view.attach(log)
+    await view.start()
+    told: list[Any] = []
+    view.locate(takedown_now(), told.append)
+    await settle()
+    log.reach_end()
+    await settle()
+    (event,) = told
+    return event, view.why_not_ready()
+
+
+async def test_a_topic_that_never_had_a_record_is_neither_ready_nor_evidence() -> None:
+    event, problem = await never_written(may_be_empty=False)
+    assert isinstance(event, CatalogueUnavailable)
+    assert event.code == "not-ready"
+    assert problem is not None
+    for text in (event.reason, problem):
+        assert "item_publishd never had a record: is this the right topic?" in text
+        assert "TAKEDOWN_CATALOGUE_MAY_BE_EMPTY=true" in text
+
+
+async def test_a_topic_that_may_be_empty_is_evidence() -> None:
+    event, problem = await never_written(may_be_empty=True)
+    assert isinstance(event, ItemUnknown)
+    assert problem is None
+
+
+async def test_before_the_topic_is_read_it_is_not_called_empty() -> None:
+    view = CatalogueView(MemoryStore(), may_be_empty=False)
+    log = FakeLog()
+    log.never_written = True
+    log.caught_up = False
+    view.attach(log)
+    await view.start()
+    assert view.why_not_ready() is None  # the reader says why not
+
+
+async def test_a_topic_whose_records_are_all_gone_is_not_one_that_never_had_any() -> None:
+    view = CatalogueView(MemoryStore(), may_be_empty=False)
+    log = FakeLog()
+    view.attach(log)
+    await view.start()
+    told: list[Any] = []
+    view.locate(takedown_now(), told.append)
+    await settle()
+    log.reach_end()
+    await settle()
+    assert [type(event) for event in told] == [ItemUnknown]
+    assert view.why_not_ready() is None

@@ -179,7 +179,7 @@ def needs_no_key(broker: Broker, key: bytes | None) -> None:
 
 @pytest.mark.parametrize(
     "key",
-    [None, b"", b"nonsense", b"\xff", pytest.param(ITEM.encode() + b"\n", id="with a line feed")],
+    [None, b"", b"nonsense", b"\xff", pytest.param(ITEM.encode() + b"x", id="more behind it")],
 )
 async def test_the_end_of_an_item_that_nobody_can_name_is_skipped(
     http: aiohttp.ClientSession,

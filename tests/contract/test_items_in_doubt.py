@@ -79,10 +79,14 @@ async def doubts(http: aiohttp.ClientSession, admin: str, limit: int = 500) -> d
         return body
 
 
+async def in_doubt(http: aiohttp.ClientSession, admin: str) -> set[str]:
+    return {row["itemId"] for row in (await doubts(http, admin))["doubts"]}
+
+
 async def until_in_doubt(http: aiohttp.ClientSession, admin: str, item_id: str) -> None:
-    """Wait until the record is read: before that, a known item's takedown begins (and gets no 200)."""
+    """Wait until the record is read: before that, the takedown of a known item begins."""
     async with asyncio.timeout(10):
-        while item_id not in {row["itemId"] for row in (await doubts(http, admin))["doubts"]}:
+        while item_id not in await in_doubt(http, admin):  # noqa: ASYNC110 - another process
             await asyncio.sleep(0.02)
 
 
@@ -158,7 +162,7 @@ async def test_an_item_is_in_doubt_from_the_acknowledgement_of_the_record_on(
         if known:
             await items.publish_item(item_id, containers(1))
         await items.send(items.names.published, b"no JSON", key=item_id)
-        got = await take_down(http, door, item_id, wait=1)
+        got = await take_down(http, door, item_id, [("Prefer", "wait=1")])
         assert got.status == 503 or (known and got.status == 504), got
 
 
@@ -178,10 +182,10 @@ async def test_no_200_is_given_while_an_item_in_flight_is_in_doubt(
     items.on_request = confirm_in_doubt
     for each in (item_id, other):
         await items.publish_item(each, containers(1))
-    in_doubt, readable = await asyncio.gather(
+    doubted, readable = await asyncio.gather(
         take_down(http, door, item_id), take_down(http, door, other)
     )
-    assert in_doubt.status == 504
+    assert doubted.status == 504
     assert_deleted(readable, other, containers(1))
 
 
@@ -211,9 +215,7 @@ async def test_doubts_outlive_a_restart_and_operators_see_them(
         assert (newest["partition"], newest["offset"]) == (last.partition, last.offset)
         assert "JSON" in newest["reason"]
     async with served(broker.address, names, **options) as service:
-        assert {
-            row["itemId"] for row in (await doubts(service.http, service.admin))["doubts"]
-        } == set(ids)
+        assert await in_doubt(service.http, service.admin) == set(ids)
         for item_id in ids:
             assert (await service.take_down(item_id)).status == 503
         async with platform(broker.address, names, on_request=confirm) as items:

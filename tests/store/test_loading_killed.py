@@ -17,6 +17,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,10 @@ from bus.connection import Connection
 from bus.quirks import stop_producer
 from bus.topics import Topic, ensure_topics
 from catalogue.check import check
-from catalogue.entries import count, key_of, pack
+from catalogue.entries import Doubt, is_doubt, is_tombstone, key_of, pack, pack_doubt
 from catalogue.folder import data_of
 from catalogue.lmdb_files import read_only
+from errors import UnreadableRecord
 from messages import ItemId, ItemPublished
 
 KILLS = 200
@@ -70,10 +72,26 @@ async def write_topic(bootstrap: str, topic: str, rng: random.Random) -> None:
             item = rng.choice(items)
             names = places(*(f"{number}-{n}" for n in range(rng.randint(0, 4))))
             value = encode(ItemPublished(item, names, T0)) if rng.random() > 0.1 else None
+            if rng.random() < 0.1:
+                value = b'{"containers": null}'
             written.append(await producer.send(topic, value, key=item.encode()))
         await asyncio.gather(*written)
     finally:
         await stop_producer(producer, within=3)
+
+
+def _entry(record: Any) -> tuple[bytes, bytes | None]:
+    """Key and value of what a record's value says; no value where the item is gone."""
+    try:
+        said = decode_item_published(record.value)
+    except UnreadableRecord as error:
+        key = key_of(item_id_from_key(record.key))
+        at = datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=record.timestamp)
+        return key, pack_doubt(key, Doubt(at, record.partition, record.offset, str(error)))
+    key = key_of(said.item_id)
+    if not said.containers:
+        return key, None
+    return key, pack(key, said.containers, said.published_at, record.partition)
 
 
 class Truth:
@@ -85,10 +103,7 @@ class Truth:
             if record.value is None:
                 key, value = key_of(item_id_from_key(record.key)), None
             else:
-                said = decode_item_published(record.value)
-                key, value = key_of(said.item_id), None
-                if said.containers:
-                    value = pack(key, said.containers, said.published_at, record.partition)
+                key, value = _entry(record)
             log = self.partitions.setdefault(record.partition, [])
             log.append((record.offset, key, value))
 
@@ -160,8 +175,9 @@ def verify(folder: Path, truth: Truth) -> dict[int, int]:
         return {}
     with read_only(folder) as (entries, kept):
         assert kept is not None
-        live = {key: value for key, value in entries.cursor() if count(value)}
+        live = {key: value for key, value in entries.cursor() if not is_tombstone(value)}
         assert live == truth.at(kept.positions)
+        assert kept.doubts == sum(map(is_doubt, live.values()))
         return dict(kept.positions)
 
 

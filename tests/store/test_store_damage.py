@@ -9,12 +9,16 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.fakes import T0
 from support.kept import DAMAGE, TOPIC, batch, entries, entry, filled, opened, truncate
 
+from bus.log_marks import LogMark
 from catalogue.check import check
+from catalogue.entries import Doubt, pack_doubt
 from catalogue.folder import Folder, FolderInUse, data_of, is_in_use
 from catalogue.lmdb_store import LmdbStore
 from catalogue.store import FORMAT, StoreDamaged
@@ -87,6 +91,35 @@ async def test_an_entry_that_is_lost_is_missed(tmp_path: Path) -> None:
     await _give_the_sums_of(tmp_path, other)
     problems = check(other, structure=True).problems
     assert any("20 were kept, and 19 are there" in problem for problem in problems)
+
+
+async def test_a_doubt_that_is_lost_is_missed(tmp_path: Path) -> None:
+    """Without it, an item that nobody knows would be a 404."""
+    key, _ = entry(7)
+    doubt = pack_doubt(key, Doubt(T0, 0, 3, "no JSON"))
+    other = tmp_path / "other"
+    other.mkdir()
+    async with opened(tmp_path) as store:
+        await store.commit(batch({**entries(range(5)), key: doubt}, at=20))
+        assert await store.doubts() == [(key, doubt)]
+        assert await store.tombstones() == []
+    async with opened(other) as store:
+        await store.commit(batch(entries(range(5)), at=20))
+    assert check(tmp_path, structure=True).problems == ()
+    await _give_the_sums_of(tmp_path, other)
+    problems = check(other, structure=True).problems
+    assert any("doubts: 1 were kept, and 0 are there" in problem for problem in problems)
+
+
+async def test_what_is_stored_beside_the_entries_comes_back(tmp_path: Path) -> None:
+    marks = {0: LogMark(3, ((17, b"digest"), (18, b"other"))), 1: LogMark()}
+    written = replace(batch(entries(range(5)), at=20), marks=marks, caught_up_at=1767323045.25)
+    async with opened(tmp_path) as store:
+        await store.commit(written)
+    async with opened(tmp_path) as store:
+        kept = store.kept()
+        assert kept is not None
+        assert (kept.marks, kept.caught_up_at) == (marks, 1767323045.25)
 
 
 async def _give_the_sums_of(path: Path, other: Path) -> None:
