@@ -214,9 +214,9 @@ class Service:
         self.readiness = Readiness(self.safeguards.list)
         self.readiness.add("kafka consumer", self._check_consumer)
         self.readiness.add("catalogue", self._check_catalogue)
+        self.readiness.add("kafka producer", self._check_producer)
         if not settings.catalogue_url:
             self.readiness.add("topic settings", self.topic_checks.why_not_ready)
-        self.readiness.add("kafka producer", self._check_producer)
         self.coordinator: Coordinator | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
         readers = tuple(filter(None, (self.deletions, self.items)))

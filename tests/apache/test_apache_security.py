@@ -83,7 +83,8 @@ def login_without_tls(mechanism: str, word: str = SECRET) -> Environment:
 
 
 async def make_topics(kafka: ApacheKafka, names: Names) -> None:
-    topics = [Topic(name, 3) for name in (names.reported, names.deleted, names.published)]
+    topics = [Topic(name, 3) for name in (names.reported, names.deleted)]
+    topics.append(Topic(names.published, 3, config={"cleanup.policy": "compact"}))
     await ensure_topics(Connection(kafka.bootstrap_servers), topics)
 
 

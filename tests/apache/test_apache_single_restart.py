@@ -120,6 +120,8 @@ async def inside(kafka: ApacheKafka, names: Names, tmp_path: Path) -> AsyncItera
         "http_port": 0,
         "admin_port": 0,
         "timeout": 3,
+        "topics_create": "true",
+        "catalogue_may_be_empty": "true",
         "catalogue_folder": tmp_path,
         **names.settings(),
     }

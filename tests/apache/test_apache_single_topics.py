@@ -332,7 +332,8 @@ async def test_a_topic_that_was_made_again_and_grew_past_our_position_is_known_b
         await proxies[1].cut()
         await admin.delete_topics([topic])
         async with asyncio.timeout(10):
-            made = NewTopic(topic, PARTITIONS, 1)
+            config = {"cleanup.policy": "compact"} if which == "published" else {}
+            made = NewTopic(topic, PARTITIONS, 1, topic_configs=config)
             while (await admin.create_topics([made])).topic_errors[0][1] != 0:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         async with platform(kafka.bootstrap_servers, names, on_request=confirm) as fresh:

@@ -251,7 +251,8 @@ async def test_a_topic_that_is_made_again_tells_of_what_is_in_it_and_not_of_what
         await admin.start()
         await admin.delete_topics([names.published])
         await admin.close()
-        await ensure_topics(Connection(broker.address), [Topic(names.published, 3)])
+        compacted = Topic(names.published, 3, config={"cleanup.policy": "compact"})
+        await ensure_topics(Connection(broker.address), [compacted])
         async with platform(broker.address, names) as anew:  # it knows nothing of the topic before
             await anew.publish_item(there.item_id, containers(3))
             await items.wait_for_requests(there.item_id, 3)

@@ -25,8 +25,12 @@ async def test_livez_and_readyz_are_200_when_all_is_well(
             "status": "ready",
             "checks": {
                 name: {"ok": True, "detail": "ok"}
-                for name in ("kafka consumer", "catalogue", "kafka producer", "running")
+                for name in (
+                    *("kafka consumer", "catalogue", "kafka producer", "topic settings"),
+                    "running",
+                )
             },
+            "missingSafeguards": [],
         }
 
 

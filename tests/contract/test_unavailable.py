@@ -111,6 +111,7 @@ async def test_while_kafka_cannot_be_reached_the_answer_is_503_not_ready() -> No
                 "kafka consumer",
                 "catalogue",
                 "kafka producer",
+                "topic settings",
             ]
             assert service.stop() == 0
 

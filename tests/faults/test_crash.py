@@ -36,7 +36,8 @@ def fetch_max_wait(either: Broker) -> float:
 async def service(
     settings: dict[str, object], bootstrap: str, fetch_max_wait: float, tmp_path: Path
 ) -> AsyncIterator[Service]:
-    settings = {**settings, "catalogue_folder": tmp_path}
+    allowed = {"topics_create": "true", "catalogue_may_be_empty": "true"}
+    settings = {**settings, **allowed, "catalogue_folder": tmp_path}
     environment = {f"TAKEDOWN_{name.upper()}": str(value) for name, value in settings.items()}
     lifecycle = Lifecycle()
     service = Service(
