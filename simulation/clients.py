@@ -29,7 +29,8 @@ from simulation.faults import Fault
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from simulation.cluster import Cluster, Record
+    from simulation.cluster import Cluster
+    from simulation.log import Log, Record
     from simulation.faults import Faults
     from simulation.journal import Journal
     from simulation.loop import SimulatedLoop
@@ -200,8 +201,10 @@ class Consumer:
         self._loop = net.loop
         self._fetcher = SimpleNamespace(_fetch_max_wait_ms=options["fetch_max_wait_ms"])
         self._client = _Client(net)
+        self._committed = options.get("isolation_level") == "read_committed"
         self._positions: dict[TopicPartition, int] = {}
         self._visible: dict[TopicPartition, int] = {}
+        self._ends: dict[TopicPartition, tuple[int, int]] = {}
         self._pending: set[TopicPartition] = set()
         self._stamps: dict[TopicPartition, float] = {}
         self._waiter: asyncio.Future[None] | None = None
@@ -234,11 +237,15 @@ class Consumer:
         return self._client.cluster.partitions_for_topic(topic)
 
     async def end_offsets(self, wanted: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        topics, asked = self._net.cluster.topics, await self._led(wanted)
+        asked = await self._led(wanted)
         answer: dict[TopicPartition, int] = await self._net.ask(
-            lambda: {tp: topics[tp.topic][tp.partition].end for tp in asked}
+            lambda: {tp: self._end(self._net.cluster.topics[tp.topic][tp.partition]) for tp in asked}
         )
         return answer
+
+    def _end(self, log: Log) -> int:
+        """How far this consumer may read, and what ListOffsets answers it."""
+        return log.stable if self._committed else log.end
 
     async def beginning_offsets(
         self, wanted: Iterable[TopicPartition]
@@ -263,6 +270,7 @@ class Consumer:
         # As aiokafka does: whoever assigns again starts from nothing.
         self._positions = dict.fromkeys(sorted(partitions), -1)
         self._visible.clear()
+        self._ends.clear()
         self._stamps.clear()
         self.topic = partitions[0].topic
         self.back()
@@ -274,7 +282,10 @@ class Consumer:
         return self._positions[tp]
 
     def highwater(self, tp: TopicPartition) -> int | None:
-        return self._visible.get(tp)
+        return self._ends[tp][0] if tp in self._ends else None
+
+    def last_stable_offset(self, tp: TopicPartition) -> int | None:
+        return self._ends[tp][1] if tp in self._ends else None
 
     def last_poll_timestamp(self, tp: TopicPartition) -> float | None:
         if self._answered(tp):
@@ -297,6 +308,12 @@ class Consumer:
     def hurry(self) -> None:
         self._pending.clear()
 
+    def cut(self, topic: str, partition: int) -> None:
+        # What was fetched and not taken yet was in the log until now.
+        if (tp := TopicPartition(topic, partition)) in self._visible:
+            self._visible[tp] = min(self._visible[tp], self._positions[tp])
+            self._fetch(tp)
+
     def _fetch(self, tp: TopicPartition) -> None:
         if tp in self._positions and tp not in self._pending:
             self._pending.add(tp)
@@ -307,9 +324,19 @@ class Consumer:
         if tp not in self._positions or not self._answered(tp):
             return
         log = self._net.cluster.topics[tp.topic][tp.partition]
-        if not log.start <= self._positions[tp] <= log.end:
-            self._error = OffsetOutOfRangeError({tp: self._positions[tp]})
-        self._visible[tp] = log.end
+        position = self._positions[tp]
+        if not log.start <= position <= log.end:
+            self._error = OffsetOutOfRangeError({tp: position})
+        self._ends[tp] = log.end, log.stable
+        reach = self._end(log)
+        pace = self._net.cluster.pace.get(f"{tp.topic}[{tp.partition}]")
+        if pace is not None:
+            records, seconds = pace
+            reach = min(reach, max(self._visible.get(tp, -1), position) + records)
+            if reach < self._end(log):
+                self._pending.add(tp)
+                self._loop.happen(seconds, self._fetched, tp)
+        self._visible[tp] = reach
         self._wake()
 
     def _wake(self) -> None:
@@ -343,7 +370,8 @@ class Consumer:
                 dice := self._net.faults.strikes(Fault.RECORDS_AGAIN, tp.topic, tp.partition, end)
             ) is not None:
                 first = max(0, position - dice.randint(1, 6))
-            records = self._net.cluster.topics[tp.topic][tp.partition].since(first, end)
+            log = self._net.cluster.topics[tp.topic][tp.partition]
+            records = log.since(first, end, committed=self._committed)
             self._positions[tp] = end
             if records:
                 found[tp] = records

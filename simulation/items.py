@@ -13,7 +13,8 @@ from simulation.faults import Fault
 from simulation.loop import wall_clock
 
 if TYPE_CHECKING:
-    from simulation.cluster import Cluster, Record
+    from simulation.cluster import Cluster
+    from simulation.log import Record
     from simulation.faults import Faults
     from simulation.journal import Journal
     from simulation.loop import SimulatedLoop

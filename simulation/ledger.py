@@ -21,7 +21,8 @@ from simulation.newest import Newest
 
 if TYPE_CHECKING:
     from simulation.callers import Asked
-    from simulation.cluster import Cluster, Record
+    from simulation.cluster import Cluster
+    from simulation.log import Record
     from simulation.life import Life
     from simulation.loop import SimulatedLoop
 

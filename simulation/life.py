@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from actors.feed import FeedItem, FeedStream
     from config import Settings
     from simulation.callers import Line
-    from simulation.cluster import Record
+    from simulation.log import Record
     from simulation.world import World
 
 

@@ -14,7 +14,7 @@ from errors import UnreadableRecord
 from messages import ItemId
 
 if TYPE_CHECKING:
-    from simulation.cluster import Record
+    from simulation.log import Record
 
 _UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

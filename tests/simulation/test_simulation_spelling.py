@@ -8,7 +8,7 @@ import pytest
 
 from bus.codec import decode_item_deleted, decode_item_published, encode, item_id_from_key, item_key
 from messages import Container, ContainerId, ItemDeleted, ItemId, ItemPublished
-from simulation.cluster import Record
+from simulation.log import Record
 from simulation.faults import Fault, Faults
 from simulation.journal import Journal
 from simulation.loop import SimulatedLoop
