@@ -53,6 +53,7 @@ class Net:
         self.consumers: list[Consumer] = []
         self.producers: list[Producer] = []
         self.cut = False
+        self.settled: Callable[[Iterable[bytes], Exception | None], None] | None = None
         self._far: dict[TopicPartition, float] = {}
 
     def sever(self) -> None:
@@ -239,7 +240,9 @@ class Consumer:
     async def end_offsets(self, wanted: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         asked = await self._led(wanted)
         answer: dict[TopicPartition, int] = await self._net.ask(
-            lambda: {tp: self._end(self._net.cluster.topics[tp.topic][tp.partition]) for tp in asked}
+            lambda: {
+                tp: self._end(self._net.cluster.topics[tp.topic][tp.partition]) for tp in asked
+            }
         )
         return answer
 
@@ -431,7 +434,7 @@ class Producer:
         self.client = _Client(net)
         self._sender = SimpleNamespace(sender_task=net.loop.create_future(), close=self._close)
         self._message_accumulator = SimpleNamespace(fail_all=self._fail_all)
-        self._open: dict[asyncio.Future[Any], None] = {}
+        self._open: dict[asyncio.Future[Any], Batch] = {}
         self._waiting: dict[int, list[Batch]] = {}
         self._under_way: dict[int, Batch] = {}
 
@@ -470,9 +473,14 @@ class Producer:
         self._waiting.clear()
 
     def _resolve(self, future: asyncio.Future[Any], error: Exception | None) -> None:
-        self._open.pop(future, None)
+        batch = self._open.pop(future, None)
         if future.done():
             return
+        too_large = isinstance(error, MessageSizeTooLargeError)
+        if self._net.settled is not None and batch is not None and not self._net.cut:
+            # A batch of several that is too large is sent again in parts.
+            if not too_large or len(batch.records) == 1:
+                self._net.settled([value for _, value, _ in batch.records], error)
         if error is None:
             future.set_result(None)
         else:
@@ -492,7 +500,7 @@ class Producer:
         batch.topic, batch.partition = topic, partition
         batch.expires = self._loop.time() + self._request_timeout
         batch.future = self._loop.create_future()
-        self._open[batch.future] = None
+        self._open[batch.future] = batch
         self._waiting.setdefault(partition, []).append(batch)
         self._loop.call_soon(self._send_next, partition)
         return batch.future
