@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from simulation.cluster import Cluster
-    from simulation.log import Log, Record
     from simulation.faults import Faults
     from simulation.journal import Journal
+    from simulation.log import Log, Record
     from simulation.loop import SimulatedLoop
 
 _RETRY = 0.1
@@ -437,6 +437,7 @@ class Producer:
         self._open: dict[asyncio.Future[Any], Batch] = {}
         self._waiting: dict[int, list[Batch]] = {}
         self._under_way: dict[int, Batch] = {}
+        self._fates: dict[bytes, float] = {}
 
     async def start(self) -> None:
         await self._net.ask(lambda: self.client.cluster.update(self._net.cluster))
@@ -476,16 +477,19 @@ class Producer:
         batch = self._open.pop(future, None)
         if future.done():
             return
-        too_large = isinstance(error, MessageSizeTooLargeError)
-        if self._net.settled is not None and batch is not None and not self._net.cut:
-            # A batch of several that is too large is sent again in parts.
-            if not too_large or len(batch.records) == 1:
-                self._net.settled([value for _, value, _ in batch.records], error)
+        if batch is not None:
+            self._report(batch, error)
         if error is None:
             future.set_result(None)
         else:
             future.set_exception(error)
             future.exception()  # whoever handed it over may not wait any more
+
+    def _report(self, batch: Batch, error: Exception | None) -> None:
+        """Have it noted when the service is told what became of its requests."""
+        in_parts = isinstance(error, MessageSizeTooLargeError) and len(batch.records) > 1
+        if self._net.settled is not None and not self._net.cut and not in_parts:
+            self._net.settled([value for _, value, _ in batch.records], error)
 
     # ---------------------------------------------------------------------------- batches
 
@@ -526,6 +530,8 @@ class Producer:
                 self._loop.happen(_RETRY, self._arrive, batch)
             return
         strikes = self._net.faults.strikes
+        if self._struck_one(batch):
+            return
         if strikes(Fault.ACK_FAILED, name) is not None:
             self._net.journal.write(
                 "Kafka", "publisher", f"! refuses {len(batch.records)} requests"
@@ -552,6 +558,33 @@ class Producer:
         else:
             self._answer(0.0, batch, None)
 
+    def _struck_one(self, batch: Batch) -> bool:
+        """Whether one of several requests is refused, and the others wait for their answers.
+
+        They are made to come in batches of their own: a batch of several is too large.
+        """
+        values = [value for _, value, _ in batch.records]
+        seconds = self._fates.pop(values[0], None) if len(values) == 1 else None
+        if seconds is not None:
+            if not seconds:
+                self._net.journal.write("Kafka", "publisher", f"! refuses one of {batch.name}")
+                self._answer(0.0, batch, TopicAuthorizationFailedError())
+                return True
+            (key, value, headers), *_ = batch.records
+            self._net.cluster.append(batch.topic, batch.partition, key, value, headers)
+            self._answer(seconds, batch, None)
+            return True
+        if len(batch.records) < 2:
+            return False
+        dice = self._net.faults.strikes(Fault.ONE_REFUSED, batch.name)
+        if dice is None and self._fates.keys().isdisjoint(values):
+            return False
+        if dice is not None:
+            self._fates |= {value: dice.uniform(0.4, 4.0) for value in values}
+            self._fates[values[0] if dice.random() < 0.6 else dice.choice(values)] = 0.0
+        self._answer(0.0, batch, MessageSizeTooLargeError())
+        return True
+
     def _answer(self, extra: float, batch: Batch, error: Exception | None) -> None:
         self._loop.happen(self._net.cluster.delay() + extra, self._settle, batch, error)
 
@@ -564,7 +597,7 @@ class Producer:
 
 
 class Admin:
-    """Lists topics and makes them."""
+    """Lists topics, makes them, and describes their settings."""
 
     def __init__(self, net: Net) -> None:
         self._net = net
@@ -584,6 +617,27 @@ class Admin:
             return SimpleNamespace(topic_errors=[(topic.name, 0, None) for topic in wanted])
 
         return await self._net.ask(create)
+
+    async def describe_configs(
+        self, resources: list[Any], include_synonyms: bool = False
+    ) -> list[Any]:
+        def describe(resource: Any) -> tuple[int, str | None, int, str, list[Any]]:
+            settings = self._net.cluster.settings.get(resource.name)
+            if settings is None:
+                return 3, "no such topic", 2, resource.name, []
+            wanted = resource.configs
+            entries: list[Any] = [
+                (name, value, False, 5, False, [])
+                for name, value in settings.items()
+                if wanted is None or name in wanted
+            ]
+            return 0, None, 2, resource.name, entries
+
+        def answer() -> list[Any]:
+            return [SimpleNamespace(resources=[describe(each) for each in resources])]
+
+        answers: list[Any] = await self._net.ask(answer)
+        return answers
 
     async def close(self) -> None:
         pass

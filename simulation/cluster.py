@@ -20,7 +20,7 @@ from simulation.loop import EPOCH, START
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
 
     from simulation.faults import Faults
     from simulation.journal import Journal
@@ -122,9 +122,12 @@ class Cluster:
 
     # ---------------------------------------------------------------------------- topics
 
-    def create(self, topic: str, partitions: int) -> None:
-        """Make a topic."""
+    def create(
+        self, topic: str, partitions: int, settings: Mapping[str, str] | None = None
+    ) -> None:
+        """Make a topic; `settings` are what DescribeConfigs answers."""
         self.topics[topic] = [Log() for _ in range(partitions)]
+        self.settings[topic] = dict(settings or {})
         self.ids[topic] = self._dice.randbytes(16)
 
     def id_of(self, topic: str) -> str:
@@ -219,9 +222,30 @@ class Cluster:
             for record in opened.records:
                 self._tell(record)
 
-    def publish(self, topic: str, key: bytes | None, value: bytes | None, place: int) -> None:
-        """Have another program's record written, now or when the broker can be reached."""
+    def publish(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        place: int,
+        *,
+        dice: random.Random | None = None,
+    ) -> None:
+        """Have another program's record written, now or when the broker can be reached.
+
+        With dice it is written in a transaction, which is committed or aborted later; a writer
+        whose transaction was aborted may write the record again.
+        """
         partition = place % len(self.topics[topic])
+        if dice is not None and self.can_write(topic, partition):
+            transaction = self.begin(commits=dice.random() < 0.7)
+            self.append(topic, partition, key, value, transaction=transaction)
+            seconds = dice.choice((0.01, 0.1, 0.5)) * dice.uniform(0.2, 2.0)
+            self._loop.happen(seconds, self.end, transaction)
+            if not self._open[transaction].commits and dice.random() < 0.7:
+                again = seconds + dice.uniform(0.005, 0.3)
+                self._loop.happen(again, self.publish, topic, key, value, place)
+            return
         self._publish(_Held(topic, partition, key, value, self._loop.time()))
 
     def _publish(self, held: _Held) -> None:

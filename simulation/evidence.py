@@ -1,9 +1,9 @@
 """What one life of the service had read of an item while it handled one request.
 
 A deletion counts for a list if it is not dated more than the clock tolerance before that list. The
-service may have known several lists while it handled the request, so two questions are answered: did
-a deletion count by at least one of them (then it may be called deleted), and did it count by all of
-them (then it must not be called outstanding).
+service may have known several lists while it handled the request. So a container may be called
+deleted if a deletion counts by at least one of them, and must not be called outstanding if it
+counts by all of them.
 """
 
 from __future__ import annotations

@@ -213,8 +213,8 @@ class Ledger:
     def _check_heard(self, asked: Asked, evidence: Evidence, named: frozenset[str]) -> None:
         """A 200 goes by the newest list that was read, or by one that was read later.
 
-        What was read just before a pause may not have been processed before the answer, nor what was
-        read while everything is read again.
+        What was read just before a pause may not have been processed before the answer, nor what
+        was read while everything is read again.
         """
         if any(said is None and at >= evidence.since for at, said in evidence.lists):
             return

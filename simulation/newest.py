@@ -33,6 +33,7 @@ class Said:
         containers: their ids; none: the item is gone. None: the item is in doubt.
         listed_at: the list's own time, or the record's timestamp.
         partition, offset: where the record is.
+        tombstone: it is a null value.
     """
 
     item_id: str
@@ -40,6 +41,7 @@ class Said:
     listed_at: datetime
     partition: int
     offset: int
+    tombstone: bool = False
 
     @property
     def nowhere(self) -> bool:
@@ -59,7 +61,7 @@ def read_published(record: Record) -> tuple[Said, ...]:
     stamp = _UNIX_EPOCH + timedelta(milliseconds=record.timestamp)
     named = item_of_key(record.key)
     if record.value is None:
-        return (Said(named, frozenset(), stamp, *where),) if named is not None else ()
+        return (Said(named, frozenset(), stamp, *where, tombstone=True),) if named else ()
     try:
         message = decode_item_published(record.value)
     except UnreadableRecord:

@@ -49,16 +49,21 @@ class Truth:
                 found.append(views)
         return found
 
-    def removed(self, item_id: str, partition: int, offset: int) -> None:
-        """Compaction removed what a partition held of an item up to this offset.
+    def compact(self, item_id: str, cluster: Cluster) -> None:
+        """Remove an item's null value, and all before it, from the log.
 
-        What it removed was superseded, or a null value, so that the item is as it was.
+        Nothing is removed if the item's newest record is not a null value, or if it has records in
+        another partition: what is left there would count again.
         """
-        self._records[item_id] = [
-            said
-            for said in self._records[item_id]
-            if said.partition != partition or said.offset > offset
-        ]
+        records = self._records[item_id]
+        newest = _newest(records)
+        if newest is None or not newest.tombstone:
+            return
+        if any(said.partition != newest.partition for said in records):
+            return
+        offsets = {said.offset for said in records if said.offset <= newest.offset}
+        cluster.remove(_TOPIC, newest.partition, offsets)
+        records[:] = [said for said in records if said.offset not in offsets]
 
     def _on_record(self, record: Record) -> None:
         for said in read_published(record):
