@@ -65,6 +65,10 @@ class Net:
             producer.die()
             producer.leave()
 
+    def unsettled(self) -> set[bytes]:
+        """The requests that were handed over and of which the service was told nothing yet."""
+        return {value for producer in self.producers for value in producer.unsettled()}
+
     async def ask(self, read: Callable[[], Any]) -> Any:
         """Ask the cluster something.
 
@@ -459,6 +463,10 @@ class Producer:
             self._net.producers.remove(self)
         if not self._sender.sender_task.done():
             self._sender.sender_task.set_result(None)
+
+    def unsettled(self) -> set[bytes]:
+        """The requests that were handed over and of which the service was told nothing yet."""
+        return {value for batch in self._open.values() for _, value, _ in batch.records}
 
     def die(self) -> None:
         """The background task ends with an error; what is under way is lost to us."""

@@ -230,11 +230,12 @@ class Cluster:
         place: int,
         *,
         dice: random.Random | None = None,
+        again: Callable[[], object] | None = None,
     ) -> None:
         """Have another program's record written, now or when the broker can be reached.
 
-        With dice it is written in a transaction, which is committed or aborted later; a writer
-        whose transaction was aborted may write the record again.
+        With dice it is written in a transaction, which is committed or aborted later; after one
+        that was aborted, `again` is called, or the writer leaves it at that.
         """
         partition = place % len(self.topics[topic])
         if dice is not None and self.can_write(topic, partition):
@@ -242,9 +243,9 @@ class Cluster:
             self.append(topic, partition, key, value, transaction=transaction)
             seconds = dice.choice((0.01, 0.1, 0.5)) * dice.uniform(0.2, 2.0)
             self._loop.happen(seconds, self.end, transaction)
-            if not self._open[transaction].commits and dice.random() < 0.7:
-                again = seconds + dice.uniform(0.005, 0.3)
-                self._loop.happen(again, self.publish, topic, key, value, place)
+            aborted = not self._open[transaction].commits
+            if aborted and again is not None and dice.random() < 0.7:
+                self._loop.happen(seconds + dice.uniform(0.005, 0.3), again)
             return
         self._publish(_Held(topic, partition, key, value, self._loop.time()))
 

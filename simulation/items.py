@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -88,7 +89,10 @@ class Items:
             place = dice.randrange(8)
             self._journal.write("Items", "Kafka", f"! item_published {item_id[-4:]} elsewhere")
         dice = self._faults.strikes(Fault.TRANSACTION, "list", item_id[-4:])
-        self._cluster.publish("item_published", item_key(item_id), value, place, dice=dice)
+        again = functools.partial(self.publish, item_id)  # what it is then
+        self._cluster.publish(
+            "item_published", item_key(item_id), value, place, dice=dice, again=again
+        )
 
     # -------------------------------------------------------------------------- requests
 
@@ -152,11 +156,12 @@ class Items:
         deleted_at: datetime | None = None,
     ) -> None:
         self._journal.write("Items", "Kafka", f"item_deleted {item_id[-4:]} {container_id}")
-        event = ItemDeleted(item_id, container_id, kind, deleted_at or wall_clock(self._loop))
+        deleted_at = deleted_at or wall_clock(self._loop)
+        event = ItemDeleted(item_id, container_id, kind, deleted_at)
+        again = functools.partial(self._confirm, item_id, container_id, kind, deleted_at)
         dice = self._faults.strikes(Fault.TRANSACTION, "deletion", f"{item_id[-4:]}-{container_id}")
-        self._cluster.publish(
-            "item_deleted", item_key(item_id), encode(event), place_of(item_id), dice=dice
-        )
+        key, place = item_key(item_id), place_of(item_id)
+        self._cluster.publish("item_deleted", key, encode(event), place, dice=dice, again=again)
 
     def _replay(self, dice: random.Random, item_id: ItemId, container_id: ContainerId) -> None:
         """Old deletions are written again, of containers that the item is in now."""

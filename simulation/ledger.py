@@ -80,7 +80,7 @@ class Ledger:
         self.about: set[str] = set()
         self.truth = Truth(loop, cluster)
         self._reports: dict[str, list[tuple[float, Place, float]]] = defaultdict(list)
-        self._refusals: dict[str, list[tuple[float, str]]] = defaultdict(list)
+        self._told: dict[str, list[tuple[float, str, bool]]] = defaultdict(list)
         cluster.followers.setdefault("item_reported", []).append(self._on_report)
 
     def _on_report(self, record: Record) -> None:
@@ -91,9 +91,10 @@ class Ledger:
 
     def settled(self, values: Iterable[bytes], error: Exception | None) -> None:
         """The service is told what became of the requests in one batch."""
-        for value in values if error is not None else ():
+        for value in values:
             request = _reported.decode(value)
-            self._refusals[request.takedown_id].append((self._loop.time(), request.container_id))
+            told = self._loop.time(), request.container_id, error is None
+            self._told[request.takedown_id].append(told)
 
     def broken(self, what: str, asked: Asked | None = None) -> None:
         """An invariant does not hold; for this request, if it is about one."""
@@ -257,9 +258,9 @@ class Ledger:
         """A refusal that rules out a 200 ends the takedown at once."""
         assert asked.answered_at is not None
         evidence = Evidence(asked, follows=self._follows)
-        for at, container in self._refusals.get(asked.takedown_id, ()):
+        for at, container, acknowledged in self._told.get(asked.takedown_id, ()):
             latest = at + GRACE
-            if asked.answered_at <= latest:
+            if acknowledged or asked.answered_at <= latest:
                 continue
             if evidence.may_be_deleted(container, by=latest):
                 continue
@@ -302,19 +303,34 @@ class Ledger:
             if first and any(first[0] < at < until and self._ran(at, until) for at in times):
                 self.broken(f"I4: {container} is said to be outstanding", asked)
         if asked.status == 502:
-            written = {place[1] for _, place, _ in reports}
-            self._check_published(asked, written, deleted | outstanding)
+            self._check_refusal(asked, evidence, sorted(deleted | outstanding))
 
-    def _check_published(self, asked: Asked, written: set[str], containers: set[str]) -> None:
+    def _check_refusal(self, asked: Asked, evidence: Evidence, containers: list[str]) -> None:
+        """A 502 says of each container what Kafka has reported of its request."""
+        assert asked.life is not None
         named = {
             name: [place["containerId"] for place in asked.body.get(name, ())]
             for name in ("published", "unpublished", "unacknowledged")
         }
-        if unwritten := set(named["published"]) - written:
-            self.broken(f"I4: published {sorted(unwritten)}, written {sorted(written)}", asked)
-        each = [container for names in named.values() for container in names]
-        if sorted(each) != sorted(containers):
+        if sorted(container for names in named.values() for container in names) != containers:
             self.broken(f"I4: not each container is in one of {named}", asked)
+        told = self._told.get(asked.takedown_id, ())
+        acknowledged = {container for _, container, fine in told if fine}
+        if unwritten := set(named["published"]) - acknowledged:
+            self.broken(f"I4: published, and not acknowledged: {sorted(unwritten)}", asked)
+        if any(at >= evidence.since for at, _ in evidence.lists):
+            return  # what was listed again may have been asked for again
+        requests = map(_reported.decode, asked.life.net.unsettled())
+        open_ = {one.container_id for one in requests if one.takedown_id == asked.takedown_id}
+        if failed := open_.intersection(named["unpublished"]):
+            self.broken(f"I4: unpublished, and not settled: {sorted(failed)}", asked)
+        settled = {
+            container
+            for at, container, _ in told
+            if at < evidence.answered and self._ran(at, evidence.answered)
+        }
+        if known := settled.intersection(named["unacknowledged"]):
+            self.broken(f"I4: unacknowledged, and settled: {sorted(known)}", asked)
 
     # --------------------------------------------------------------------------- the end
 

@@ -270,6 +270,8 @@ class TopicFaults:
         places[new] = Container(new, "group")
 
     def _ask_soon(self, item_id: ItemId, within: float, dice: random.Random) -> None:
+        until = self._world.loop.time() + within + self._world.workload.timeout + 1.0
+        self._until = max(self._until, until)
         for _ in range(dice.randint(1, 3)):
             self._world.loop.happen(dice.uniform(0.0, within), self._world.ask_again, item_id)
 
