@@ -91,6 +91,7 @@ class Cluster:
         followers: are told each record of a topic once it counts: when it is written, or when its
             transaction is committed.
         on_cut: are told of each log that has lost its end: topic, partition, and from which offset.
+        cuts: the topics of which a log has lost its end.
         settings: of the topics, as DescribeConfigs tells them.
     """
 
@@ -108,6 +109,7 @@ class Cluster:
         self.readers: list[Reader] = []
         self.followers: dict[str, list[Callable[[Record], None]]] = {}
         self.on_cut: list[Callable[[str, int, int], None]] = []
+        self.cuts: set[str] = set()
         self.settings: dict[str, dict[str, str]] = {}
         self._open: dict[int, _Open] = {}
         self._transactions = 0
@@ -286,7 +288,9 @@ class Cluster:
         self._loop.happen(seconds, self._lead, log)
 
     def _lead(self, log: Log) -> None:
-        log.led = True
+        if not log.led:
+            log.led = True
+            log.elect()
         self._go_on()
 
     def cut(self, topic: str, partition: int, offset: int, *, epochs: int) -> tuple[Record, ...]:
@@ -297,6 +301,7 @@ class Cluster:
         """
         log = self.topics[topic][partition]
         lost = log.cut(offset, epochs)
+        self.cuts.add(topic)
         text = f"! {topic}[{partition}] loses {len(lost)} records from {offset} on"
         self._journal.write("Kafka", "Kafka", f"{text}, epoch {log.epoch}")
         for reader in self.readers:
@@ -316,7 +321,9 @@ class Cluster:
         self.pace.clear()
         for logs in self.topics.values():
             for log in logs:
-                log.led = True
+                if not log.led:
+                    log.led = True
+                    log.elect()
         for reader in self.readers:
             reader.hurry()
         self.come_back()

@@ -137,6 +137,8 @@ class Life:
 
     def _on_rewind(self) -> None:
         self._world.journal.write("Kafka", "censor", "! item_published is read again")
+        if not self._world.may_be_read_again:
+            self._world.ledger.broken("item_published is read again, and it is the same log")
         for item_id in self.newest.items():
             self.lists[item_id].append((self._world.loop.time(), None))
         self.newest = Newest()

@@ -82,6 +82,13 @@ class Log:
             return epoch, self.start
         return known[-1], later[0] if later else self.end
 
+    def elect(self, epochs: int = 1) -> None:
+        """Another leader, so many epochs later, writes from now on; nothing is lost."""
+        self.epoch += epochs
+        if self.epochs[-1][1] == self.end:
+            self.epochs.pop()  # nothing was written in that epoch
+        self.epochs.append((self.epoch, self.end))
+
     def cut(self, offset: int, epochs: int) -> list[Record]:
         """Lose what was written from an offset on, to a leader of so many epochs later.
 

@@ -120,20 +120,34 @@ class TopicFaults:
     def _cut_log(self, dice: random.Random) -> None:
         """A partition loses its last records, and others are written in their place."""
         world = self._world
+        if world.faults.over:
+            return
+        breaks = dice.choice(("nothing", "leader", "reader", "process"))
+        if breaks != "process":
+            self._cut_now(breaks, dice)
+            return
+        stop = world.another_life(
+            world.life,
+            kill=dice.random() < 0.5,
+            downtime=dice.uniform(0.05, 0.5),
+            meanwhile=lambda: self._cut_now(breaks, dice),
+        )
+        world.loop.create_task(stop)
+
+    def _cut_now(self, breaks: str, dice: random.Random) -> None:
+        world = self._world
         topic = _PUBLISHED if dice.random() < 0.8 else _DELETED
         partition = dice.randrange(len(world.cluster.topics[topic]))
         log = world.cluster.topics[topic][partition]
         lose = [record.offset for record in log.records if record.offset >= log.fixed]
-        if world.faults.over or not lose:
+        if not lose:
             return
         offset = lose[-min(len(lose), dice.randint(1, 12))]
         growth = dice.choice((0, 1, 1, 2)) * (log.end - offset) + dice.randint(0, 8)
-        breaks = dice.choice(("nothing", "leader", "reader"))
-        # A log that was restored may repeat an epoch: whoever read it has lost his connection.
-        repeats = breaks == "reader" and dice.random() < 0.4
-        lost = world.cluster.cut(
-            topic, partition, offset, epochs=0 if repeats else dice.randint(1, 2)
-        )
+        # A log that was restored may repeat an epoch: then its readers have lost their connections.
+        repeats = breaks in {"reader", "process"} and dice.random() < 0.4
+        epochs = 0 if repeats else dice.randint(1, 2)
+        lost = world.cluster.cut(topic, partition, offset, epochs=epochs)
         if breaks == "leader":
             world.cluster.lose_leader(topic, partition, dice.uniform(0.01, 0.3))
         elif breaks == "reader":
@@ -141,7 +155,7 @@ class TopicFaults:
         # Writers have waited for the new leader, and write before any reader is back.
         wanted = [self._grow(topic, partition, dice) for _ in range(growth)]
         for item_id in filter(None, wanted):
-            self._ask_soon(item_id, 0.5, dice)
+            self._ask_soon(item_id, 1.0, dice)
         if topic == _PUBLISHED:
             self._write_again(lost, dice)
 

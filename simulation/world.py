@@ -364,6 +364,11 @@ class World:
                 self.journal.write("Kafka", "Kafka", f"! the reader of {topic} fails")
                 consumer.lose(KafkaConnectionError("made to fail"))
 
+    @property
+    def may_be_read_again(self) -> bool:
+        """Whether item_published is another log than before, or was not read for too long."""
+        return "item_published" in self.cluster.cuts or Fault.LONG_STOP in self.faults.kinds
+
     # ------------------------------------------------------------------------- operators
 
     async def _begin_life(self) -> None:
