@@ -210,10 +210,7 @@ class Cluster:
         how = "committed" if opened.commits else "aborted"
         self._journal.write("Kafka", "Kafka", f"! transaction {transaction} is {how}")
         for topic, partition in places:
-            log = self.topics[topic][partition]
-            del log.open[transaction]
-            log.end += 1  # its marker
-            log.fixed = log.end
+            self.topics[topic][partition].end_transaction(transaction)
         for record in opened.records:
             if not opened.commits:
                 self.topics[record.topic][record.partition].aborted.add(record.offset)

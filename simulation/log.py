@@ -39,6 +39,7 @@ class Log:
         open: the first offset of each open transaction.
         aborted: offsets of records whose transaction was aborted.
         fixed: no cut below this offset: a transaction's record or marker is just before it.
+        markers: offset and epoch of each marker that ends a transaction.
     """
 
     start: int = 0
@@ -50,6 +51,7 @@ class Log:
     open: dict[int, int] = field(default_factory=dict)
     aborted: set[int] = field(default_factory=set)
     fixed: int = 0
+    markers: list[tuple[int, int]] = field(default_factory=list)
 
     @property
     def stable(self) -> int:
@@ -66,6 +68,20 @@ class Log:
                 found.append(record)
         found.reverse()
         return found
+
+    def end_transaction(self, transaction: int) -> None:
+        """Write the marker that ends it."""
+        del self.open[transaction]
+        self.markers.append((self.end, self.epoch))
+        self.end += 1
+        self.fixed = self.end
+
+    def batches(self, offset: int, before: int) -> list[tuple[int, int]]:
+        """Offset and epoch of all that is fetched between two offsets: of markers as well."""
+        records = self.since(offset, before, committed=False)
+        found = [(record.offset, record.epoch) for record in records]
+        found += [marker for marker in self.markers if offset <= marker[0] < before]
+        return sorted(found)
 
     def epoch_end(self, epoch: int) -> tuple[int, int]:
         """What a leader answers to OffsetForLeaderEpoch.

@@ -146,6 +146,20 @@ def test_a_leader_answers_where_an_epoch_ended(topic: Topic) -> None:
     assert ends == {0: (0, 3), 1: (1, 5), 2: (1, 5), 3: (3, 6), 4: (-1, -1)}
 
 
+def test_markers_and_aborted_records_are_fetched_with_their_epochs_and_not_shown(
+    topic: Topic,
+) -> None:
+    topic.write(b"0")
+    transaction = topic.cluster.begin(commits=False)
+    topic.write(b"1", transaction=transaction)
+    topic.log.elect()
+    topic.cluster.end(transaction)
+    topic.write(b"3")
+    assert topic.log.batches(0, 4) == [(0, 0), (1, 0), (2, 1), (3, 1)]
+    assert topic.log.batches(1, 3) == [(1, 0), (2, 1)]
+    assert topic.read(topic.consumer()) == [b"0", b"3"]
+
+
 def test_an_epoch_in_which_nothing_was_written_is_forgotten(topic: Topic) -> None:
     topic.log.elect()
     topic.log.elect()
