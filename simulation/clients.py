@@ -33,9 +33,10 @@ from simulation.requests import RawConnection, batch, epoch_end, epoch_ends, fet
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from simulation.cluster import Cluster, Record
+    from simulation.cluster import Cluster
     from simulation.faults import Faults
     from simulation.journal import Journal
+    from simulation.log import Log, Record
     from simulation.loop import SimulatedLoop
 
 _RETRY = 0.1
@@ -56,6 +57,7 @@ class Net:
         self.consumers: list[Consumer] = []
         self.producers: list[Producer] = []
         self.cut = False
+        self.settled: Callable[[Iterable[bytes], Exception | None], None] | None = None
         self._far: dict[TopicPartition, float] = {}
 
     def sever(self) -> None:
@@ -66,6 +68,10 @@ class Net:
         for producer in tuple(self.producers):
             producer.die()
             producer.leave()
+
+    def unsettled(self) -> set[bytes]:
+        """The requests that were handed over and of which the service was told nothing yet."""
+        return {value for producer in self.producers for value in producer.unsettled()}
 
     async def ask(self, read: Callable[[], Any]) -> Any:
         """Ask the cluster something.
@@ -261,8 +267,10 @@ class Consumer:
         self._loop = net.loop
         self._fetcher = SimpleNamespace(_fetch_max_wait_ms=options["fetch_max_wait_ms"])
         self._client = _Client(net)
+        self._committed = options.get("isolation_level") == "read_committed"
         self._positions: dict[TopicPartition, int] = {}
         self._visible: dict[TopicPartition, int] = {}
+        self._ends: dict[TopicPartition, tuple[int, int]] = {}
         self._pending: set[TopicPartition] = set()
         self._stamps: dict[TopicPartition, float] = {}
         self._waiter: asyncio.Future[None] | None = None
@@ -295,11 +303,17 @@ class Consumer:
         return self._client.cluster.partitions_for_topic(topic)
 
     async def end_offsets(self, wanted: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        topics, asked = self._net.cluster.topics, await self._led(wanted)
+        asked = await self._led(wanted)
         answer: dict[TopicPartition, int] = await self._net.ask(
-            lambda: {tp: topics[tp.topic][tp.partition].end for tp in asked}
+            lambda: {
+                tp: self._end(self._net.cluster.topics[tp.topic][tp.partition]) for tp in asked
+            }
         )
         return answer
+
+    def _end(self, log: Log) -> int:
+        """How far this consumer may read, and what ListOffsets answers it."""
+        return log.stable if self._committed else log.end
 
     async def beginning_offsets(
         self, wanted: Iterable[TopicPartition]
@@ -324,6 +338,7 @@ class Consumer:
         # As aiokafka does: whoever assigns again starts from nothing.
         self._positions = dict.fromkeys(sorted(partitions), -1)
         self._visible.clear()
+        self._ends.clear()
         self._stamps.clear()
         self.topic = partitions[0].topic
         self.back()
@@ -335,10 +350,10 @@ class Consumer:
         return self._positions[tp]
 
     def highwater(self, tp: TopicPartition) -> int | None:
-        return self._visible.get(tp)
+        return self._ends[tp][0] if tp in self._ends else None
 
     def last_stable_offset(self, tp: TopicPartition) -> int | None:
-        return self._visible.get(tp)
+        return self._ends[tp][1] if tp in self._ends else None
 
     def last_poll_timestamp(self, tp: TopicPartition) -> float | None:
         if self._answered(tp):
@@ -361,6 +376,12 @@ class Consumer:
     def hurry(self) -> None:
         self._pending.clear()
 
+    def cut(self, topic: str, partition: int) -> None:
+        # What was fetched and not taken yet was in the log until now.
+        if (tp := TopicPartition(topic, partition)) in self._visible:
+            self._visible[tp] = min(self._visible[tp], self._positions[tp])
+            self._fetch(tp)
+
     def _fetch(self, tp: TopicPartition) -> None:
         if tp in self._positions and tp not in self._pending:
             self._pending.add(tp)
@@ -371,9 +392,19 @@ class Consumer:
         if tp not in self._positions or not self._answered(tp):
             return
         log = self._net.cluster.topics[tp.topic][tp.partition]
-        if not log.start <= self._positions[tp] <= log.end:
-            self._error = OffsetOutOfRangeError({tp: self._positions[tp]})
-        self._visible[tp] = log.end
+        position = self._positions[tp]
+        if not log.start <= position <= log.end:
+            self._error = OffsetOutOfRangeError({tp: position})
+        self._ends[tp] = log.end, log.stable
+        reach = self._end(log)
+        pace = self._net.cluster.pace.get(f"{tp.topic}[{tp.partition}]")
+        if pace is not None:
+            records, seconds = pace
+            reach = min(reach, max(self._visible.get(tp, -1), position) + records)
+            if reach < self._end(log):
+                self._pending.add(tp)
+                self._loop.happen(seconds, self._fetched, tp)
+        self._visible[tp] = reach
         self._wake()
 
     def _wake(self) -> None:
@@ -407,7 +438,8 @@ class Consumer:
                 dice := self._net.faults.strikes(Fault.RECORDS_AGAIN, tp.topic, tp.partition, end)
             ) is not None:
                 first = max(0, position - dice.randint(1, 6))
-            records = self._net.cluster.topics[tp.topic][tp.partition].since(first, end)
+            log = self._net.cluster.topics[tp.topic][tp.partition]
+            records = log.since(first, end, committed=self._committed)
             self._positions[tp] = end
             if records:
                 found[tp] = records
@@ -467,9 +499,10 @@ class Producer:
         self.client = _Client(net)
         self._sender = SimpleNamespace(sender_task=net.loop.create_future(), close=self._close)
         self._message_accumulator = SimpleNamespace(fail_all=self._fail_all)
-        self._open: dict[asyncio.Future[Any], None] = {}
+        self._open: dict[asyncio.Future[Any], Batch] = {}
         self._waiting: dict[int, list[Batch]] = {}
         self._under_way: dict[int, Batch] = {}
+        self._fates: dict[bytes, float] = {}
 
     async def start(self) -> None:
         await self._net.ask(lambda: self.client.cluster.update(self._net.cluster))
@@ -492,6 +525,10 @@ class Producer:
         if not self._sender.sender_task.done():
             self._sender.sender_task.set_result(None)
 
+    def unsettled(self) -> set[bytes]:
+        """The requests that were handed over and of which the service was told nothing yet."""
+        return {value for batch in self._open.values() for _, value, _ in batch.records}
+
     def die(self) -> None:
         """The background task ends with an error; what is under way is lost to us."""
         if not self._sender.sender_task.done():
@@ -506,14 +543,22 @@ class Producer:
         self._waiting.clear()
 
     def _resolve(self, future: asyncio.Future[Any], error: Exception | None) -> None:
-        self._open.pop(future, None)
+        batch = self._open.pop(future, None)
         if future.done():
             return
+        if batch is not None:
+            self._report(batch, error)
         if error is None:
             future.set_result(None)
         else:
             future.set_exception(error)
             future.exception()  # whoever handed it over may not wait any more
+
+    def _report(self, batch: Batch, error: Exception | None) -> None:
+        """Have it noted when the service is told what became of its requests."""
+        in_parts = isinstance(error, MessageSizeTooLargeError) and len(batch.records) > 1
+        if self._net.settled is not None and not self._net.cut and not in_parts:
+            self._net.settled([value for _, value, _ in batch.records], error)
 
     # ---------------------------------------------------------------------------- batches
 
@@ -528,7 +573,7 @@ class Producer:
         batch.topic, batch.partition = topic, partition
         batch.expires = self._loop.time() + self._request_timeout
         batch.future = self._loop.create_future()
-        self._open[batch.future] = None
+        self._open[batch.future] = batch
         self._waiting.setdefault(partition, []).append(batch)
         self._loop.call_soon(self._send_next, partition)
         return batch.future
@@ -554,6 +599,8 @@ class Producer:
                 self._loop.happen(_RETRY, self._arrive, batch)
             return
         strikes = self._net.faults.strikes
+        if self._struck_one(batch):
+            return
         if strikes(Fault.ACK_FAILED, name) is not None:
             self._net.journal.write(
                 "Kafka", "publisher", f"! refuses {len(batch.records)} requests"
@@ -580,6 +627,33 @@ class Producer:
         else:
             self._answer(0.0, batch, None)
 
+    def _struck_one(self, batch: Batch) -> bool:
+        """Whether one of several requests is refused, and the others wait for their answers.
+
+        They are made to come in batches of their own: a batch of several is too large.
+        """
+        values = [value for _, value, _ in batch.records]
+        seconds = self._fates.pop(values[0], None) if len(values) == 1 else None
+        if seconds is not None:
+            if not seconds:
+                self._net.journal.write("Kafka", "publisher", f"! refuses one of {batch.name}")
+                self._answer(0.0, batch, TopicAuthorizationFailedError())
+                return True
+            (key, value, headers), *_ = batch.records
+            self._net.cluster.append(batch.topic, batch.partition, key, value, headers)
+            self._answer(seconds, batch, None)
+            return True
+        if len(batch.records) < 2:
+            return False
+        dice = self._net.faults.strikes(Fault.ONE_REFUSED, batch.name)
+        if dice is None and self._fates.keys().isdisjoint(values):
+            return False
+        if dice is not None:
+            self._fates |= {value: dice.uniform(0.4, 4.0) for value in values}
+            self._fates[values[0] if dice.random() < 0.6 else dice.choice(values)] = 0.0
+        self._answer(0.0, batch, MessageSizeTooLargeError())
+        return True
+
     def _answer(self, extra: float, batch: Batch, error: Exception | None) -> None:
         self._loop.happen(self._net.cluster.delay() + extra, self._settle, batch, error)
 
@@ -592,7 +666,7 @@ class Producer:
 
 
 class Admin:
-    """Lists topics and makes them."""
+    """Lists topics, makes them, and describes their settings."""
 
     def __init__(self, net: Net) -> None:
         self._net = net
@@ -613,28 +687,26 @@ class Admin:
 
         return await self._net.ask(create)
 
-    async def describe_configs(self, wanted: list[Any]) -> list[Any]:
-        """The settings that `service.topics_of` gives: nothing else creates topics here."""
+    async def describe_configs(
+        self, resources: list[Any], include_synonyms: bool = False
+    ) -> list[Any]:
+        def describe(resource: Any) -> tuple[int, str | None, int, str, list[Any]]:
+            settings = self._net.cluster.settings.get(resource.name)
+            if settings is None:
+                return 3, "no such topic", 2, resource.name, []
+            wanted = resource.configs
+            entries: list[Any] = [
+                (name, value, False, 5, False, [])
+                for name, value in settings.items()
+                if wanted is None or name in wanted
+            ]
+            return 0, None, 2, resource.name, entries
 
-        def describe() -> list[Any]:
-            known = [r.name for r in wanted if r.name in self._net.cluster.topics]
-            resources = [(0, "", 2, name, _settings_of(name)) for name in known]
-            missing = [r.name for r in wanted if r.name not in known]
-            resources += [(3, "", 2, name, []) for name in missing]
-            return [SimpleNamespace(resources=resources)]
+        def answer() -> list[Any]:
+            return [SimpleNamespace(resources=[describe(each) for each in resources])]
 
-        described: list[Any] = await self._net.ask(describe)
-        return described
+        answers: list[Any] = await self._net.ask(answer)
+        return answers
 
     async def close(self) -> None:
         pass
-
-
-def _settings_of(topic: str) -> list[tuple[str, str]]:
-    published = topic == "item_published"
-    return [
-        ("cleanup.policy", "compact" if published else "delete"),
-        ("retention.ms", "604800000"),
-        ("retention.bytes", "-1"),
-        ("delete.retention.ms", "86400000"),
-    ]

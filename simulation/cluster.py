@@ -9,18 +9,18 @@ from __future__ import annotations
 import base64
 import math
 import random
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from aiokafka.errors import KafkaConnectionError
 
 from simulation.faults import Fault
+from simulation.log import Log, Record
 from simulation.loop import EPOCH, START
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Mapping
 
     from simulation.faults import Faults
     from simulation.journal import Journal
@@ -29,46 +29,10 @@ if TYPE_CHECKING:
 
 _EPOCH = round(EPOCH.timestamp() * 1000)
 
+_RETRY = 0.1
+
 _QUICK = 0.98
 """The share of what travels over the network that does so without a hitch."""
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One record, as aiokafka's ConsumerRecord shows it; `at` is the loop's time of its writing.
-
-    Its `timestamp` is the wall clock's, in milliseconds.
-    """
-
-    topic: str
-    partition: int
-    offset: int
-    key: bytes | None
-    value: bytes | None
-    headers: tuple[tuple[str, bytes], ...]
-    at: float
-    timestamp: int
-
-
-@dataclass(slots=True)
-class Log:
-    """One partition. Offsets between records are markers; `led`: it has a leader."""
-
-    start: int = 0
-    end: int = 0
-    records: list[Record] = field(default_factory=list)
-    led: bool = True
-
-    def since(self, offset: int, before: int) -> list[Record]:
-        """Records from one offset until before another."""
-        found = []
-        for record in reversed(self.records):
-            if record.offset < offset:
-                break
-            if record.offset < before:
-                found.append(record)
-        found.reverse()
-        return found
 
 
 class _Held(NamedTuple):
@@ -79,6 +43,13 @@ class _Held(NamedTuple):
     key: bytes | None
     value: bytes | None
     made_at: float
+
+
+class _Open(NamedTuple):
+    """An open transaction: what was written in it, and whether it will be committed."""
+
+    records: list[Record]
+    commits: bool
 
 
 class Reader(Protocol):
@@ -92,6 +63,9 @@ class Reader(Protocol):
 
     def hurry(self) -> None:
         """What was to be read late is read now."""
+
+    def cut(self, topic: str, partition: int) -> None:
+        """A log has lost its end: nothing that is fetched from now on was in it before."""
 
 
 class Broker(Enum):
@@ -110,6 +84,15 @@ class Cluster:
         faults: what goes wrong.
         journal: where it is written down.
         seed: of the run.
+
+    Attributes:
+        lag: seconds by which a topic, or a partition such as `item_published[0]`, is read late.
+        pace: records in one fetch of a partition, and the seconds that the next one takes.
+        followers: are told each record of a topic once it counts: when it is written, or when its
+            transaction is committed.
+        on_cut: are told of each log that has lost its end: topic, partition, and from which offset.
+        cuts: the topics of which a log has lost its end.
+        settings: of the topics, as DescribeConfigs tells them.
     """
 
     def __init__(self, loop: SimulatedLoop, faults: Faults, journal: Journal, seed: int) -> None:
@@ -122,8 +105,14 @@ class Cluster:
         self.cluster_id = "simulated"
         self.state = Broker.UP
         self.lag: dict[str, float] = {}
+        self.pace: dict[str, tuple[int, float]] = {}
         self.readers: list[Reader] = []
         self.followers: dict[str, list[Callable[[Record], None]]] = {}
+        self.on_cut: list[Callable[[str, int, int], None]] = []
+        self.cuts: set[str] = set()
+        self.settings: dict[str, dict[str, str]] = {}
+        self._open: dict[int, _Open] = {}
+        self._transactions = 0
         self._parked: list[tuple[asyncio.Future[Any], Callable[[], Any]]] = []
         self._held: list[_Held] = []
 
@@ -135,9 +124,12 @@ class Cluster:
 
     # ---------------------------------------------------------------------------- topics
 
-    def create(self, topic: str, partitions: int) -> None:
-        """Make a topic."""
+    def create(
+        self, topic: str, partitions: int, settings: Mapping[str, str] | None = None
+    ) -> None:
+        """Make a topic; `settings` are what DescribeConfigs answers."""
         self.topics[topic] = [Log() for _ in range(partitions)]
+        self.settings[topic] = dict(settings or {})
         self.ids[topic] = self._dice.randbytes(16)
 
     def id_of(self, topic: str) -> str:
@@ -158,33 +150,106 @@ class Cluster:
         headers: tuple[tuple[str, bytes], ...] = (),
         *,
         made_at: float | None = None,
+        transaction: int = 0,
+        stamp: int | None = None,
     ) -> Record:
         """Write one record, whoever asks, whatever the broker's state.
 
-        `made_at` is the loop's time at which its producer was given it, if that was earlier.
+        `made_at` is the loop's time at which its producer was given it, if that was earlier;
+        `transaction` is the open one that it belongs to, and `stamp` its timestamp, if that is not
+        its producer's time.
         """
         log = self.topics[topic][partition]
         if (dice := self._faults.strikes(Fault.OFFSETS_JUMP, topic, _name(key))) is not None:
             log.end += dice.randint(1, 5)
         at = self._loop.time()
         # As producers' clocks have it: whole milliseconds, cut off.
-        stamp = _EPOCH + math.floor(((at if made_at is None else made_at) - START) * 1000)
-        record = Record(topic, partition, log.end, key, value, headers, at, stamp)
+        if stamp is None:
+            stamp = _EPOCH + math.floor(((at if made_at is None else made_at) - START) * 1000)
+        record = Record(
+            topic, partition, log.end, key, value, headers, at, stamp, log.epoch, transaction
+        )
         log.records.append(record)
         log.end += 1
+        if transaction:
+            log.open.setdefault(transaction, record.offset)
+            log.fixed = log.end
+            self._open[transaction].records.append(record)
         for reader in self.readers:
             reader.appended(topic, partition)
-        for follow in self.followers.get(topic, ()):
-            follow(record)
+        if not transaction:
+            self._tell(record)
         return record
 
-    def publish(self, topic: str, key: bytes | None, value: bytes | None, place: int) -> None:
-        """Have another program's record written, now or when the broker can be reached."""
+    def _tell(self, record: Record) -> None:
+        for follow in self.followers.get(record.topic, ()):
+            follow(record)
+
+    def can_write(self, topic: str, partition: int) -> bool:
+        """Whether a producer would be acknowledged now."""
+        return self.state is Broker.UP and self.topics[topic][partition].led
+
+    # ---------------------------------------------------------------------- transactions
+
+    def begin(self, *, commits: bool) -> int:
+        """Open a transaction; returns its number. `commits`: what becomes of it at the latest."""
+        self._transactions += 1
+        self._open[self._transactions] = _Open([], commits)
+        return self._transactions
+
+    def end(self, transaction: int) -> None:
+        """Commit or abort a transaction, as soon as its partitions can be written to."""
+        opened = self._open.get(transaction)
+        if opened is None:
+            return
+        places = {(record.topic, record.partition): None for record in opened.records}
+        if not all(self.can_write(*place) for place in places):
+            self._loop.happen(_RETRY, self.end, transaction)
+            return
+        del self._open[transaction]
+        how = "committed" if opened.commits else "aborted"
+        self._journal.write("Kafka", "Kafka", f"! transaction {transaction} is {how}")
+        for topic, partition in places:
+            self.topics[topic][partition].end_transaction(transaction)
+        for record in opened.records:
+            if not opened.commits:
+                self.topics[record.topic][record.partition].aborted.add(record.offset)
+        for topic, partition in places:
+            for reader in self.readers:
+                reader.appended(topic, partition)
+        if opened.commits:
+            for record in opened.records:
+                self._tell(record)
+
+    def publish(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        place: int,
+        *,
+        dice: random.Random | None = None,
+        again: Callable[[], object] | None = None,
+    ) -> None:
+        """Have another program's record written, now or when the broker can be reached.
+
+        With dice it is written in a transaction, which is committed or aborted later; after one
+        that was aborted, `again` is called, or the writer leaves it at that.
+        """
         partition = place % len(self.topics[topic])
+        if dice is not None and self.can_write(topic, partition):
+            transaction = self.begin(commits=dice.random() < 0.7)
+            self.append(topic, partition, key, value, transaction=transaction)
+            seconds = dice.choice((0.01, 0.1, 0.5)) * dice.uniform(0.2, 2.0)
+            self._loop.happen(seconds, self.end, transaction)
+            aborted = not self._open[transaction].commits
+            if aborted and again is not None and dice.random() < 0.7:
+                self._loop.happen(seconds + dice.uniform(0.005, 0.3), again)
+            return
         self._publish(_Held(topic, partition, key, value, self._loop.time()))
 
     def _publish(self, held: _Held) -> None:
-        if self.state is Broker.UP and self.topics[held.topic][held.partition].led:
+        if self.can_write(held.topic, held.partition):
             self.append(held.topic, held.partition, held.key, held.value, made_at=held.made_at)
         else:
             self._held.append(held)
@@ -220,18 +285,47 @@ class Cluster:
         self._loop.happen(seconds, self._lead, log)
 
     def _lead(self, log: Log) -> None:
-        log.led = True
+        if not log.led:
+            log.led = True
+            log.elect()
         self._go_on()
+
+    def cut(self, topic: str, partition: int, offset: int, *, epochs: int) -> tuple[Record, ...]:
+        """A leader without what was written from this offset on is elected, so many epochs later.
+
+        Returns:
+            The records that are lost.
+        """
+        log = self.topics[topic][partition]
+        lost = log.cut(offset, epochs)
+        self.cuts.add(topic)
+        text = f"! {topic}[{partition}] loses {len(lost)} records from {offset} on"
+        self._journal.write("Kafka", "Kafka", f"{text}, epoch {log.epoch}")
+        for reader in self.readers:
+            reader.cut(topic, partition)
+        for follow in self.on_cut:
+            follow(topic, partition, offset)
+        return tuple(lost)
+
+    def remove(self, topic: str, partition: int, offsets: Collection[int]) -> None:
+        """Have these records compacted away."""
+        log = self.topics[topic][partition]
+        log.records = [record for record in log.records if record.offset not in offsets]
 
     def heal(self) -> None:
         """Everything works again."""
         self.lag.clear()
+        self.pace.clear()
         for logs in self.topics.values():
             for log in logs:
-                log.led = True
+                if not log.led:
+                    log.led = True
+                    log.elect()
         for reader in self.readers:
             reader.hurry()
         self.come_back()
+        for transaction in tuple(self._open):
+            self.end(transaction)
         self._go_on()
 
     def _go_on(self) -> None:

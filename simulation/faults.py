@@ -83,6 +83,16 @@ class Fault(StrEnum):
     CLOCK_WRONG = "clock-wrong"
     # What is fine by itself and refused in company.
     BATCH_TOO_LARGE = "batch-too-large"
+    # What happens to topics without a client being told.
+    LIST_BEHIND = "list-behind"
+    TRANSACTION = "transaction"
+    TRANSACTION_HANGS = "transaction-hangs"
+    LOG_CUT = "log-cut"
+    UNDECODABLE = "undecodable"
+    DELETION_REPLAYED = "deletion-replayed"
+    LONG_STOP = "long-stop"
+    # One request of a takedown is refused while the others are not answered.
+    ONE_REFUSED = "one-refused"
 
 
 _PER_OPERATION: dict[Fault, float] = {
@@ -121,6 +131,10 @@ _PER_OPERATION: dict[Fault, float] = {
     Fault.LISTED_TWICE: 0.15,
     Fault.CLOCK_WRONG: 0.15,
     Fault.BATCH_TOO_LARGE: 0.15,
+    Fault.TRANSACTION: 0.1,
+    Fault.UNDECODABLE: 0.1,
+    Fault.DELETION_REPLAYED: 0.15,
+    Fault.ONE_REFUSED: 0.2,
 }
 """How often those strike that are met by the way, for each operation that they can strike."""
 
@@ -141,6 +155,10 @@ _PLANNED: dict[Fault, int] = {
     Fault.DRAINED: 2,
     Fault.KILLED: 1,
     Fault.OVERLOAD: 1,
+    Fault.LIST_BEHIND: 3,
+    Fault.TRANSACTION_HANGS: 2,
+    Fault.LOG_CUT: 2,
+    Fault.LONG_STOP: 1,
 }
 """How many there may be, at most, of those that come at a time of their own."""
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import random
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -13,9 +15,10 @@ from simulation.faults import Fault
 from simulation.loop import wall_clock
 
 if TYPE_CHECKING:
-    from simulation.cluster import Cluster, Record
+    from simulation.cluster import Cluster
     from simulation.faults import Faults
     from simulation.journal import Journal
+    from simulation.log import Record
     from simulation.loop import SimulatedLoop
 
 _KINDS = ("timeline", "group", "vault")
@@ -56,6 +59,7 @@ class Items:
         self._republishes = self._dice.random() < 0.5
         self.lists: dict[ItemId, dict[ContainerId, Container]] = {}
         self._first: dict[ItemId, dict[ContainerId, Container]] = {}
+        self._first_listed: dict[ItemId, datetime] = {}
         cluster.followers.setdefault("item_reported", []).append(self._on_request)
 
     def make(self, number: int) -> ItemId:
@@ -74,16 +78,21 @@ class Items:
     def publish(self, item_id: ItemId) -> None:
         """Publish an item's complete, current list."""
         containers = tuple(self.lists[item_id].values())
+        self._first_listed.setdefault(item_id, wall_clock(self._loop))
         value: bytes | None = encode(ItemPublished(item_id, containers, wall_clock(self._loop)))
         if not containers and self._dice.random() < 0.5:
             value = None
         names = ",".join(c.container_id for c in containers) or "nothing"
         self._journal.write("Items", "Kafka", f"item_published {item_id[-4:]} in {names}")
-        place = _place(item_id)
+        place = place_of(item_id)
         if (dice := self._faults.strikes(Fault.LISTED_ELSEWHERE, item_id[-4:])) is not None:
             place = dice.randrange(8)
             self._journal.write("Items", "Kafka", f"! item_published {item_id[-4:]} elsewhere")
-        self._cluster.publish("item_published", item_key(item_id), value, place)
+        dice = self._faults.strikes(Fault.TRANSACTION, "list", item_id[-4:])
+        again = functools.partial(self.publish, item_id)  # what it is then
+        self._cluster.publish(
+            "item_published", item_key(item_id), value, place, dice=dice, again=again
+        )
 
     # -------------------------------------------------------------------------- requests
 
@@ -101,6 +110,8 @@ class Items:
             return  # nobody has heard of it, so nothing can be deleted
         what = f"{item_id[-4:]}-{container_id}"
         self._change(item_id, what)
+        if (dice := strikes(Fault.DELETION_REPLAYED, what)) is not None:
+            self._replay(dice, item_id, container_id)
         if strikes(Fault.EVENT_LOST, what) is not None:
             self._journal.write("Items", "Items", f"! forgets {item_id[-4:]} {container_id}")
             return
@@ -137,10 +148,36 @@ class Items:
         if gone is not None and self._republishes:
             self._loop.happen(0.02 * self._dice.random(), self.publish, item_id)
 
-    def _confirm(self, item_id: ItemId, container_id: ContainerId, kind: str) -> None:
+    def _confirm(
+        self,
+        item_id: ItemId,
+        container_id: ContainerId,
+        kind: str,
+        deleted_at: datetime | None = None,
+    ) -> None:
         self._journal.write("Items", "Kafka", f"item_deleted {item_id[-4:]} {container_id}")
-        event = ItemDeleted(item_id, container_id, kind, wall_clock(self._loop))
-        self._cluster.publish("item_deleted", item_key(item_id), encode(event), _place(item_id))
+        deleted_at = deleted_at or wall_clock(self._loop)
+        event = ItemDeleted(item_id, container_id, kind, deleted_at)
+        again = functools.partial(self._confirm, item_id, container_id, kind, deleted_at)
+        dice = self._faults.strikes(Fault.TRANSACTION, "deletion", f"{item_id[-4:]}-{container_id}")
+        key, place = item_key(item_id), place_of(item_id)
+        self._cluster.publish("item_deleted", key, encode(event), place, dice=dice, again=again)
+
+    def _replay(self, dice: random.Random, item_id: ItemId, container_id: ContainerId) -> None:
+        """Old deletions are written again, of containers that the item is in now."""
+        first = self._first_listed.get(item_id, wall_clock(self._loop))
+        for container in (container_id, *self.lists[item_id]):
+            if container == container_id or dice.random() < 0.5:
+                before = timedelta(seconds=dice.choice((1.5, 5.0, 3600.0, 27 * 365 * 86400.0)))
+                self._journal.write("Items", "Kafka", f"! replays {item_id[-4:]} {container}")
+                self._loop.happen(
+                    dice.uniform(0.0, 0.005),
+                    self._confirm,
+                    item_id,
+                    container,
+                    "group",
+                    first - before,
+                )
 
     # --------------------------------------------------------------------------- changes
 
@@ -168,5 +205,6 @@ class Items:
         self.publish(item_id)
 
 
-def _place(item_id: ItemId) -> int:
+def place_of(item_id: ItemId) -> int:
+    """Which partition an item's records are in, modulo how many there are."""
     return int(item_id[-6:], 16)

@@ -16,14 +16,20 @@ import msgspec
 from bus.codec import decode_item_deleted
 from errors import UnreadableRecord
 from messages import ItemReported
+from simulation.evidence import Evidence
 from simulation.loop import EPOCH, START
-from simulation.newest import Newest
+from simulation.truth import Truth
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
     from simulation.callers import Asked
-    from simulation.cluster import Cluster, Record
+    from simulation.cluster import Cluster
     from simulation.life import Life
+    from simulation.log import Record
     from simulation.loop import SimulatedLoop
+    from simulation.newest import Said
 
 GRACE = 0.25
 _ON_ITS_WAY = 0.5
@@ -38,14 +44,14 @@ Place = tuple[str, str]
 _reported = msgspec.json.Decoder(ItemReported)
 
 
-def read_deletion(record: Record) -> Place | None:
-    """The item and the container; None if the record cannot be read."""
+def read_deletion(record: Record) -> tuple[Place, datetime] | None:
+    """The item and the container, and the deletion's date; None if the record cannot be read."""
     # In whatever letters the codec leaves an item's id.
     try:
         message = decode_item_deleted(record.value)
     except UnreadableRecord:
         return None
-    return message.item_id.lower(), message.container_id
+    return (message.item_id.lower(), message.container_id), message.deleted_at
 
 
 class Ledger:
@@ -72,21 +78,23 @@ class Ledger:
         self.stalls: list[tuple[float, float]] = []
         self.crashes: list[float] = []
         self.about: set[str] = set()
-        self._newest = Newest()
-        self._lists: dict[str, list[tuple[float, frozenset[str]]]] = defaultdict(list)
+        self.truth = Truth(loop, cluster)
         self._reports: dict[str, list[tuple[float, Place, float]]] = defaultdict(list)
-        cluster.followers.setdefault("item_published", []).append(self._on_list)
+        self._told: dict[str, list[tuple[float, str, bool]]] = defaultdict(list)
         cluster.followers.setdefault("item_reported", []).append(self._on_report)
-
-    def _on_list(self, record: Record) -> None:
-        if (read := self._newest.take(record)) is not None:
-            self._lists[read[0]].append((record.at, read[1]))
 
     def _on_report(self, record: Record) -> None:
         request = _reported.decode(record.value or b"")
         place = (request.item_id, request.container_id)
         made_at = (request.reported_at - EPOCH).total_seconds() + START
         self._reports[request.takedown_id].append((record.at, place, made_at))
+
+    def settled(self, values: Iterable[bytes], error: Exception | None) -> None:
+        """The service is told what became of the requests in one batch."""
+        for value in values:
+            request = _reported.decode(value)
+            told = self._loop.time(), request.container_id, error is None
+            self._told[request.takedown_id].append(told)
 
     def broken(self, what: str, asked: Asked | None = None) -> None:
         """An invariant does not hold; for this request, if it is about one."""
@@ -122,6 +130,7 @@ class Ledger:
             self.broken("an answer about another item", asked)
         if asked.status in _ASKED_FOR:
             self._check_sought(asked)
+        self._check_refused(asked)
         if asked.status == 200:
             self._check_deleted(asked)
         elif asked.status == 404:
@@ -173,85 +182,110 @@ class Ledger:
         if asked.answered_at > latest:
             self.broken(f"I1: {asked.answered_at - latest:.3f} s late", asked)
 
-    def _read_in(self, asked: Asked, container: str, *, until: float) -> bool:
-        """Whether its life handled a deletion while the request was there."""
-        assert asked.life is not None
-        assert asked.arrived_at is not None
-        times = asked.life.deletions.get((asked.item_id, container), ())
-        return any(asked.arrived_at <= at <= until for at in times)
-
     def _ran(self, since: float, until: float) -> bool:
         """Whether the process ran all the time; if not, what was read may not have been heard."""
         return not any(began <= until and ended >= since for began, ended in self.pauses)
 
+    def _evidence(self, asked: Asked) -> Evidence:
+        return Evidence(asked, until=self.deadline(asked), follows=self._follows)
+
     def _check_deleted(self, asked: Asked) -> None:
-        assert asked.life is not None
-        assert asked.arrived_at is not None
-        assert asked.answered_at is not None
-        named = [place["containerId"] for place in asked.body["containers"]]
-        if len(set(named)) != len(named) or not named:
+        evidence = self._evidence(asked)
+        named = {place["containerId"]: place for place in asked.body["containers"]}
+        if len(named) != len(asked.body["containers"]) or not named:
             self.broken("I2: a container twice, or none", asked)
-        until = min(asked.answered_at, self.deadline(asked))
-        versions = [
-            (at, places)
-            for at, places in asked.life.lists.get(asked.item_id, ())
-            if at <= asked.answered_at
-        ]
-        begun = max((n for n, (at, _) in enumerate(versions) if at < asked.arrived_at), default=0)
-        seen = versions[begun:]
-        for container in named:
-            vanished = self._follows and any(
-                container not in places and at >= asked.arrived_at for at, places in seen
-            )
-            if not vanished and not self._read_in(asked, container, until=until):
-                self.broken(f"I2: no item_deleted of {container} was read", asked)
+        for container, place in named.items():
+            self._check_confirmed(asked, evidence, container, place.get("confirmedBy"))
+        views = self.truth.views(asked.item_id, evidence.since, evidence.answered)
+        if not any(one is None or evidence.satisfies(one) for each in views for one in each):
+            self.broken(f"I2: not every container of {_in_words(views)} is confirmed", asked)
         if self._follows:
-            # What was read just before a pause may not have been heard before the answer.
-            heard = [
-                n
-                for n, (at, _) in enumerate(versions)
-                if at < asked.answered_at and self._ran(at, asked.answered_at)
-            ]
-            wanted = [places for _, places in versions[max(heard, default=0) :]]
-        else:
-            wanted = [places for _, places in seen]
+            self._check_heard(asked, evidence, frozenset(named))
+
+    def _check_confirmed(
+        self, asked: Asked, evidence: Evidence, container: str, by: str | None
+    ) -> None:
+        deleted, vanished = evidence.may_be_deleted(container), evidence.vanished(container)
+        if not deleted and not vanished:
+            self.broken(f"I2: no item_deleted of {container} was read", asked)
+        elif by not in {"deletion", "list"} or not (deleted if by == "deletion" else vanished):
+            self.broken(f"confirmedBy: {container} is not confirmed by {by}", asked)
+
+    def _check_heard(self, asked: Asked, evidence: Evidence, named: frozenset[str]) -> None:
+        """A 200 goes by the newest list that was read, or by one that was read later.
+
+        What was read just before a pause may not have been processed before the answer, nor what
+        was read while everything is read again.
+        """
+        if any(said is None and at >= evidence.since for at, said in evidence.lists):
+            return
+        processed = [
+            number
+            for number, (at, _) in enumerate(evidence.lists)
+            if at < evidence.answered and self._ran(at, evidence.answered)
+        ]
+        wanted = [
+            None if said is None else said.containers
+            for _, said in evidence.lists[max(processed, default=0) :]
+        ]
         if wanted and not any(
-            all(c in named or self._read_in(asked, c, until=until) for c in places)
+            places is not None and all(c in named or evidence.may_be_deleted(c) for c in places)
             for places in wanted
         ):
-            self.broken(f"I2: not every container of {sorted(map(sorted, wanted))}", asked)
+            self.broken(f"I2: not every container of {wanted} that was read", asked)
 
     def _check_sought(self, asked: Asked) -> None:
-        """Some list that counted meanwhile has to say that the item is anywhere."""
+        """Some list that counted meanwhile has to name a container of the item."""
         assert asked.life is not None
         assert asked.arrived_at is not None
         assert asked.answered_at is not None
-        places: frozenset[str] | None = None
-        for at, listed in asked.life.lists.get(asked.item_id, ()):
-            if at < asked.arrived_at or places is None:
+        places: frozenset[str] = frozenset()
+        for at, said in asked.life.lists.get(asked.item_id, ()):
+            listed = (said.containers if said is not None else None) or frozenset()
+            if at < asked.arrived_at:
                 places = listed
             elif at <= asked.answered_at:
                 places |= listed
         if not places:
             self.broken("sought, and by the newest list it is nowhere", asked)
+            return
+        # Whatever was in the log when this life began was read before it was ready.
+        views = self.truth.views(asked.item_id, asked.life.began, asked.answered_at)
+        if all(one is None or not one.containers for each in views for one in each):
+            self.broken(f"sought, and the log has had it nowhere: {_in_words(views)}", asked)
+
+    def _check_refused(self, asked: Asked) -> None:
+        """A refusal that rules out a 200 ends the takedown at once."""
+        assert asked.answered_at is not None
+        evidence = Evidence(asked, follows=self._follows)
+        for at, container, acknowledged in self._told.get(asked.takedown_id, ()):
+            latest = at + GRACE
+            if acknowledged or asked.answered_at <= latest:
+                continue
+            if evidence.may_be_deleted(container, by=latest):
+                continue
+            if evidence.vanished(container, by=latest):
+                continue
+            for began, ended in self.pauses:
+                if began <= latest and ended >= at:
+                    latest = max(latest, ended + GRACE)
+            if asked.answered_at > latest:
+                late = asked.answered_at - latest
+                self.broken(f"I4: the refusal of {container} is told {late:.3f} s late", asked)
+                return
 
     def _check_unknown(self, asked: Asked) -> None:
-        """Somewhere between question and answer, the log's newest list had to be empty."""
+        """Somewhere between request and answer, the log's newest record had to say so."""
         assert asked.arrived_at is not None
         assert asked.answered_at is not None
-        before: frozenset[str] = frozenset()
-        for at, places in self._lists.get(asked.item_id, ()):
-            if at <= asked.arrived_at:
-                before = places
-            elif at <= asked.answered_at and not places:
-                return
-        if before:
-            self.broken(f"I6: 404, and it is in {sorted(before)}", asked)
+        views = self.truth.views(asked.item_id, asked.arrived_at, asked.answered_at)
+        if not any(one is None or one.nowhere for each in views for one in each):
+            self.broken(f"I6: 404, and it is in {_in_words(views)}", asked)
 
     def _check_uncertain(self, asked: Asked) -> None:
         assert asked.answered_at is not None
-        assert asked.life is not None
-        body, item_id = asked.body, asked.item_id
+        body = asked.body
+        evidence = Evidence(asked, follows=self._follows)
         deleted = {place["containerId"] for place in body["deleted"]}
         outstanding = {place["containerId"] for place in body["outstanding"]}
         if len(deleted) + len(outstanding) != len(body["deleted"]) + len(body["outstanding"]):
@@ -259,23 +293,44 @@ class Ledger:
         if deleted & outstanding:
             self.broken("I4: deleted and outstanding at once", asked)
         reports = self._reports.get(asked.takedown_id, [])
-        lists = asked.life.lists.get(item_id, ())
-        for container in deleted:
-            vanished = self._follows and any(container not in places for _, places in lists)
-            if not vanished and not self._read_in(asked, container, until=asked.answered_at):
+        for container in sorted(deleted):
+            if not evidence.vanished(container) and not evidence.may_be_deleted(container):
                 self.broken(f"I4: {container} is said to be deleted", asked)
-        for container in outstanding:
-            first = [at for at, place, _ in reports if place == (item_id, container)]
-            times = asked.life.deletions.get((item_id, container), ())
-            until = min(asked.answered_at, self.deadline(asked))
+        until = min(asked.answered_at, self.deadline(asked))
+        for container in sorted(outstanding):
+            first = [at for at, place, _ in reports if place == (asked.item_id, container)]
+            times = [at for at, _ in evidence.certainly_deleted(container)]
             if first and any(first[0] < at < until and self._ran(at, until) for at in times):
                 self.broken(f"I4: {container} is said to be outstanding", asked)
         if asked.status == 502:
-            published = {place["containerId"] for place in body.get("published", ())}
-            unpublished = {place["containerId"] for place in body.get("unpublished", ())}
-            written = {place[1] for _, place, _ in reports}
-            if published & unpublished or published - written:
-                self.broken(f"I4: published {sorted(published)}, written {sorted(written)}", asked)
+            self._check_refusal(asked, evidence, sorted(deleted | outstanding))
+
+    def _check_refusal(self, asked: Asked, evidence: Evidence, containers: list[str]) -> None:
+        """A 502 says of each container what Kafka has reported of its request."""
+        assert asked.life is not None
+        named = {
+            name: [place["containerId"] for place in asked.body.get(name, ())]
+            for name in ("published", "unpublished", "unacknowledged")
+        }
+        if sorted(container for names in named.values() for container in names) != containers:
+            self.broken(f"I4: not each container is in one of {named}", asked)
+        told = self._told.get(asked.takedown_id, ())
+        acknowledged = {container for _, container, fine in told if fine}
+        if unwritten := set(named["published"]) - acknowledged:
+            self.broken(f"I4: published, and not acknowledged: {sorted(unwritten)}", asked)
+        if any(at >= evidence.since for at, _ in evidence.lists):
+            return  # what was listed again may have been asked for again
+        requests = map(_reported.decode, asked.life.net.unsettled())
+        open_ = {one.container_id for one in requests if one.takedown_id == asked.takedown_id}
+        if failed := open_.intersection(named["unpublished"]):
+            self.broken(f"I4: unpublished, and not settled: {sorted(failed)}", asked)
+        settled = {
+            container
+            for at, container, _ in told
+            if at < evidence.answered and self._ran(at, evidence.answered)
+        }
+        if known := settled.intersection(named["unacknowledged"]):
+            self.broken(f"I4: unacknowledged, and settled: {sorted(known)}", asked)
 
     # --------------------------------------------------------------------------- the end
 
@@ -308,9 +363,10 @@ class Ledger:
         """What was confirmed to a takedown is not asked for again by it."""
         assert asker.life is not None
         first: dict[Place, float] = {}
+        evidence = Evidence(asker, follows=self._follows)
         for at, place, made_at in reports:
             since = first.setdefault(place, at)
-            for read_at in asker.life.deletions.get(place, ()):
+            for read_at, _ in evidence.certainly_deleted(place[1]):
                 if since < read_at < made_at and self._ran(read_at, made_at):
                     self.broken(f"asked again for {place[1]}, which was confirmed", asker)
                     return
@@ -318,16 +374,35 @@ class Ledger:
     def check_read(self, life: Life, cluster: Cluster, *, complete: bool) -> None:
         """Each record of item_deleted is handled once, in order, and from readiness on, all are."""
         for partition, offsets in life.offsets.items():
+            if partition in life.cut:
+                continue
             if any(later <= earlier for earlier, later in pairwise(offsets)):
                 self.broken(f"item_deleted[{partition}] was not handled once and in order")
+            if wrong := cluster.topics["item_deleted"][partition].aborted.intersection(offsets):
+                self.broken(f"item_deleted[{partition}]: aborted, and handled: {sorted(wrong)}")
         if not complete or life.ends_when_ready is None:
             return
         for number, log in enumerate(cluster.topics["item_deleted"]):
             since = life.ends_when_ready.get(number, 0)
             wanted = {
                 record.offset
-                for record in log.records
-                if record.offset >= since and record.at < self._loop.time() - _ON_ITS_WAY
+                for record in log.since(since, log.end)
+                if record.at < self._loop.time() - _ON_ITS_WAY
             }
             if missing := wanted - set(life.offsets.get(number, ())):
                 self.broken(f"item_deleted[{number}]: never handled: {sorted(missing)[:5]}")
+
+
+def _in_words(views: Iterable[Iterable[Said | None]]) -> str:
+    """What counted, one after the other."""
+    return ", then ".join(
+        " or ".join(
+            "nothing"
+            if one is None
+            else "doubt"
+            if one.containers is None
+            else str(sorted(one.containers))
+            for one in each
+        )
+        for each in views
+    )

@@ -23,11 +23,13 @@ from simulation.newest import Newest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from actors.feed import FeedItem, FeedStream
     from config import Settings
     from simulation.callers import Line
-    from simulation.cluster import Record
+    from simulation.log import Record
+    from simulation.newest import Said
     from simulation.world import World
 
 
@@ -45,9 +47,12 @@ class Life:
         before: the life before it, whose catalogue it takes over.
 
     Attributes:
-        deletions: when deletions were handled, by item and container.
-        lists: which lists of an item were handled and counted, and when.
+        began: when it was started.
+        deletions: when deletions were handled, and their dates, by item and container.
+        lists: what was handled of `item_published` and counted, by item, and when; None: what was
+            known of it was forgotten, since everything is read again.
         newest: says which count.
+        cut: partitions of item_deleted that have lost their end since it was started.
         offsets: which records of item_deleted were handled, by partition, in that order.
         ends_when_ready: where item_deleted ended when the service first called itself ready.
     """
@@ -57,8 +62,10 @@ class Life:
         self.store: MemoryStore = MemoryStore() if before is None else before.kept
         self.kept: MemoryStore = self.store
         self.number = number
-        self.deletions: dict[tuple[str, str], list[float]] = defaultdict(list)
-        self.lists: dict[str, list[tuple[float, frozenset[str]]]] = defaultdict(list)
+        self.began = world.loop.time()
+        self.deletions: dict[tuple[str, str], list[tuple[float, datetime]]] = defaultdict(list)
+        self.lists: dict[str, list[tuple[float, Said | None]]] = defaultdict(list)
+        self.cut: set[int] = set()
         self.newest: Newest = Newest(before.newest if before is not None else None)
         if before is not None:
             self.lists.update({item_id: list(seen) for item_id, seen in before.lists.items()})
@@ -66,6 +73,8 @@ class Life:
         self.ends_when_ready: dict[int, int] | None = None
         self.lines: list[Line] = []
         self.net = Net(world.loop, world.cluster, world.faults, world.journal)
+        self.net.settled = world.ledger.settled
+        world.cluster.on_cut.append(self._on_cut)
         self._lifecycle = Lifecycle()
         self._stream: FeedStream | None = None
         self.settings = dataclasses.replace(
@@ -90,6 +99,7 @@ class Life:
         assert service.items is not None
         _before(service.deletions, "_handle", self._on_deletion)
         _before(service.items, "_handle", self._on_list)
+        _before(service.items, "_rewind", self._on_rewind)
         why_not = service.readiness.why_not
 
         def noticed() -> str | None:
@@ -114,15 +124,32 @@ class Life:
 
     def _on_deletion(self, record: Record) -> None:
         self.offsets[record.partition].append(record.offset)
-        if (place := read_deletion(record)) is not None:
-            self.deletions[place].append(self._world.loop.time())
+        if (read := read_deletion(record)) is not None:
+            place, deleted_at = read
+            self.deletions[place].append((self._world.loop.time(), deleted_at))
             if self._world.journal.keeps:
                 text = f"item_deleted {place[0][-4:]} {place[1]}"
                 self._world.journal.write("Kafka", "censor", text)
 
     def _on_list(self, record: Record) -> None:
-        if (read := self.newest.take(record)) is not None:
-            self.lists[read[0]].append((self._world.loop.time(), read[1]))
+        for said in self.newest.take(record):
+            self.lists[said.item_id].append((self._world.loop.time(), said))
+
+    def _on_rewind(self) -> None:
+        self._world.journal.write("Kafka", "censor", "! item_published is read again")
+        if not self._world.may_be_read_again:
+            self._world.ledger.broken("item_published is read again, and it is the same log")
+        for item_id in self.newest.items():
+            self.lists[item_id].append((self._world.loop.time(), None))
+        self.newest = Newest()
+
+    def _on_cut(self, topic: str, partition: int, offset: int) -> None:
+        if topic == "item_deleted":
+            self.cut.add(partition)
+            self.offsets[partition] = [at for at in self.offsets[partition] if at < offset]
+            if self.ends_when_ready is not None:
+                end = self.ends_when_ready.get(partition, 0)
+                self.ends_when_ready[partition] = min(end, offset)
 
     def _observe(self, item: FeedItem) -> None:
         faults = self._world.faults
@@ -196,13 +223,13 @@ class Life:
         }
 
 
-def _before(owner: Any, name: str, listener: Callable[[Any], None]) -> None:
+def _before(owner: Any, name: str, listener: Callable[..., None]) -> None:
     """Have `listener` called before the owner's own function of this name."""
     original = getattr(owner, name)
 
-    def both(record: Any) -> None:
-        listener(record)
-        original(record)
+    def both(*arguments: Any) -> None:
+        listener(*arguments)
+        original(*arguments)
 
     setattr(owner, name, both)
 

@@ -8,7 +8,6 @@ and the clock behind a record's times may be anywhere. All of that means the sam
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +15,14 @@ import msgspec
 
 from bus.codec import decode_item_deleted, decode_item_published
 from errors import UnreadableRecord
-from simulation.cluster import Cluster, Record
+from simulation.cluster import Cluster
 from simulation.faults import Fault
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable
+
+    from simulation.log import Record
 
 _DELETED = "item_deleted"
 _PUBLISHED = "item_published"
@@ -60,11 +61,9 @@ class Spelled(Cluster):
         if topic not in _TIMES or _KINDS.isdisjoint(self._faults.kinds):
             return super().append(topic, partition, key, value, *rest, **more)
         partition, key, value = self._spell(topic, partition, key, value)
-        record = super().append(topic, partition, key, value, *rest, **more)
         if topic == _PUBLISHED and value is None and (dice := self._clock(topic, _name(key))):
-            record = replace(record, timestamp=dice.choice(_STAMPS))
-            self.topics[topic][partition].records[-1] = record
-        return record
+            more["stamp"] = dice.choice(_STAMPS)
+        return super().append(topic, partition, key, value, *rest, **more)
 
     def _clock(self, topic: str, name: str) -> random.Random | None:
         """Dice if the clock of this record's writer is wrong."""

@@ -27,10 +27,11 @@ from simulation.ledger import GRACE, Ledger
 from simulation.life import Life, gone
 from simulation.loop import START, SimulatedLoop
 from simulation.spelling import Spelled
+from simulation.topic_faults import TopicFaults
 from simulation.workload import draw
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
 _TOPICS = ("item_reported", "item_deleted", "item_published")
 _PARTITIONS = 3
@@ -105,15 +106,16 @@ class World:
         self.actors = Actors(self.faults, self.journal, pause=self.pause)
         self.ledger.crashes = self.actors.crashes
         self._planned = planned
+        self.topic_faults = TopicFaults(self)
         self._dice = random.Random(f"{self.seed} callers")
-        self._ids: list[ItemId] = []
+        self.ids: list[ItemId] = []
         self._kept: list[str] = []
         self._more = _MORE
         self._idle: list[Line] = []
         self.life: Life | None = None
         self._before: Life | None = None
         self._lives = 0
-        self._operator = asyncio.Lock()
+        self.operator = asyncio.Lock()
 
     # ------------------------------------------------------------------------------ run
 
@@ -156,29 +158,40 @@ class World:
 
     async def _live(self) -> None:
         for topic in _TOPICS:
-            self.cluster.create(topic, _PARTITIONS)
+            self.cluster.create(topic, _PARTITIONS, self._settings_of(topic))
         for number in range(self.workload.items):
             item_id = self.items.make(number + 1)
-            self._ids.append(item_id)
+            self.ids.append(item_id)
             self.items.publish(item_id)
-        self._ids += [
+        self.ids += [
             ItemId(f"ffffffff-0000-4000-8000-{number:012x}")
             for number in range(self.workload.items // 8 + 1)
         ]
-        self._unknown = self._ids[-1]
+        self.unknown = self.ids[-1]
         await self._begin_life()
         for number, (at, item) in enumerate(self.workload.asks):
             if self.faults.kept(f"ask#{number}"):
                 self._kept.append(f"ask#{number}")
-                self.loop.happen(at, self._first_ask, number, self._ids[item])
+                self.loop.happen(at, self._first_ask, number, self.ids[item])
         last = self.workload.asks[-1][0]
         for kind, dice in self._planned:
             self._plan(kind, dice, last)
         await asyncio.sleep(last + self.workload.timeout + 1.0)
+        await self.topic_faults.over()
         await self._calm_down()
         await self._end_life(kill=False)
         await self._check_nothing_left()
         self.ledger.check_end()
+
+    def _settings_of(self, topic: str) -> dict[str, str]:
+        policy = "compact" if topic == "item_published" else "delete"
+        retention = round(self.topic_faults.retention * 1000)
+        return {
+            "cleanup.policy": policy,
+            "delete.retention.ms": str(retention),
+            "retention.bytes": "-1",
+            "retention.ms": "604800000",
+        }
 
     # --------------------------------------------------------------------------- callers
 
@@ -186,26 +199,29 @@ class World:
         strikes = self.faults.strikes
         if (dice := strikes(Fault.PUBLISHED_LATE, number)) is not None:
             item_id = self.items.make(_MORE + number)
-            self._ids.append(item_id)
+            self.ids.append(item_id)
             # Somebody asks for what does not exist; it is published; somebody asks for it.
-            self._ask_again(self._unknown)
+            self.ask_again(self.unknown)
             published = dice.uniform(0.0, 0.03)
             self.loop.happen(published, self.items.publish, item_id)
-            self.loop.happen(published + dice.uniform(0.0, 0.02), self._ask_again, item_id)
+            self.loop.happen(published + dice.uniform(0.0, 0.02), self.ask_again, item_id)
         wait = 1 if strikes(Fault.SHORT_WAIT, number) is not None else None
         shouts = strikes(Fault.OTHER_SPELLING, "ask", number) is not None
         self._ask(Asked(number, item_id, wait, shouts=shouts))
+        if (dice := strikes(Fault.UNDECODABLE, number)) is not None:
+            self.topic_faults.doubt(item_id, number, dice)
         if (dice := strikes(Fault.SAME_ITEM, number)) is not None:
             for _ in range(dice.randint(1, 4)):
-                self.loop.happen(dice.choice((0.0, 0.001, 0.02)), self._ask_again, item_id)
+                self.loop.happen(dice.choice((0.0, 0.001, 0.02)), self.ask_again, item_id)
         if (dice := strikes(Fault.CALLER_REPEATS, number)) is not None:
-            self.loop.happen(dice.uniform(0.0, 2.0), self._ask_again, item_id)
+            self.loop.happen(dice.uniform(0.0, 2.0), self.ask_again, item_id)
         if (dice := strikes(Fault.RUSH, number)) is not None:
             for _ in range(dice.randint(5, 30)):
-                another = dice.choice(self._ids)
-                self.loop.happen(dice.uniform(0.0, 0.01), self._ask_again, another)
+                another = dice.choice(self.ids)
+                self.loop.happen(dice.uniform(0.0, 0.01), self.ask_again, another)
 
-    def _ask_again(self, item_id: ItemId) -> None:
+    def ask_again(self, item_id: ItemId) -> None:
+        """Have somebody ask for an item, because of a fault."""
         self._more += 1
         self._ask(Asked(self._more, item_id, None))
 
@@ -294,7 +310,7 @@ class World:
             case Fault.READER_STALLED:
                 happen(at, self._stall_reader, dice.choice(_TOPICS[1:]))
             case Fault.READER_LOST:
-                happen(at, self._lose_reader, dice.choice(_TOPICS[1:]))
+                happen(at, self.lose_reader, dice.choice(_TOPICS[1:]))
             case Fault.READER_LAGS:
                 happen(at, self._lag, "item_deleted", dice.uniform(0.05, 1.5), dice.uniform(0.1, 2))
             case Fault.PARTITION_LAGS:
@@ -303,6 +319,8 @@ class World:
             case Fault.CATALOGUE_BEHIND:
                 lag = dice.uniform(0.05, 3.0)
                 happen(at, self._lag, "item_published", lag, dice.uniform(0.5, 3.0))
+            case _:
+                self.topic_faults.plan(kind, at, dice)
 
     def pause(self, seconds: float, *, by_us: bool = False) -> None:
         """Stop the process for so long; `by_us`: something in it blocks the loop."""
@@ -339,11 +357,17 @@ class World:
                 self.journal.write("Kafka", "Kafka", f"! {topic} is not fetched any more")
                 consumer.silent = True
 
-    def _lose_reader(self, topic: str) -> None:
+    def lose_reader(self, topic: str) -> None:
+        """The session of whoever reads this topic ends."""
         for consumer in tuple(self.life.net.consumers) if self.life is not None else ():
             if consumer.topic == topic:
                 self.journal.write("Kafka", "Kafka", f"! the reader of {topic} fails")
                 consumer.lose(KafkaConnectionError("made to fail"))
+
+    @property
+    def may_be_read_again(self) -> bool:
+        """Whether item_published is another log than before, or was not read for too long."""
+        return "item_published" in self.cluster.cuts or Fault.LONG_STOP in self.faults.kinds
 
     # ------------------------------------------------------------------------- operators
 
@@ -356,18 +380,31 @@ class World:
         self.life = life
 
     def _on_failed(self, life: Life, _reason: asyncio.Future[str]) -> None:
-        self.loop.create_task(self._another_life(life, kill=True, downtime=0.1))
+        self.loop.create_task(self.another_life(life, kill=True, downtime=0.1))
 
     def _restart(self, kill: bool, downtime: float) -> None:
         if not self.faults.over:
-            self.loop.create_task(self._another_life(self.life, kill=kill, downtime=downtime))
+            self.loop.create_task(self.another_life(self.life, kill=kill, downtime=downtime))
 
-    async def _another_life(self, life: Life | None, *, kill: bool, downtime: float) -> None:
-        async with self._operator:
+    async def another_life(
+        self,
+        life: Life | None,
+        *,
+        kill: bool,
+        downtime: float,
+        meanwhile: Callable[[], object] | None = None,
+    ) -> None:
+        """End this life, if it is the current one, and begin the next after so many seconds.
+
+        `meanwhile` is called when it has ended.
+        """
+        async with self.operator:
             if life is not self.life or life is None:
                 return
             self.journal.write("door", "door", "! killed" if kill else "! drained")
             await self._end_life(kill=kill)
+            if meanwhile is not None:
+                meanwhile()
             await asyncio.sleep(downtime)
             await self._begin_life()
 
@@ -404,11 +441,11 @@ class World:
         for item_id in known:
             self.items.publish(item_id)
         await asyncio.sleep(0.1)
-        for number, item_id in enumerate((*known, self._unknown)):
+        for number, item_id in enumerate((*known, self.unknown)):
             asked = Asked(_CALM + number, item_id, None, calm=True)
             self._ask(asked)
             await self._until(lambda asked=asked: asked.settled, self.workload.timeout + GRACE)
-            wanted = 404 if item_id is self._unknown else 200
+            wanted = 404 if item_id is self.unknown else 200
             if asked.status != wanted:
                 self.ledger.broken(f"all is well, and it is not {wanted}", asked)
         await self._check_quiet()
@@ -416,7 +453,7 @@ class World:
     def _is_ready(self) -> bool:
         """Whether it is ready, and nobody is about to stop it."""
         life = self.life
-        if life is None or self._operator.locked() or life.service.failed.done():
+        if life is None or self.operator.locked() or life.service.failed.done():
             return False
         return life.ready
 

@@ -8,9 +8,9 @@ import pytest
 
 from bus.codec import decode_item_deleted, decode_item_published, encode, item_id_from_key, item_key
 from messages import Container, ContainerId, ItemDeleted, ItemId, ItemPublished
-from simulation.cluster import Record
 from simulation.faults import Fault, Faults
 from simulation.journal import Journal
+from simulation.log import Record
 from simulation.loop import SimulatedLoop
 from simulation.spelling import Spelled
 
