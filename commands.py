@@ -12,7 +12,6 @@ import gc
 import logging
 import os
 import resource
-import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
@@ -28,8 +27,10 @@ from errors import BrokerStartError, SettingsError
 from items_service.faults import Faults
 from items_service.sample import DEMO_DELETABLE, DEMO_FAULTS, DEMO_STUCK, DEMO_UNKNOWN
 from lifecycle import Lifecycle, cancel
-from logs import configure
+from log_writer import write_in_time
+from logs import configure, echo, log_the_rest
 from service import Service, connect, items_service, with_folder
+from signals import handle_signals, hold_signals, open_standard_streams
 from supervised import supervise, work
 from top_command import top
 from workers.channel import Link, Misused
@@ -185,7 +186,7 @@ def _nothing() -> None:
 
 def _print_invitation(service: Service, items_address: str) -> None:
     door = service.callers_door.address
-    click.echo(
+    echo(
         f"""
 takedown is ready.
 
@@ -215,16 +216,24 @@ Ctrl-C stops everything.
 
 
 def _run(command: Command, settings: Settings, number: int | None = None) -> int:
+    hold_signals()
     json = settings.log_format == "json" or (
         settings.log_format == "auto" and not sys.stdout.isatty()
     )
     configure(level=settings.log_level, json=json)
     if settings.workers > 1 or number is not None:
         share_output(number)
+    log_the_rest()
     _allow_many_files()
     _collect_less_often()
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_until_stopped(command, settings))
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            return runner.run(_until_stopped(command, settings))
+    except (SettingsError, click.ClickException):
+        raise
+    except Exception:
+        logger.critical("Stopped by a defect", exc_info=True)
+        return _FAILED
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -270,9 +279,12 @@ async def _until_stopped(command: Command, settings: Settings) -> int:
             for callback in hurry:
                 callback()
 
-    for signum in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(signum, on_signal, signum.name)
+    def on_hangup() -> None:
+        if not stop.is_set():
+            on_signal("SIGHUP")
+
     lifecycle = Lifecycle()
+    handle_signals(on_stop=on_signal, on_hangup=on_hangup, on_reload=lifecycle.reload)
     try:
         starting = asyncio.ensure_future(command(settings, lifecycle, failed))
         stopping = asyncio.ensure_future(stop.wait())
@@ -347,18 +359,24 @@ _takedown.add_command(catalogue)
 _takedown.add_command(top)
 
 
+def _complain(text: str) -> None:
+    """Write to standard error; the process ends even if that is a pipe that is not read."""
+    write_in_time(sys.stderr.fileno(), text + "\n")
+
+
 def run(arguments: list[str] | None = None) -> None:
     """Run `takedown` with these arguments, or the process's own; always exits."""
+    open_standard_streams()
     try:
         result: Any = _takedown.main(args=arguments, prog_name="takedown", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
+        _complain(error.format_message())
         sys.exit(_MISUSED)
     except click.ClickException as error:
-        click.echo(f"takedown: {error.format_message()}", err=True)
+        _complain(f"takedown: {error.format_message()}")
         sys.exit(_MISUSED)
     except SettingsError as error:
-        click.echo(f"takedown: {error}", err=True)
+        _complain(f"takedown: {error}")
         sys.exit(_MISUSED)
     except click.Abort:
         sys.exit(_FAILED)
