@@ -109,6 +109,7 @@ async def supervise(
     await door.open()
     lifecycle.started("close the operators' door", door.close, within=5)
     bound = settings.timeout + _SHUTDOWN
+    lifecycle.reloads("workers", supervisor.reload)
     lifecycle.started(
         "have the workers finish and end",
         functools.partial(supervisor.stop, bound),
