@@ -18,11 +18,21 @@ import msgspec
 from bus.codec import parse_item_id
 from catalogue.check import check
 from catalogue.entries import DamagedEntry, key_of, unpack
-from catalogue.folder import Folder, FolderInUse, clear, data_of, is_in_use, sweep
+from catalogue.folder import (
+    Folder,
+    FolderInUse,
+    UnsafeFolder,
+    clear,
+    data_of,
+    is_in_use,
+    refuse_unsafe,
+    sweep,
+)
 from catalogue.lmdb_files import read_only
 from catalogue.store import StoreDamaged
 from config import SETTINGS, load
 from errors import SettingsError
+from printable import escaped, escaped_json
 from service import folder_of
 
 if TYPE_CHECKING:
@@ -44,7 +54,7 @@ class _Asked:
     json: bool
 
     def answer(self, facts: dict[str, Any], text: str) -> None:
-        click.echo(msgspec.json.encode(facts).decode() if self.json else text)
+        click.echo(escaped_json(msgspec.json.encode(facts).decode()) if self.json else text)
 
     def fail(self, reason: str, **facts: Any) -> NoReturn:
         """Say what is not well, and end."""
@@ -68,7 +78,10 @@ def _command(function: Callable[..., None]) -> click.Command:
         settings = load(os.environ, {"catalogue_folder": catalogue_folder})
         asked = _Asked(folder_of(settings), json)
         try:
+            refuse_unsafe(asked.path)
             function(asked, **arguments)
+        except UnsafeFolder as error:
+            raise SettingsError(f"{_FOLDER.variable}: {error}") from None
         except FileNotFoundError:
             workers = sorted(asked.path.glob("worker-*"))
             hint = f"; its workers' are in {', '.join(map(str, workers))}" if workers else ""
@@ -148,7 +161,10 @@ def _item(asked: _Asked, item_id: str) -> None:
         "containers": listed.containers,
     }
     lines = [f"{parsed}, list of {listed.listed_at.isoformat()}"]
-    lines += [f"  {one.container_id}  ({one.container_type})" for one in listed.containers]
+    lines += [
+        f"  {escaped(one.container_id)}  ({escaped(one.container_type)})"
+        for one in listed.containers
+    ]
     asked.answer(facts, "\n".join(lines))
 
 

@@ -33,7 +33,7 @@ from bus.publisher import KafkaPublisher
 from bus.reader import Start, TopicReader
 from bus.security import Security, TokenFile, UnusableFile, tls_context
 from bus.topics import Topic, Topics
-from catalogue.folder import FolderInUse
+from catalogue.folder import FolderInUse, UnsafeFolder, refuse_unsafe
 from catalogue.items_client import ItemsClient
 from catalogue.lmdb_store import LmdbStore
 from catalogue.over_http import HttpCatalogue
@@ -522,10 +522,35 @@ async def _awaited(answer: Any) -> Any:
 
 
 def folder_of(settings: Settings) -> Path:
-    """Where the catalogue is kept."""
+    """Where the catalogue is kept.
+
+    Raises:
+        SettingsError: none is named, and the user has no home.
+    """
     if settings.catalogue_folder:
         return Path(settings.catalogue_folder)
-    return platformdirs.user_data_path("takedown") / "catalogue"
+    path = platformdirs.user_data_path("takedown") / "catalogue"
+    if not path.is_absolute():  # "~" stands for nothing: it would be a folder of that name
+        raise SettingsError(
+            "TAKEDOWN_CATALOGUE_FOLDER must be set: this user has no home folder for it"
+        )
+    return path
+
+
+def check_folder(path: Path) -> None:
+    """Check that only we can write to this folder, if it is there.
+
+    Raises:
+        SettingsError: others can, or it cannot be used.
+    """
+    try:
+        refuse_unsafe(path)
+    except FileNotFoundError:
+        pass
+    except UnsafeFolder as error:
+        raise SettingsError(f"TAKEDOWN_CATALOGUE_FOLDER: {error}") from None
+    except OSError as error:
+        raise SettingsError(f"TAKEDOWN_CATALOGUE_FOLDER cannot be used: {error}") from None
 
 
 async def take(store: LmdbStore) -> None:
@@ -536,7 +561,7 @@ async def take(store: LmdbStore) -> None:
     """
     try:
         await store.take()
-    except FolderInUse as error:
+    except (FolderInUse, UnsafeFolder) as error:
         raise SettingsError(f"TAKEDOWN_CATALOGUE_FOLDER: {error}") from None
     except OSError as error:
         raise SettingsError(f"TAKEDOWN_CATALOGUE_FOLDER cannot be used: {error}") from None
@@ -550,7 +575,12 @@ def with_folder(settings: Settings, lifecycle: Lifecycle) -> Settings:
     """
     if settings.catalogue_url or settings.catalogue_folder or settings.kafka_bootstrap_servers:
         return settings
-    folder = tempfile.mkdtemp(prefix="takedown-")
+    try:
+        folder = tempfile.mkdtemp(prefix="takedown-")
+    except OSError as error:
+        raise SettingsError(
+            f"TAKEDOWN_CATALOGUE_FOLDER must be set: there is no folder for temporary files: {error}"
+        ) from None
 
     async def remove() -> None:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)

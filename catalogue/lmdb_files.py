@@ -360,7 +360,9 @@ def read_only(path: Path) -> Iterator[tuple[Entries, Kept | None]]:
     glance(path)
     try:
         with (
-            lmdb.open(str(path), max_dbs=2, readonly=True, create=False, readahead=False) as env,
+            lmdb.open(
+                str(path), max_dbs=2, readonly=True, create=False, readahead=False, mode=0o600
+            ) as env,
             env.begin() as txn,
         ):
             try:

@@ -58,7 +58,7 @@ async def check_elsewhere(path: Path) -> Checked:
     """
     try:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "catalogue.check", str(path)),
+            *(sys.executable, "-m", "catalogue.check", str(path.absolute())),
             cwd=_ROOT,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
@@ -110,6 +110,7 @@ class LmdbStore:
 
         Raises:
             FolderInUse: another process has it.
+            UnsafeFolder: others can write to it.
             OSError: it cannot be made, or not be written to.
         """
         self._folder = await self._in_thread(partial(Folder.take, self._path))
