@@ -41,6 +41,8 @@ logger = logging.getLogger("takedown")
 _FAILED = 1
 _MISUSED = 2
 _OPEN_FILES = 65_536
+_FILES_OF_OURS = 192
+"""Files for everything but callers, where the system gives enough of them."""
 _COLLECT_AFTER = 20_000
 """Objects that may have been made and not dropped again before the collector looks for cycles; a
 takedown leaves none behind."""
@@ -224,7 +226,7 @@ def _run(command: Command, settings: Settings, number: int | None = None) -> int
     if settings.workers > 1 or number is not None:
         share_output(number)
     log_the_rest()
-    _allow_many_files()
+    settings = _within(settings, _allow_many_files())
     _collect_less_often()
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
@@ -245,13 +247,35 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return factory
 
 
-def _allow_many_files() -> None:
-    """Each caller that waits is an open socket: take as many as the system gives."""
+def _allow_many_files() -> int:
+    """Each client that waits is an open socket: allow as many as the system gives; returns that."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
     if soft < wanted:
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+def _within(settings: Settings, files: int) -> Settings:
+    """Leave files for Kafka, the catalogue and the operators' door, however many clients come.
+
+    Otherwise clients that only connect take the last one, and then neither Kafka nor `/livez`
+    can be reached any more.
+    """
+    most = max(files // 4, files - _FILES_OF_OURS)
+    if files == resource.RLIM_INFINITY or settings.workers > 1:  # each worker does it for itself
+        return settings
+    if settings.http_max_connections > most:
+        logger.warning(
+            "Only %d files may be open (ulimit -n), so that %d connections of callers are "
+            "accepted instead of %d (TAKEDOWN_HTTP_MAX_CONNECTIONS)",
+            files,
+            most,
+            settings.http_max_connections,
+        )
+        settings = replace(settings, http_max_connections=most)
+    return settings
 
 
 def _collect_less_often() -> None:

@@ -131,9 +131,7 @@ def configure(*, level: str, json: bool) -> None:
         json: one JSON object for each line; else text for a terminal.
     """
     handler = LogHandler(sys.stdout)
-    handler.setFormatter(
-        JsonFormatter() if json else ConsoleFormatter(colours=sys.stdout.isatty())
-    )
+    handler.setFormatter(JsonFormatter() if json else ConsoleFormatter(colours=sys.stdout.isatty()))
     # No line shows them, and to find them out costs half of a record (Python's logging HOWTO).
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging._srcfile = None  # noqa: SLF001 - documented there, and nothing public does it

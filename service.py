@@ -529,12 +529,10 @@ def folder_of(settings: Settings) -> Path:
     """
     if settings.catalogue_folder:
         return Path(settings.catalogue_folder)
-    path = platformdirs.user_data_path("takedown") / "catalogue"
-    if not path.is_absolute():  # "~" stands for nothing: it would be a folder of that name
-        raise SettingsError(
-            "TAKEDOWN_CATALOGUE_FOLDER must be set: this user has no home folder for it"
-        )
-    return path
+    try:
+        return platformdirs.user_data_path("takedown") / "catalogue"
+    except RuntimeError as error:  # no HOME, and a user that the system does not know
+        raise SettingsError(f"TAKEDOWN_CATALOGUE_FOLDER must be set: {error}") from None
 
 
 def check_folder(path: Path) -> None:

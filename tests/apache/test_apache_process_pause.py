@@ -28,6 +28,7 @@ PAUSE = 15.0
 SOON = 1.5
 """Seconds in which a process that goes on must have answered all that was overdue."""
 
+
 @pytest.fixture
 async def service(kafka: ApacheKafka, names: Names) -> AsyncIterator[Served]:
     async with served(kafka.bootstrap_servers, names) as service:
