@@ -223,7 +223,7 @@ class LogWriter:
             except OSError as error:
                 if error.errno not in _NO_SPACE:
                     raise
-                self._reason = error.strerror
+                self._reason = error.strerror or str(error)
                 threading.Event().wait(wait)
                 wait = min(2 * wait, _RETRY_LONGEST)
 

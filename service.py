@@ -577,7 +577,7 @@ def with_folder(settings: Settings, lifecycle: Lifecycle) -> Settings:
         folder = tempfile.mkdtemp(prefix="takedown-")
     except OSError as error:
         raise SettingsError(
-            f"TAKEDOWN_CATALOGUE_FOLDER must be set: there is no folder for temporary files: {error}"
+            f"TAKEDOWN_CATALOGUE_FOLDER must be set: no folder for temporary files: {error}"
         ) from None
 
     async def remove() -> None:

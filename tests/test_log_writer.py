@@ -86,7 +86,7 @@ def give(writer: LogWriter, level: int, count: int, *, size: int = 100) -> int:
 def test_every_line_is_written_in_order(pipe: Pipe) -> None:
     pipe.start_reading()
     handler = LogHandler(pipe.stream)
-    logger = logging.Logger("test")
+    logger = logging.Logger("test")  # noqa: LOG001 - of this test alone
     logger.addHandler(handler)
     for number in range(5000):
         logger.log(LEVELS[number % 4], "%d %s", number, "." * (number % 300))
@@ -199,7 +199,7 @@ def test_on_a_full_disk_lines_wait_in_the_buffer_and_flush_is_bounded() -> None:
 def test_an_error_is_written_though_logging_goes_on_while_it_is_formatted(pipe: Pipe) -> None:
     pipe.start_reading()
     handler = LogHandler(pipe.stream)
-    logger = logging.Logger("test")
+    logger = logging.Logger("test")  # noqa: LOG001 - of this test alone
     logger.addHandler(handler)
 
     class Logs:

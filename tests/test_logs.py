@@ -424,3 +424,18 @@ def test_a_line_that_cannot_be_formatted_is_named_and_nothing_goes_to_standard_e
     first, second = lines(capsys)
     assert first["event"] == "A log line could not be formatted: TypeError: '%d items'"
     assert second["event"].startswith("A log line could not be formatted: ")
+
+
+# ------------------------------------------------------------ internals of the library
+
+
+def test_what_the_standard_library_puts_into_a_record_comes_before_our_fields() -> None:
+    record = logger.makeRecord("name", logging.INFO, "file", 1, "text", (), None, None, {"x": 1})
+    assert list(vars(record))[logs._FIRST :] == ["x"]
+
+
+def test_without_a_source_file_no_caller_is_searched(caplog: pytest.LogCaptureFixture) -> None:
+    logs.configure(level="info", json=True)
+    logging.getLogger().addHandler(caplog.handler)
+    logger.info("x")
+    assert [record.pathname for record in caplog.records] == ["(unknown file)"]

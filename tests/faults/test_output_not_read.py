@@ -7,11 +7,8 @@ import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 
 import aiohttp
 import psutil
@@ -19,7 +16,6 @@ import pytest
 from support.asking import until_ready
 from support.brokers import Broker, running_broker
 from support.platform import Names, confirm, containers, new_item_id, platform
-from support.processes import ROOT
 from support.unread import UnreadProcess, unread
 
 READ_ONE_DROP = re.compile(r"(\d+) log lines were dropped: standard output was not read \(.*info")
@@ -61,7 +57,9 @@ async def ask_many(
 async def dropped(http: aiohttp.ClientSession, admin: str) -> int:
     async with http.get(f"{admin}/metrics") as answer:
         text = await answer.text()
-    (value,) = re.findall(r"^takedown_log_lines_dropped_total(?:\{.*\})? (\S+)$", text, re.M)
+    (value,) = re.findall(
+        r"^takedown_log_lines_dropped_total(?:\{.*\})? (\S+)$", text, re.MULTILINE
+    )
     return int(float(value))
 
 
@@ -171,32 +169,20 @@ async def test_a_reader_that_has_gone_costs_the_lines_and_nothing_more(
 
 
 async def test_a_full_disk_below_the_log_stops_nothing(
-    http: aiohttp.ClientSession, settings: dict[str, object], tmp_path: Path
+    http: aiohttp.ClientSession, settings: dict[str, object]
 ) -> None:
     settings |= {"http_port": free_port(), "admin_port": free_port()}
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("TAKEDOWN_")}
-    settings["catalogue_folder"] = tmp_path / "catalogue"
-    environment |= {f"TAKEDOWN_{k.upper()}": str(v) for k, v in settings.items()}
-    with Path("/dev/full").open("w") as full:
-        process = subprocess.Popen(
-            [sys.executable, str(ROOT / "service.py"), "serve"],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=full,
-            stderr=full,
-        )
+    door, admin = (f"http://127.0.0.1:{settings[f'{k}_port']}" for k in ("http", "admin"))
+    full = os.open("/dev/full", os.O_WRONLY)
     try:
-        admin = f"http://127.0.0.1:{settings['admin_port']}"
-        await until_answers(http, admin)
-        await until_ready(http, admin)
-        door = f"http://127.0.0.1:{settings['http_port']}"
-        assert await ask_many(http, door, 400) == [404] * 400
-        assert await alive(http, admin)
-        process.send_signal(signal.SIGTERM)
-        assert await asyncio.to_thread(process.wait, 15) == 0
+        with unread("serve", output=full, **settings) as service:
+            await until_answers(http, admin)
+            await until_ready(http, admin)
+            assert await ask_many(http, door, 400) == [404] * 400
+            assert await alive(http, admin)
+            assert await service.stop() < 15
     finally:
-        process.kill()
-        process.wait()
+        os.close(full)
 
 
 @pytest.mark.parametrize("workers", [2])

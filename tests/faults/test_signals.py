@@ -13,6 +13,7 @@ import tempfile
 import termios
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -56,7 +57,7 @@ class AtATerminal(UnreadProcess):
             stdout=output,
             stderr=output,
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 - one call
         )
         for fileno in {slave, output}:
             os.close(fileno)
@@ -77,7 +78,7 @@ class AtATerminal(UnreadProcess):
 @pytest.mark.parametrize("redirected", [False, True], ids=["to the terminal", "redirected"])
 async def test_a_terminal_that_is_closed_stops_the_service_which_finishes_what_is_in_flight(
     http: aiohttp.ClientSession,
-    settings: dict[str, object],
+    settings: dict[str, Any],
     bootstrap: str,
     names: Names,
     redirected: bool,
@@ -105,7 +106,7 @@ async def test_a_terminal_that_is_closed_stops_the_service_which_finishes_what_i
         process.kill()
 
 
-def in_a_session_of_its_own(*arguments: str, ignored: bool = False, **settings: object) -> Process:
+def in_a_session_of_its_own(*arguments: str, ignored: bool = False, **settings: Any) -> Process:
     """Without a terminal, also where the tests are run at one."""
 
     class WithoutTerminal(Process):
@@ -120,7 +121,7 @@ def in_a_session_of_its_own(*arguments: str, ignored: bool = False, **settings: 
 
 
 async def test_without_a_terminal_sighup_reloads_and_the_service_goes_on(
-    http: aiohttp.ClientSession, settings: dict[str, object]
+    http: aiohttp.ClientSession, settings: dict[str, Any]
 ) -> None:
     service = in_a_session_of_its_own("serve", **settings)
     try:
@@ -136,7 +137,7 @@ async def test_without_a_terminal_sighup_reloads_and_the_service_goes_on(
 
 
 async def test_sighup_at_any_moment_of_the_start_does_not_end_a_service_without_a_terminal(
-    settings: dict[str, object],
+    settings: dict[str, Any],
 ) -> None:
     service = in_a_session_of_its_own("serve", **settings)
     try:
@@ -151,7 +152,7 @@ async def test_sighup_at_any_moment_of_the_start_does_not_end_a_service_without_
 
 
 async def test_with_workers_sighup_reaches_each_of_them_and_none_ends(
-    settings: dict[str, object],
+    settings: dict[str, Any],
 ) -> None:
     service = in_a_session_of_its_own("serve", **settings, workers=2)
     try:
@@ -171,7 +172,7 @@ def reloads(service: Process) -> set[int]:
     return {e["worker"] for e in service.events() if e["event"] == "Nothing to reload"}
 
 
-async def test_nohup_is_respected(settings: dict[str, object]) -> None:
+async def test_nohup_is_respected(settings: dict[str, Any]) -> None:
     service = in_a_session_of_its_own("serve", ignored=True, **settings)
     try:
         await asyncio.to_thread(service.wait_for_event, "ready")
@@ -186,7 +187,7 @@ async def test_nohup_is_respected(settings: dict[str, object]) -> None:
 
 @pytest.mark.parametrize("signum", [signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE])
 async def test_a_signal_that_means_nothing_here_does_not_end_the_service(
-    http: aiohttp.ClientSession, settings: dict[str, object], signum: signal.Signals
+    http: aiohttp.ClientSession, settings: dict[str, Any], signum: signal.Signals
 ) -> None:
     with running("serve", **settings) as service:
         event = await asyncio.to_thread(service.wait_for_event, "ready")
@@ -195,7 +196,7 @@ async def test_a_signal_that_means_nothing_here_does_not_end_the_service(
         assert service.stop() == 0
 
 
-async def test_sigquit_ends_the_process_at_once(settings: dict[str, object]) -> None:
+async def test_sigquit_ends_the_process_at_once(settings: dict[str, Any]) -> None:
     with running("serve", **settings) as service:
         await asyncio.to_thread(service.wait_for_event, "ready")
         service.signal(signal.SIGQUIT)

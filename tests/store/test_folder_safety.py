@@ -51,6 +51,19 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "catalogue"
 
 
+def modes(path: Path) -> dict[str, int]:
+    """The mode of everything below this folder."""
+    return {
+        str(each.relative_to(path)): stat.S_IMODE(each.stat().st_mode) for each in path.rglob("*")
+    }
+
+
+def made(path: Path, mode: int) -> Path:
+    path.mkdir()
+    path.chmod(mode)
+    return path
+
+
 async def take(path: Path) -> None:
     """Take the folder as the service does."""
     store = LmdbStore(path, TOPIC)
@@ -68,11 +81,7 @@ async def test_a_folder_is_made_for_us_alone_and_so_are_those_on_the_way_to_it(
         await filled(tmp_path / "data" / "catalogue", 3)
     finally:
         os.umask(was)
-    made = {
-        str(each.relative_to(tmp_path)): stat.S_IMODE(each.stat().st_mode)
-        for each in tmp_path.rglob("*")
-    }
-    assert made == {
+    assert modes(tmp_path) == {
         "data": 0o700,
         "data/catalogue": 0o700,
         "data/catalogue/service.lock": 0o600,
@@ -142,8 +151,7 @@ def test_the_lock_file_is_opened_without_following_links_whatever_was_checked_be
 
 
 async def test_a_link_to_the_folder_itself_is_the_operators(path: Path, tmp_path: Path) -> None:
-    path.mkdir(mode=0o700)
-    (tmp_path / "link").symlink_to(path)
+    (tmp_path / "link").symlink_to(made(path, 0o700))
     async with opened(tmp_path / "link"):
         assert is_in_use(path)
 
@@ -196,12 +204,10 @@ def complaint(*arguments: str, **settings: object) -> tuple[int, str]:
 async def test_a_service_with_a_folder_that_others_can_write_to_does_not_start(
     path: Path, workers: int
 ) -> None:
-    path.mkdir()
-    path.chmod(0o777)
     status, text = await asyncio.to_thread(
         complaint,
         "serve",
-        catalogue_folder=path,
+        catalogue_folder=made(path, 0o777),
         workers=workers,
         kafka_bootstrap_servers="127.0.0.1:1",
         http_port=0,
@@ -221,7 +227,7 @@ async def test_no_command_reads_a_folder_that_others_can_write_to(
     path: Path, command: list[str]
 ) -> None:
     await filled(path, 3)
-    path.chmod(0o770)
+    for_the_group(path)
     status, text = await asyncio.to_thread(complaint, "catalogue", *command, catalogue_folder=path)
     assert status == 2
     assert len(text.splitlines()) == 1
@@ -237,6 +243,7 @@ async def test_what_a_writer_called_a_container_does_not_control_the_operators_t
     value = pack(key, [Container(ContainerId(hostile), hostile)], T0, 0)
     async with opened(path) as store:
         await store.commit(batch({key: value}, at=1))
+    shown: list[str] = []
     for flag in ([], ["--json"]):
         status, text = await asyncio.to_thread(
             complaint, "catalogue", "item", item_id(1), *flag, catalogue_folder=path
@@ -244,4 +251,5 @@ async def test_what_a_writer_called_a_container_does_not_control_the_operators_t
         assert status == 0
         assert len(text.splitlines()) == (1 if flag else 2)
         assert "".join(text.splitlines()).isprintable()
-    assert json.loads(text)["containers"][0]["containerId"] == hostile
+        shown.append(text)
+    assert json.loads(shown[1])["containers"][0]["containerId"] == hostile

@@ -24,24 +24,24 @@ class UnreadProcess:
 
     Args:
         arguments: the command and its flags.
-        stderr: whether standard error goes to the same pipe.
+        output: where standard output and standard error go instead of into the pipe.
         settings: environment variables, without their TAKEDOWN_ prefix and in lower case.
     """
 
-    def __init__(self, *arguments: str, stderr: bool = True, **settings: object) -> None:
+    def __init__(self, *arguments: str, output: int | None = None, **settings: object) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="takedown-test-")
         settings = {"catalogue_folder": Path(self._folder.name) / "catalogue", **settings}
         environment = {k: v for k, v in os.environ.items() if not k.startswith("TAKEDOWN_")}
         environment |= {f"TAKEDOWN_{k.upper()}": str(v) for k, v in settings.items()}
-        self.reader, writer = os.pipe()
         self._buffer = b""
         self.lines: list[str] = []
+        self.reader, writer = os.pipe()
         self._process = subprocess.Popen(
             [sys.executable, str(ROOT / "service.py"), *arguments],
             env=environment,
             stdin=subprocess.DEVNULL,
-            stdout=writer,
-            stderr=writer if stderr else subprocess.DEVNULL,
+            stdout=writer if output is None else output,
+            stderr=writer if output is None else output,
         )
         os.close(writer)
 
