@@ -27,7 +27,7 @@ from errors import BrokerStartError, SettingsError
 from items_service.faults import Faults
 from items_service.sample import DEMO_DELETABLE, DEMO_FAULTS, DEMO_STUCK, DEMO_UNKNOWN
 from lifecycle import Lifecycle, cancel
-from log_writer import write_in_time
+from log_writer import handlers, write_in_time
 from logs import configure, echo, log_the_rest
 from service import Service, connect, items_service, with_folder
 from signals import handle_signals, hold_signals, open_standard_streams
@@ -42,7 +42,7 @@ _FAILED = 1
 _MISUSED = 2
 _OPEN_FILES = 65_536
 _FILES_OF_OURS = 192
-"""Files for everything but callers, where the system gives enough of them."""
+"""Files reserved for everything but clients, where the system allows enough of them."""
 _COLLECT_AFTER = 20_000
 """Objects that may have been made and not dropped again before the collector looks for cycles; a
 takedown leaves none behind."""
@@ -258,18 +258,18 @@ def _allow_many_files() -> int:
 
 
 def _within(settings: Settings, files: int) -> Settings:
-    """Leave files for Kafka, the catalogue and the operators' door, however many clients come.
+    """Reserve files for Kafka, the catalogue and the admin API, however many clients connect.
 
-    Otherwise clients that only connect take the last one, and then neither Kafka nor `/livez`
-    can be reached any more.
+    Otherwise clients that only connect use the last one, and then neither Kafka nor `/livez` can be
+    reached.
     """
     most = max(files // 4, files - _FILES_OF_OURS)
     if files == resource.RLIM_INFINITY or settings.workers > 1:  # each worker does it for itself
         return settings
     if settings.http_max_connections > most:
         logger.warning(
-            "Only %d files may be open (ulimit -n), so that %d connections of callers are "
-            "accepted instead of %d (TAKEDOWN_HTTP_MAX_CONNECTIONS)",
+            "Only %d files may be open (ulimit -n), so %d client connections are accepted "
+            "instead of %d (TAKEDOWN_HTTP_MAX_CONNECTIONS)",
             files,
             most,
             settings.http_max_connections,
@@ -385,6 +385,8 @@ _takedown.add_command(top)
 
 def _complain(text: str) -> None:
     """Write to standard error; the process ends even if that is a pipe that is not read."""
+    for handler in handlers():
+        handler.flush()  # what was logged before comes first
     write_in_time(sys.stderr.fileno(), text + "\n")
 
 

@@ -384,7 +384,7 @@ def _unformatted(record: logging.LogRecord, error: Exception) -> logging.LogReco
 
 
 def handlers() -> list[LogHandler]:
-    """Those of this process's log lines; none in most tests."""
+    """The handlers of this process's log lines; none in most tests."""
     return [each for each in logging.getLogger().handlers if isinstance(each, LogHandler)]
 
 

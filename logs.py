@@ -152,7 +152,7 @@ def configure(*, level: str, json: bool) -> None:
 
 
 def log_the_rest() -> None:
-    """Log what Python itself would write to standard error, which may be a pipe nobody reads.
+    """Log what Python itself would write to standard error, which may be a pipe that is not read.
 
     Warnings, errors in finalizers, and threads that end with an error: a traceback of each would
     block the thread that writes it, mostly the event loop's.

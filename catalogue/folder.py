@@ -1,12 +1,12 @@
 """The catalogue's folder: one service at a time has it, and it says whether that one ended well.
 
-It must be ours alone to write to. Who else can write to a folder can replace what is in it: LMDB
-believes what it finds in a file, so a catalogue from elsewhere decides which items exist, and a
-file that is cut while it is mapped ends the process; a link in place of a file has us write
-somewhere else. So a folder, or a file of it, that its group or others can write to is refused, and
-so is one of another user. Root is no exception: it would be the most to gain. What belongs to root
-is accepted, since root can write anywhere. Only the folder itself is checked: the way to it is
-the operator's.
+Only our user may be able to write to it. Any other user who can write to a folder can replace its
+files: LMDB trusts what it reads, so a foreign data file would decide which items exist, a file that
+is truncated while it is mapped ends the process, and a link in place of a file makes us write to its
+target. So a folder is refused, and so is a file in it, if the group or others can write to it or
+if it belongs to another user. Root is no exception: it has the most to lose. What belongs to root
+is accepted, since root can write anywhere. Only the folder itself is checked: its parents are the
+operator's responsibility.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def refuse_unsafe(path: Path) -> None:
     """Check that only we can write to this folder and to the store's files in it.
 
     Raises:
-        UnsafeFolder: somebody else can, or one of the files is a link or no file.
+        UnsafeFolder: another user can, or one of the files is a link or no regular file.
         FileNotFoundError: there is no such folder.
     """
     folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

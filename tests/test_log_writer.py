@@ -24,7 +24,7 @@ LEVELS = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR)
 
 
 class Pipe:
-    """A pipe that is read only when a test says so."""
+    """A pipe that is read only from `start_reading` on."""
 
     def __init__(self) -> None:
         self.reader, self.writer = os.pipe()

@@ -1,4 +1,4 @@
-"""Whatever a process is started with and in: the service works, or says in one line why not."""
+"""Whatever a process is started with and in: the service works, or one line explains why not."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def allowing(files: int) -> Callable[[], None]:
 
 
 @pytest.mark.parametrize("files", [48, 64, 300])
-async def test_clients_that_only_connect_take_no_file_from_kafka_or_the_operators(
+async def test_clients_that_only_connect_use_no_file_that_kafka_or_the_admin_api_needs(
     http: aiohttp.ClientSession, settings: dict[str, object], files: int
 ) -> None:
     async with started(settings, preexec_fn=allowing(files)) as service:
@@ -142,14 +142,14 @@ async def test_clients_that_only_connect_take_no_file_from_kafka_or_the_operator
         assert not [e for e in service.events() if e["level"] in {"error", "critical"}]
 
 
-async def test_with_a_limit_on_open_files_it_says_how_many_callers_that_allows(
+async def test_with_a_limit_on_open_files_the_log_names_how_many_clients_that_allows(
     settings: dict[str, object],
 ) -> None:
     async with started(settings, preexec_fn=allowing(300)) as service:
         await asyncio.to_thread(service.wait_for_event, "ready")
         assert service.stop() == 0
         (line,) = [e["event"] for e in service.events() if "ulimit" in e["event"]]
-        assert line.startswith("Only 300 files may be open (ulimit -n), so that 108 connections")
+        assert line.startswith("Only 300 files may be open (ulimit -n), so 108 client connections")
 
 
 # --------------------------------------------------------------------- places and names

@@ -40,7 +40,7 @@ async def until_listening(process: UnreadProcess) -> tuple[str, str]:
 async def ask_many(
     http: aiohttp.ClientSession, url: str, count: int, *, item: str | None = None
 ) -> list[int]:
-    """So many requests, a few at a time: for this item, or for items that nobody knows."""
+    """So many requests, a few at a time: for this item, or for unknown items."""
     statuses: list[int] = []
 
     async def ask(number: int) -> None:

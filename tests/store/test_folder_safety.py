@@ -119,14 +119,14 @@ async def test_a_link_in_place_of_a_file_is_not_followed(
     await filled(path, 3)
     target = tmp_path / "target"
     if there:
-        target.write_bytes(b"somebody else's")
+        target.write_bytes(b"another user's")
     (path / name).unlink(missing_ok=True)
     (path / name).symlink_to(target)
     with pytest.raises(UnsafeFolder, match=f"{name} is a symbolic link"):
         await take(path)
     assert target.exists() == there
     if there:
-        assert target.read_bytes() == b"somebody else's"
+        assert target.read_bytes() == b"another user's"
 
 
 @pytest.mark.parametrize("name", ["service.lock", "data.mdb"])

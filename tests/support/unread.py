@@ -1,4 +1,4 @@
-"""`takedown` as a process whose standard output is read only when a test says so."""
+"""`takedown` as a process whose standard output is read only on request of a test."""
 
 from __future__ import annotations
 
