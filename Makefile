@@ -28,7 +28,7 @@ test: $(STAMP) ## the whole test suite
 	$(BIN)/python -m pytest -m "apache or browser"
 
 test-kafka: $(STAMP) ## the part of it that runs on a real Apache Kafka, which must not be missing
-	REQUIRE_APACHE_KAFKA=1 $(BIN)/python -m pytest -m apache
+	REQUIRE_APACHE_KAFKA=1 REQUIRE_FAKETIME=1 $(BIN)/python -m pytest -m apache
 
 kafka: $(STAMP) ## a real Apache Kafka broker, in the foreground (needs Java and Maven)
 	$(BIN)/python -m apache_kafka

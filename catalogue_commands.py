@@ -19,11 +19,21 @@ import msgspec
 from bus.codec import parse_item_id
 from catalogue.check import check
 from catalogue.entries import DamagedEntry, Doubt, is_doubt, item_of, key_of, unpack
-from catalogue.folder import Folder, FolderInUse, clear, data_of, is_in_use, sweep
+from catalogue.folder import (
+    Folder,
+    FolderInUse,
+    UnsafeFolder,
+    clear,
+    data_of,
+    is_in_use,
+    refuse_unsafe,
+    sweep,
+)
 from catalogue.lmdb_files import read_only
 from catalogue.store import StoreDamaged
 from config import SETTINGS, load
 from errors import SettingsError
+from printable import escaped, escaped_json
 from service import folder_of
 
 if TYPE_CHECKING:
@@ -46,14 +56,15 @@ class _Asked:
     json: bool
 
     def answer(self, facts: dict[str, Any], text: str) -> None:
-        click.echo(msgspec.json.encode(facts).decode() if self.json else text)
+        click.echo(escaped_json(msgspec.json.encode(facts).decode()) if self.json else text)
 
     def fail(self, problem: str, /, **facts: Any) -> NoReturn:
         """Say what is not well, and end."""
         if self.json:
-            click.echo(msgspec.json.encode({"problem": problem, **facts}).decode())
+            answer = msgspec.json.encode({"problem": problem, **facts}).decode()
+            click.echo(escaped_json(answer))
         else:
-            click.echo(f"takedown: {problem}", err=True)
+            click.echo(f"takedown: {escaped(problem)}", err=True)
         sys.exit(_FAILED)
 
 
@@ -70,7 +81,10 @@ def _command(function: Callable[..., None]) -> click.Command:
         settings = load(os.environ, {"catalogue_folder": catalogue_folder})
         asked = _Asked(folder_of(settings), json)
         try:
+            refuse_unsafe(asked.path)
             function(asked, **arguments)
+        except UnsafeFolder as error:
+            raise SettingsError(f"{_FOLDER.variable}: {error}") from None
         except FileNotFoundError:
             workers = sorted(asked.path.glob("worker-*"))
             hint = f"; its workers' are in {', '.join(map(str, workers))}" if workers else ""
@@ -163,7 +177,10 @@ def _item(asked: _Asked, item_id: str) -> None:
         "containers": listed.containers,
     }
     lines = [f"{parsed}, list of {listed.listed_at.isoformat()}"]
-    lines += [f"  {one.container_id}  ({one.container_type})" for one in listed.containers]
+    lines += [
+        f"  {escaped(one.container_id)}  ({escaped(one.container_type)})"
+        for one in listed.containers
+    ]
     asked.answer(facts, "\n".join(lines))
 
 
@@ -182,7 +199,8 @@ def _doubts(asked: _Asked) -> None:
     rows = [_doubt(item_id, doubt, kept) for item_id, doubt in found]
     lines = [f"{len(rows)} items in doubt"]
     lines += [
-        f"{row['itemId']}  {row['doubtedAt']}  {_where(row)}: {row['reason']}" for row in rows
+        f"{row['itemId']}  {row['doubtedAt']}  {_where(row)}: {escaped(row['reason'])}"
+        for row in rows
     ]
     asked.answer({"total": len(rows), "doubts": rows}, "\n".join(lines))
 

@@ -12,7 +12,6 @@ import gc
 import logging
 import os
 import resource
-import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
@@ -28,8 +27,10 @@ from errors import BrokerStartError, SettingsError
 from items_service.faults import Faults
 from items_service.sample import DEMO_DELETABLE, DEMO_FAULTS, DEMO_STUCK, DEMO_UNKNOWN
 from lifecycle import Lifecycle, cancel
-from logs import configure
+from log_writer import handlers, write_in_time
+from logs import configure, echo, log_the_rest
 from service import Service, connect, items_service, with_folder
+from signals import handle_signals, hold_signals, open_standard_streams
 from supervised import supervise, work
 from top_command import top
 from workers.channel import Link, Misused
@@ -40,6 +41,8 @@ logger = logging.getLogger("takedown")
 _FAILED = 1
 _MISUSED = 2
 _OPEN_FILES = 65_536
+_FILES_OF_OURS = 192
+"""Files reserved for everything but clients, where the system allows enough of them."""
 _COLLECT_AFTER = 20_000
 """Objects that may have been made and not dropped again before the collector looks for cycles; a
 takedown leaves none behind."""
@@ -188,7 +191,7 @@ def _nothing() -> None:
 
 def _print_invitation(service: Service, items_address: str) -> None:
     door = service.callers_door.address
-    click.echo(
+    echo(
         f"""
 takedown is ready.
 
@@ -218,16 +221,24 @@ Ctrl-C stops everything.
 
 
 def _run(command: Command, settings: Settings, number: int | None = None) -> int:
+    hold_signals()
     json = settings.log_format == "json" or (
         settings.log_format == "auto" and not sys.stdout.isatty()
     )
     configure(level=settings.log_level, json=json)
     if settings.workers > 1 or number is not None:
         share_output(number)
-    _allow_many_files()
+    log_the_rest()
+    settings = _within(settings, _allow_many_files())
     _collect_less_often()
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_until_stopped(command, settings))
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            return runner.run(_until_stopped(command, settings))
+    except (SettingsError, click.ClickException):
+        raise
+    except Exception:
+        logger.critical("Stopped by a defect", exc_info=True)
+        return _FAILED
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -239,13 +250,35 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return factory
 
 
-def _allow_many_files() -> None:
-    """Each caller that waits is an open socket: take as many as the system gives."""
+def _allow_many_files() -> int:
+    """Each client that waits is an open socket: allow as many as the system gives; returns that."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
     if soft < wanted:
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+def _within(settings: Settings, files: int) -> Settings:
+    """Reserve files for Kafka, the catalogue and the admin API, however many clients connect.
+
+    Otherwise clients that only connect use the last one, and then neither Kafka nor `/livez` can be
+    reached.
+    """
+    most = max(files // 4, files - _FILES_OF_OURS)
+    if files == resource.RLIM_INFINITY or settings.workers > 1:  # each worker does it for itself
+        return settings
+    if settings.http_max_connections > most:
+        logger.warning(
+            "Only %d files may be open (ulimit -n), so %d client connections are accepted "
+            "instead of %d (TAKEDOWN_HTTP_MAX_CONNECTIONS)",
+            files,
+            most,
+            settings.http_max_connections,
+        )
+        settings = replace(settings, http_max_connections=most)
+    return settings
 
 
 def _collect_less_often() -> None:
@@ -273,9 +306,12 @@ async def _until_stopped(command: Command, settings: Settings) -> int:
             for callback in hurry:
                 callback()
 
-    for signum in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(signum, on_signal, signum.name)
+    def on_hangup() -> None:
+        if not stop.is_set():
+            on_signal("SIGHUP")
+
     lifecycle = Lifecycle()
+    handle_signals(on_stop=on_signal, on_hangup=on_hangup, on_reload=lifecycle.reload)
     try:
         starting = asyncio.ensure_future(command(settings, lifecycle, failed))
         stopping = asyncio.ensure_future(stop.wait())
@@ -352,18 +388,26 @@ _takedown.add_command(catalogue)
 _takedown.add_command(top)
 
 
+def _complain(text: str) -> None:
+    """Write to standard error; the process ends even if that is a pipe that is not read."""
+    for handler in handlers():
+        handler.flush()  # what was logged before comes first
+    write_in_time(sys.stderr.fileno(), text + "\n")
+
+
 def run(arguments: list[str] | None = None) -> None:
     """Run `takedown` with these arguments, or the process's own; always exits."""
+    open_standard_streams()
     try:
         result: Any = _takedown.main(args=arguments, prog_name="takedown", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
+        _complain(error.format_message())
         sys.exit(_MISUSED)
     except click.ClickException as error:
-        click.echo(f"takedown: {error.format_message()}", err=True)
+        _complain(f"takedown: {error.format_message()}")
         sys.exit(_MISUSED)
     except SettingsError as error:
-        click.echo(f"takedown: {error}", err=True)
+        _complain(f"takedown: {error}")
         sys.exit(_MISUSED)
     except click.Abort:
         sys.exit(_FAILED)

@@ -1,4 +1,4 @@
-"""Starts parts in order and stops them in reverse, each within its own bound."""
+"""Starts parts in order and stops them in reverse, each within its own bound; reloads them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from typing import Any
 logger = logging.getLogger("takedown")
 
 Stop = Callable[[], Awaitable[object]]
+Reload = Callable[[], Awaitable[object]]
+
+_RELOAD_WITHIN = 10.0
 
 
 class Lifecycle:
@@ -21,10 +24,35 @@ class Lifecycle:
 
     def __init__(self) -> None:
         self._steps: list[tuple[str, Stop, float]] = []
+        self._reloaders: list[tuple[str, Reload]] = []
 
     def started(self, name: str, stop: Stop, *, within: float) -> None:
         """Remember that `name` runs, and that `stop` ends it within so many seconds."""
         self._steps.append((name, stop, within))
+
+    def reloads(self, name: str, reload: Reload) -> None:
+        """Remember that `reload` reads again what `name` was configured with.
+
+        It keeps what it had when what it reads cannot be used, and raises.
+        """
+        self._reloaders.append((name, reload))
+
+    async def reload(self) -> None:
+        """Reload everything that can be reloaded; one that fails does not prevent the next one."""
+        done: list[str] = []
+        for name, reload in self._reloaders:
+            try:
+                async with asyncio.timeout(_RELOAD_WITHIN):
+                    await reload()
+            except Exception as error:
+                logger.error("Not reloaded: %s: %s", name, str(error) or type(error).__name__)
+                logger.debug("Not reloaded: %s", name, exc_info=error)
+            else:
+                done.append(name)
+        if done:
+            logger.info("Reloaded: %s", ", ".join(done))
+        elif not self._reloaders:
+            logger.info("Nothing to reload")
 
     async def stop(self) -> None:
         """Stop everything, last first."""

@@ -5,24 +5,24 @@ here alone.
 
 A JSON line is made in one step, and the lines of one turn of the event loop are written together:
 with a chain of processors and a write for each line, a log line was the dearest part of a request
-(docs/performance.md).
+(docs/performance.md). `log_writer` writes them, in a thread of its own.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import sys
+import threading
 from datetime import UTC, datetime
 from itertools import islice
 from json import dumps
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any
 
 import msgspec
 import stamina
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from log_writer import LogHandler, handlers
+from printable import escaped, escaped_json, indented
 
 _encoder = msgspec.json.Encoder(enc_hook=repr)
 
@@ -65,60 +65,62 @@ class JsonFormatter(logging.Formatter):
         line["timestamp"] = datetime.fromtimestamp(record.created, UTC)
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return _dumps(line)
+        return escaped_json(_dumps(line))
 
 
-class LinesOfATurn(logging.StreamHandler[TextIO]):
-    """Writes what is logged in one turn of the event loop in one go, at that turn's end.
+_BOLD, _DIM, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[0m"
+_COLOURS = {"debug": "\x1b[36m", "info": "\x1b[32m", "warning": "\x1b[33m"}
+_RED = "\x1b[31m"
+_WIDTH = 30
+"""Columns that an event takes at least, so that what follows is aligned."""
 
-    A warning, or anything worse, is written at once, with all that came before it; so is what is
-    logged while no loop runs. What is left when the program ends is written by `flush`, which the
-    standard library sees to.
+
+class ConsoleFormatter(logging.Formatter):
+    """One line for people: when, how bad it is, what happened, where, and the fields.
+
+    What comes from outside is escaped, so that it can neither control the terminal nor forge a
+    line. A traceback follows, indented, without local variables: these may be secrets.
+
+    Args:
+        colours: whether the line goes to a terminal.
     """
 
-    def __init__(self, stream: TextIO) -> None:
-        super().__init__(stream)
-        self._lines: list[str] = []
-        self._due_on: asyncio.AbstractEventLoop | None = None
+    def __init__(self, *, colours: bool) -> None:
+        super().__init__()
+        self._colours = colours
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """Keep the record's line for the end of the turn."""
-        try:
-            self._lines.append(self.format(record) + self.terminator)
-            if record.levelno < logging.WARNING and self._will_be_written():
-                return
-            self.flush()
-        except Exception:  # noqa: BLE001 - as every handler does: logging must not fail its caller
-            self.handleError(record)
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as one line, and the lines of its traceback."""
+        when = datetime.fromtimestamp(record.created, UTC).isoformat().replace("+00:00", "Z")
+        level = record.levelname.lower()
+        event = escaped(record.getMessage())
+        parts = [
+            self._in(_DIM, when),
+            f"[{self._in(_COLOURS.get(level, _RED), f'{level:<8}')}]",
+            self._in(_BOLD, f"{event:<{_WIDTH}}"),
+            f"[{self._in(_DIM, escaped(record.name))}]",
+        ]
+        parts += [
+            f"{self._in(_DIM, escaped(str(name)))}={_for_people(fact)}"
+            for name, fact in islice(vars(record).items(), _FIRST, None)
+            if name not in _NO_FACTS
+        ]
+        line = " ".join(parts)
+        if record.exc_info:
+            line += indented(self.formatException(record.exc_info))
+        return line
 
-    def _will_be_written(self) -> bool:
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            return False
-        if self._due_on is not loop:  # the one it was due on may have ended before it came to it
-            self._due_on = loop
-            loop.call_soon(self._turn_ends)
-        return True
+    def _in(self, style: str, text: str) -> str:
+        return f"{style}{text}{_PLAIN}" if self._colours else text
 
-    def _turn_ends(self) -> None:
-        self._due_on = None
-        try:
-            self.flush()
-        except Exception as error:  # noqa: BLE001 - see emit
-            lost = {"msg": "Log lines are lost: %r", "args": (error,)}
-            self.handleError(logging.makeLogRecord(lost))
 
-    def flush(self) -> None:
-        """Write every line that is kept."""
-        self.acquire()
-        try:
-            lines, self._lines = self._lines, []
-            if lines:
-                self.stream.write("".join(lines))
-            super().flush()
-        finally:
-            self.release()
+def _for_people(fact: Any) -> str:
+    if isinstance(fact, str) and fact.isprintable() and not set(fact) & set(" =\"'"):
+        return fact
+    try:
+        return escaped(repr(fact))
+    except Exception:  # noqa: BLE001 - it cannot be shown
+        return f"<{type(fact).__name__}>"
 
 
 def configure(*, level: str, json: bool) -> None:
@@ -128,13 +130,8 @@ def configure(*, level: str, json: bool) -> None:
         level: the least level, by its lower-case name.
         json: one JSON object for each line; else text for a terminal.
     """
-    handler: logging.StreamHandler[TextIO]
-    if json:
-        handler = LinesOfATurn(sys.stdout)
-        handler.setFormatter(JsonFormatter())
-    else:
-        handler = logging.StreamHandler(sys.stdout)
-        handler.setFormatter(_for_people())
+    handler = LogHandler(sys.stdout)
+    handler.setFormatter(JsonFormatter() if json else ConsoleFormatter(colours=sys.stdout.isatty()))
     # No line shows them, and to find them out costs half of a record (Python's logging HOWTO).
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging._srcfile = None  # noqa: SLF001 - documented there, and nothing public does it
@@ -154,19 +151,36 @@ def configure(*, level: str, json: bool) -> None:
     library.addHandler(logging.NullHandler())  # else Python's last resort would print it
 
 
-def _for_people() -> logging.Formatter:
-    import structlog  # noqa: PLC0415 - with what it draws with it takes a tenth of the start
+def log_the_rest() -> None:
+    """Log what Python itself would write to standard error, which may be a pipe that is not read.
 
-    facts: Sequence[Any] = (
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.stdlib.ExtraAdder(),
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    Warnings, errors in finalizers, and threads that end with an error: a traceback of each would
+    block the thread that writes it, mostly the event loop's.
+    """
+    logging.captureWarnings(True)
+    sys.unraisablehook = _unraisable
+    threading.excepthook = _thread_failed
+
+
+def _unraisable(unraisable: Any) -> None:
+    error = unraisable.exc_value
+    logging.getLogger("takedown").error(
+        "Ignored an error that cannot be raised: %s",
+        unraisable.err_msg or "in a finalizer",
+        exc_info=(unraisable.exc_type, error, unraisable.exc_traceback) if error else None,
     )
-    return structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=list(facts),
-        processors=[
-            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty()),
-        ],
+
+
+def _thread_failed(failed: Any) -> None:
+    if failed.exc_type is SystemExit or failed.exc_value is None:
+        return
+    logging.getLogger("takedown").error(
+        "A thread ended with an error",
+        exc_info=(failed.exc_type, failed.exc_value, failed.exc_traceback),
     )
+
+
+def echo(text: str) -> None:
+    """Write a text for people to standard output, in order with the log lines."""
+    for handler in handlers():
+        handler.echo(text)

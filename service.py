@@ -34,7 +34,7 @@ from bus.safeguards import Safeguards
 from bus.security import Security, TokenFile, UnusableFile, tls_context
 from bus.topic_settings import TopicChecks
 from bus.topics import Topic, Topics
-from catalogue.folder import FolderInUse
+from catalogue.folder import FolderInUse, UnsafeFolder, refuse_unsafe
 from catalogue.items_client import ItemsClient
 from catalogue.lmdb_store import LmdbStore
 from catalogue.over_http import HttpCatalogue
@@ -589,10 +589,33 @@ async def _awaited(answer: Any) -> Any:
 
 
 def folder_of(settings: Settings) -> Path:
-    """Where the catalogue is kept."""
+    """Where the catalogue is kept.
+
+    Raises:
+        SettingsError: none is named, and the user has no home.
+    """
     if settings.catalogue_folder:
         return Path(settings.catalogue_folder)
-    return platformdirs.user_data_path("takedown") / "catalogue"
+    try:
+        return platformdirs.user_data_path("takedown") / "catalogue"
+    except RuntimeError as error:  # no HOME, and a user that the system does not know
+        raise SettingsError(f"TAKEDOWN_CATALOGUE_FOLDER must be set: {error}") from None
+
+
+def check_folder(path: Path) -> None:
+    """Check that only we can write to this folder, if it is there.
+
+    Raises:
+        SettingsError: others can, or it cannot be used.
+    """
+    try:
+        refuse_unsafe(path)
+    except FileNotFoundError:
+        pass
+    except UnsafeFolder as error:
+        raise SettingsError(f"TAKEDOWN_CATALOGUE_FOLDER: {error}") from None
+    except OSError as error:
+        raise SettingsError(f"TAKEDOWN_CATALOGUE_FOLDER cannot be used: {error}") from None
 
 
 async def take(store: LmdbStore) -> None:
@@ -603,7 +626,7 @@ async def take(store: LmdbStore) -> None:
     """
     try:
         await store.take()
-    except FolderInUse as error:
+    except (FolderInUse, UnsafeFolder) as error:
         raise SettingsError(f"TAKEDOWN_CATALOGUE_FOLDER: {error}") from None
     except OSError as error:
         raise SettingsError(f"TAKEDOWN_CATALOGUE_FOLDER cannot be used: {error}") from None
@@ -617,7 +640,12 @@ def with_folder(settings: Settings, lifecycle: Lifecycle) -> Settings:
     """
     if settings.catalogue_url or settings.catalogue_folder or settings.kafka_bootstrap_servers:
         return settings
-    folder = tempfile.mkdtemp(prefix="takedown-")
+    try:
+        folder = tempfile.mkdtemp(prefix="takedown-")
+    except OSError as error:
+        raise SettingsError(
+            f"TAKEDOWN_CATALOGUE_FOLDER must be set: no folder for temporary files: {error}"
+        ) from None
 
     async def remove() -> None:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)

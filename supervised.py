@@ -21,7 +21,7 @@ from bus.topics import Topics
 from config import PREFIX, as_environment
 from errors import KafkaUnavailable, SettingsError
 from lifecycle import Lifecycle, cancel
-from service import Service, connect, folder_of, topics_used
+from service import Service, check_folder, connect, folder_of, topics_used
 from web.door import Door
 from workers.channel import CallersDoorOpened, Link, OperatorsDoorOpened
 from workers.door import WorkersDoor
@@ -78,6 +78,8 @@ async def supervise(
         BrokerStartError: the embedded broker does not start here.
         SettingsError: a setting cannot be used, by us or by a worker.
     """
+    if not settings.catalogue_url:
+        check_folder(folder_of(settings))
     port = await ReservedPort.take(settings.http_host, settings.http_port)
     lifecycle.started("give the callers' port back", port.close, within=1)
     connection = await connect(settings, lifecycle)
@@ -107,6 +109,7 @@ async def supervise(
     await door.open()
     lifecycle.started("close the operators' door", door.close, within=5)
     bound = settings.timeout + _SHUTDOWN
+    lifecycle.reloads("workers", supervisor.reload)
     lifecycle.started(
         "have the workers finish and end",
         functools.partial(supervisor.stop, bound),

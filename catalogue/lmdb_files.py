@@ -15,6 +15,8 @@ What the engine's switches mean here:
 - the map begins small and doubles when it is full: a map is address space only, but a limit on
   that (`ulimit -v`, some sandboxes) would refuse a huge one.
 
+Paths are given to LMDB as bytes: as text it takes only what the locale can write.
+
 The file is only ever given to LMDB after `glance`: LMDB believes what it finds in a file, and a
 file that was cut short ends the process with SIGBUS.
 
@@ -26,6 +28,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import shutil
 import struct
 import threading
@@ -162,7 +165,7 @@ class LmdbFiles:
             self._make()
         # The lock file of a process that was killed: LMDB makes it anew by itself.
         env = lmdb.open(
-            str(self._path),
+            os.fsencode(self._path),
             map_size=self._map_size,
             max_dbs=2,
             metasync=False,
@@ -193,7 +196,7 @@ class LmdbFiles:
         new.unlink(missing_ok=True)
         with (
             lmdb.open(
-                str(new),
+                os.fsencode(new),
                 map_size=self._map_size,
                 max_dbs=2,
                 subdir=False,
@@ -375,7 +378,14 @@ def read_only(path: Path) -> Iterator[tuple[Entries, Kept | None]]:
     glance(path)
     try:
         with (
-            lmdb.open(str(path), max_dbs=2, readonly=True, create=False, readahead=False) as env,
+            lmdb.open(
+                os.fsencode(path),
+                max_dbs=2,
+                readonly=True,
+                create=False,
+                readahead=False,
+                mode=0o600,
+            ) as env,
             env.begin() as txn,
         ):
             try:

@@ -58,7 +58,7 @@ async def check_elsewhere(path: Path) -> Checked:
     """
     try:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "catalogue.check", str(path)),
+            *_check_of(path),
             cwd=_ROOT,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
@@ -77,6 +77,11 @@ async def check_elsewhere(path: Path) -> Checked:
         return _decode(output)
     except msgspec.DecodeError:
         raise StoreDamaged(f"the check of {path} ended with status {process.returncode}") from None
+
+
+def _check_of(path: Path) -> tuple[str, ...]:
+    # It runs in another directory than we do, so a relative path would be another folder.
+    return sys.executable, "-m", "catalogue.check", str(path.absolute())
 
 
 class LmdbStore:
@@ -110,6 +115,7 @@ class LmdbStore:
 
         Raises:
             FolderInUse: another process has it.
+            UnsafeFolder: others can write to it.
             OSError: it cannot be made, or not be written to.
         """
         self._folder = await self._in_thread(partial(Folder.take, self._path))

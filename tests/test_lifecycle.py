@@ -174,3 +174,58 @@ async def test_cancel_of_a_task_that_ended_in_an_error_does_not_raise() -> None:
     await asyncio.wait([task])
     await cancel(task)
     assert isinstance(task.exception(), ValueError)
+
+
+# ---------------------------------------------------------------------------- reloading
+
+
+class Reloads:
+    """Parts that write down when they are reloaded."""
+
+    def __init__(self) -> None:
+        self.lifecycle = Lifecycle()
+        self.reloaded: list[str] = []
+
+    def add(self, name: str, then: Callable[[], Awaitable[object]] | None = None) -> None:
+        async def reload() -> None:
+            self.reloaded.append(name)
+            if then is not None:
+                await then()
+
+        self.lifecycle.reloads(name, reload)
+
+
+def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records]
+
+
+async def test_one_line_names_what_was_reloaded(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    reloads = Reloads()
+    reloads.add("TLS files")
+    reloads.add("policy")
+    await reloads.lifecycle.reload()
+    assert reloads.reloaded == ["TLS files", "policy"]
+    assert logged(caplog) == ["Reloaded: TLS files, policy"]
+
+
+async def test_with_nothing_to_reload_the_line_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    await Lifecycle().reload()
+    assert logged(caplog) == ["Nothing to reload"]
+
+
+async def test_what_cannot_be_reloaded_does_not_prevent_the_next_one(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    reloads = Reloads()
+    reloads.add("TLS files", failing)
+    reloads.add("something slow", for_ever)
+    reloads.add("policy")
+    await reloads.lifecycle.reload()
+    assert logged(caplog) == [
+        "Not reloaded: TLS files: cannot stop",
+        "Not reloaded: something slow: TimeoutError",
+        "Reloaded: policy",
+    ]

@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import logging
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -16,6 +17,7 @@ import pytest
 import stamina
 
 import logs
+from log_writer import lines_dropped
 
 logger = logging.getLogger("takedown.test")
 LOGGERS = [None, "takedown", "aiokafka", "pykka", "asyncio"]
@@ -281,9 +283,8 @@ def test_the_end_of_a_loop_loses_no_line(stream: Stream) -> None:
     assert events(stream) == [["one"], ["two"]]
 
 
-async def test_an_output_that_fails_does_not_fail_who_logs(
-    stream: Stream, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_an_output_that_fails_costs_its_lines_which_are_counted(stream: Stream) -> None:
+    before = lines_dropped()
     stream.fails = True
     logger.info("one")
     await asyncio.sleep(0)
@@ -291,4 +292,150 @@ async def test_an_output_that_fails_does_not_fail_who_logs(
     stream.fails = False
     logger.warning("three")
     assert events(stream) == [["three"]]
-    assert "no space left" in capsys.readouterr().err
+    assert lines_dropped() - before == 2
+
+
+# --------------------------------------------------------------- what a line may not do
+
+HOSTILE: dict[str, str] = {
+    "a line feed": "a\n2026-01-01T00:00:00Z [info    ] forged",
+    "a carriage return": "a\rb",
+    "a line feed of another kind": "a\u2028b\u2029c\x85d",
+    "an escape sequence": "\x1b[31mred\x1b]0;title\x07",
+    "C1": "\x9b31mred",
+    "DEL": "a\x7fb",
+    "a bidirectional control": "a\u202egpj.exe\u2066b\u200f",
+    "an invisible character": "a\u200bb\ufeffc\U000e0041",
+    "a lone surrogate": "a\udc9bb",
+    "no character": "a\ufffeb\x00",
+}
+
+
+class Shown:
+    """Shows itself as a text, as the errors of libraries do."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return self._text
+
+
+def log_everywhere(text: str) -> None:
+    """Log one text in each place where a text from outside can stand."""
+    logger.warning("In the message: %s", text)
+    logger.warning("In a field", extra={"itemId": text, "error": Shown(text), "list": [text]})
+    logger.warning("In a field's name", extra={text: 1})
+    logging.getLogger(f"takedown.{text}").warning("In the logger's name")
+    try:
+        raise ValueError(text)
+    except ValueError:
+        logger.exception("In an error")
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_for_people_nothing_from_outside_controls_the_terminal(
+    what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs.configure(level="info", json=False)
+    log_everywhere(HOSTILE[what])
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    lines = captured.out.split("\n")
+    assert lines.pop() == ""
+    assert [line for line in lines if not line.isprintable()] == []
+    begun = [line for line in lines if not line.startswith("    ")]
+    assert [line.split("In ")[1].split()[0] for line in begun] == [
+        "the",
+        "a",
+        "a",
+        "the",
+        "an",
+    ]
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_as_json_nothing_from_outside_controls_the_terminal_and_nothing_is_changed(
+    what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs.configure(level="info", json=True)
+    text = HOSTILE[what]
+    log_everywhere(text)
+    written = capsys.readouterr().out.split("\n")
+    assert written.pop() == ""
+    assert [line for line in written if not line.isprintable()] == []
+    message, field, name, _, error = (json.loads(line) for line in written)
+    assert message["event"] == f"In the message: {text}"
+    assert field["itemId"] == text
+    assert name[text] == 1
+    assert f"ValueError: {text}" in error["exception"]
+
+
+def test_what_is_printable_is_left_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure(level="info", json=False)
+    logger.info("Größe 中文 🙂", extra={"itemId": "naïve"})
+    logs.configure(level="info", json=True)
+    logger.info("Größe 中文 🙂")
+    people, program = capsys.readouterr().out.splitlines()
+    assert "Größe 中文 🙂" in people
+    assert "itemId=naïve" in people
+    assert "Größe 中文 🙂" in program
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_trace_shows_no_local_variables(
+    as_json: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs.configure(level="info", json=as_json)
+
+    def log_in(password: str) -> None:
+        if password:
+            raise PermissionError("refused")
+
+    try:
+        log_in("hunter" + "2")
+    except PermissionError:
+        logger.exception("It failed")
+    text = capsys.readouterr().out
+    assert "PermissionError: refused" in text
+    assert "test_logs.py" in text
+    assert "hunter2" not in text
+
+
+def test_on_a_terminal_only_our_own_sequences_are_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stream = Stream()
+    monkeypatch.setattr(stream, "isatty", lambda: True)
+    monkeypatch.setattr("sys.stdout", stream)
+    logs.configure(level="info", json=False)
+    logger.warning("\x1b[31m%s", "\x1b]0;title\x07", extra={"path": "/\x1b[2J"})
+    (line,) = stream.writes
+    assert set(re.findall("\x1b[^m]*m", line)) == {"\x1b[0m", "\x1b[1m", "\x1b[2m", "\x1b[33m"}
+    assert re.sub("\x1b\\[[0-9]+m", "", line).removesuffix("\n").isprintable()
+
+
+def test_a_line_that_cannot_be_formatted_is_named_and_nothing_goes_to_standard_error(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    logs.configure(level="info", json=True)
+    logger.info("%d items", "three")
+    logger.info(Unwilling())
+    first, second = lines(capsys)
+    assert first["event"] == "A log line could not be formatted: TypeError: '%d items'"
+    assert second["event"].startswith("A log line could not be formatted: ")
+
+
+# ------------------------------------------------------------ internals of the library
+
+
+def test_what_the_standard_library_puts_into_a_record_comes_before_our_fields() -> None:
+    record = logger.makeRecord("name", logging.INFO, "file", 1, "text", (), None, None, {"x": 1})
+    assert list(vars(record))[logs._FIRST :] == ["x"]
+
+
+def test_without_a_source_file_no_caller_is_searched(caplog: pytest.LogCaptureFixture) -> None:
+    logs.configure(level="info", json=True)
+    logging.getLogger().addHandler(caplog.handler)
+    logger.info("x")
+    assert [record.pathname for record in caplog.records] == ["(unknown file)"]

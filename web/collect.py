@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from actors.dead_letters import DEAD_LETTERS
+from log_writer import lines_dropped
 from web.metrics import counter, gauge, labelled_counter, labelled_gauge
 from web.observed import observed
 
@@ -58,6 +59,7 @@ class Parts:
         yield from self._over_http()
         yield from observed(self.observatory, self.broadcast, self.feed)
         yield counter("takedown_dead_letters", "Messages nobody handled.", DEAD_LETTERS.count)
+        yield counter("takedown_log_lines_dropped", "Log lines dropped.", lines_dropped())
         machines = self.feed.machines()
         yield gauge("takedown_actors", "Live censors.", len(machines))
         yield gauge("takedown_timers", "Timers that run.", sum(len(m.timers) for m in machines))

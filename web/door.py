@@ -11,7 +11,7 @@ import logging
 import os
 import secrets
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from aiohttp import web
 
@@ -59,8 +59,7 @@ class _Connection(web.RequestHandler):
         if manager is not None and len(manager.connections) >= self._maximum:
             self._refused = True
             self.force_close()  # from now on it takes no data
-            assert isinstance(transport, asyncio.Transport)
-            transport.abort()
+            cast("asyncio.Transport", transport).abort()  # uvloop's is no subclass of it
             return
         super().connection_made(transport)
 

@@ -118,6 +118,11 @@ class Keeper:
         if self.worker is not None:
             self.worker.terminate()
 
+    def reload(self) -> None:
+        """Have the worker reload; one that only starts has read everything just now."""
+        if self.worker is not None and self.worker.reported.is_set():
+            self.worker.reload()
+
     def kill(self) -> None:
         """End the worker by force."""
         if self.worker is not None:

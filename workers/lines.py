@@ -8,6 +8,7 @@ its longest facts.
 
 from __future__ import annotations
 
+import functools
 import io
 import logging
 import os
@@ -18,34 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from log_writer import LogWriter, handlers
+from printable import escaped_json
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _LIMIT = select.PIPE_BUF
 _LEFT_OUT = " [... {} characters left out ...] "
-
-
-class WholeLines(io.TextIOBase):
-    """Writes whole lines, each in one piece.
-
-    Args:
-        fileno: where to.
-    """
-
-    def __init__(self, fileno: int) -> None:
-        self._fileno = fileno
-        mode = os.fstat(fileno).st_mode
-        # The kernel writes to a file or a terminal in one piece, however long.
-        self._limited = stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
-
-    def write(self, text: str) -> int:
-        """Write these lines, as many in one piece as fit."""
-        data = text.encode("utf-8", "backslashreplace")
-        for piece in pieces(data, _LIMIT) if self._limited else (data,):
-            rest = piece
-            while rest:
-                rest = rest[os.write(self._fileno, rest) :]
-        return len(text)
 
 
 def pieces(lines: bytes, limit: int) -> Iterator[bytes]:
@@ -71,13 +52,17 @@ def fitting(line: bytes, limit: int) -> bytes:
         half = limit // 2 - 32
         return line[:half] + _LEFT_OUT.format(len(line) - 2 * half).encode() + line[-half:]
     for length in (1024, 512, 256, 128, 64, 32, 16):
-        shorter = msgspec.json.encode({n: _shorten(fact, length) for n, fact in facts.items()})
+        shorter = _encoded({name: _shorten(fact, length) for name, fact in facts.items()})
         if len(shorter) < limit:
             return shorter + b"\n"
     # Hundreds of facts: what happened must do.
     always = ("event", "level", "logger", "worker", "timestamp")
     kept = {name: _shorten(facts[name], 128) for name in always if name in facts}
-    return msgspec.json.encode(kept | {"leftOut": len(facts) - len(kept)}) + b"\n"
+    return _encoded(kept | {"leftOut": len(facts) - len(kept)}) + b"\n"
+
+
+def _encoded(facts: dict[str, Any]) -> bytes:
+    return escaped_json(msgspec.json.encode(facts).decode()).encode()
 
 
 def _shorten(fact: Any, length: int) -> Any:
@@ -98,11 +83,13 @@ def share_output(worker: int | None) -> None:
     Args:
         worker: stands in each line; None for none.
     """
-    for handler in logging.getLogger().handlers:
-        if isinstance(handler, logging.StreamHandler):
-            handler.setStream(WholeLines(sys.stdout.fileno()))
-            if worker is not None:
-                handler.addFilter(_Worker(worker))
+    mode = os.fstat(sys.stdout.fileno()).st_mode
+    for handler in handlers():
+        # The kernel writes to a file or a terminal in one piece, however long.
+        if isinstance(handler.writer, LogWriter) and (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)):
+            handler.writer.split = functools.partial(pieces, limit=_LIMIT)
+        if worker is not None:
+            handler.addFilter(_Worker(worker))
 
 
 class _Worker(logging.Filter):

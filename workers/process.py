@@ -43,6 +43,10 @@ class Worker(Protocol):
         """Ask it to drain and end; once more: not to wait."""
         ...
 
+    def reload(self) -> None:
+        """Ask it to reload what it can; it must have an operators' door, and so handle signals."""
+        ...
+
     def kill(self) -> None:
         """End it at once, even when it is stopped."""
         ...
@@ -107,6 +111,10 @@ class WorkerProcess:
     def terminate(self) -> None:
         """Ask it to drain and end; once more: not to wait."""
         self._signal(signal.SIGTERM)
+
+    def reload(self) -> None:
+        """Ask it to reload what it can."""
+        self._signal(signal.SIGHUP)
 
     def kill(self) -> None:
         """End it at once, even when it is stopped."""

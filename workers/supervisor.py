@@ -73,6 +73,11 @@ class Supervisor:
         for keeper in self.keepers:
             keeper.stop()
 
+    async def reload(self) -> None:
+        """Have each worker reload what it can; each logs what came of it."""
+        for keeper in self.keepers:
+            keeper.reload()
+
     async def stop(self, within: float) -> None:
         """Have all workers drain and end; those that have not after `within` seconds are killed."""
         self.stopping = True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -14,6 +13,7 @@ from typing import Any
 
 import pytest
 from support.answers import GRACE
+from support.clock import faketime
 from support.invariants import Asked, check_invariants
 from support.measure import Measure
 from support.platform import Names, Platform, platform
@@ -27,14 +27,6 @@ pytestmark = pytest.mark.apache
 PAUSE = 15.0
 SOON = 1.5
 """Seconds in which a process that goes on must have answered all that was overdue."""
-
-FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
-
-needs_faketime = pytest.mark.skipif(
-    # Where the tests on Apache Kafka must not be skipped, these must not, either: they fail.
-    FAKETIME is None and os.environ.get("REQUIRE_APACHE_KAFKA") != "1",
-    reason="only libfaketime (apt install faketime) can set a process's clock",
-)
 
 
 @pytest.fixture
@@ -152,7 +144,7 @@ async def clock_of(offset: Path, kafka: ApacheKafka, names: Names) -> AsyncItera
     set_clock(offset, 0)
     async with AsyncExitStack() as stack:
         with pytest.MonkeyPatch.context() as patch:  # the process inherits it when it starts
-            patch.setenv("LD_PRELOAD", str(FAKETIME))
+            patch.setenv("LD_PRELOAD", faketime())
             patch.setenv("FAKETIME_TIMESTAMP_FILE", str(offset))
             patch.setenv("FAKETIME_NO_CACHE", "1")
             patch.setenv("FAKETIME_DONT_FAKE_MONOTONIC", "1")
@@ -170,7 +162,6 @@ def error_of_label(request: dict[str, Any]) -> float:
     return (datetime.fromisoformat(request["reportedAt"]) - datetime.now(UTC)).total_seconds()
 
 
-@needs_faketime
 @pytest.mark.parametrize("jump", [3590, -3600])
 async def test_a_wall_clock_that_jumps_an_hour_moves_no_deadline(
     jump: int, kafka: ApacheKafka, names: Names, tmp_path: Path, measured: Measure
@@ -207,7 +198,6 @@ async def test_a_wall_clock_that_jumps_an_hour_moves_no_deadline(
     measured(f"clock jumps {jump:+d} s", report)
 
 
-@needs_faketime
 async def test_a_wall_clock_that_is_hours_ahead_is_refused_by_kafka_and_the_caller_told_why(
     kafka: ApacheKafka, names: Names, tmp_path: Path, measured: Measure
 ) -> None:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,7 +30,12 @@ class Process:
     Args:
         arguments: the command and its flags.
         settings: environment variables, without their TAKEDOWN_ prefix and in lower case.
+
+    Attributes:
+        popen_options: for the child process, of a subclass.
     """
+
+    popen_options: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, *arguments: str, **settings: object) -> None:
         self._folder = tempfile.mkdtemp(prefix="takedown-test-")
@@ -50,6 +55,7 @@ class Process:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
+            **self.popen_options,
         )
         assert self._process.stdout is not None
         self._news = threading.Condition()

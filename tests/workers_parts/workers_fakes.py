@@ -21,6 +21,7 @@ class FakeWorker:
         self.misused: str | None = None
         self.reported = asyncio.Event()
         self.terminated = 0
+        self.reloaded = 0
         self._killed = False
         self.answers = True
         self._on_terminate = on_terminate or (lambda worker: worker.end("with status 0"))
@@ -41,6 +42,9 @@ class FakeWorker:
     def terminate(self) -> None:
         self.terminated += 1
         self._on_terminate(self)
+
+    def reload(self) -> None:
+        self.reloaded += 1
 
     def kill(self) -> None:
         self._killed = True
