@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from aiohttp import web
 
@@ -36,8 +36,8 @@ class ConnectionLimit:
     """How many connections one server has, and which of them wait for a request.
 
     When there are too many, one that waits makes room for a new one: a peer that opens connections
-    and sends nothing keeps nobody out. A connection that never sent a request goes first, then
-    the one that has waited longest.
+    and sends nothing keeps nobody out. One that has had its last answer goes first, then one that
+    never sent a request, then the one that has waited longest.
 
     Args:
         maximum: connections at the same time.
@@ -50,6 +50,7 @@ class ConnectionLimit:
         self.draining = False
         self._maximum = maximum
         self._open: set[Connection] = set()
+        self._over: dict[Connection, None] = {}
         self._new: dict[Connection, None] = {}
         self._idle: dict[Connection, None] = {}
 
@@ -61,7 +62,7 @@ class ConnectionLimit:
     def admit(self, connection: Connection) -> bool:
         """Whether one more can be had; it may cost another one."""
         if len(self._open) >= self._maximum:
-            waiting = self._new or self._idle
+            waiting = self._over or self._new or self._idle
             if not waiting:
                 return False
             self._close(next(iter(waiting)))
@@ -71,6 +72,7 @@ class ConnectionLimit:
 
     def busy(self, connection: Connection) -> None:
         """A request is in progress."""
+        self._over.pop(connection, None)
         self._new.pop(connection, None)
         self._idle.pop(connection, None)
 
@@ -78,6 +80,10 @@ class ConnectionLimit:
         """Every request was answered."""
         if connection in self._open:
             self._idle[connection] = None
+
+    def over(self, connection: Connection) -> None:
+        """It has had its last answer, and waits for the peer to close it, too."""
+        self._over[connection] = None
 
     def gone(self, connection: Connection) -> None:
         """It is closed."""
@@ -103,8 +109,11 @@ class Connection(web.RequestHandler):
         options: aiohttp's.
     """
 
+    REFUSES_EXPECTATIONS: ClassVar[bool] = False
+
     __slots__ = (
         "_answered",
+        "_endless",
         "_framing",
         "_half_closed",
         "_head_timer",
@@ -119,11 +128,12 @@ class Connection(web.RequestHandler):
 
     def __init__(self, manager: web.Server, *, limit: ConnectionLimit, **options: Any) -> None:
         super().__init__(manager, **options)
-        self._framing = RequestFraming(self._parser)
+        self._framing = RequestFraming(self._parser, refuses_expectations=self.REFUSES_EXPECTATIONS)
         self._parser = self._framing  # type: ignore[assignment] # it has the methods that matter
         self._limit = limit
         self._wire: asyncio.Transport | None = None
         self._answered = 0
+        self._endless = False
         self._half_closed = False
         self._refused = False
         self._lasts = True
@@ -177,10 +187,18 @@ class Connection(web.RequestHandler):
         """Keep the connection for the answers to what was sent in front of the end."""
         self._half_closed = True
         self._stop_lingering()
+        if self._endless:
+            return False
         if self._lasts:
             self._framing.end()
             self.data_received(b"")
         return self._request_count > self._answered
+
+    def end_with_peer(self) -> None:
+        """The answer in progress has no end of its own: a peer that half-closes has gone."""
+        self._endless = True
+        if self._half_closed and self._wire is not None:
+            self._wire.close()
 
     def pause_writing(self) -> None:
         """The peer reads slowly, or not at all."""
@@ -205,10 +223,12 @@ class Connection(web.RequestHandler):
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         """Send the answer, and do not begin with the next one before it can be sent, too."""
-        if self._limit.draining or (self._half_closed and self._is_last):
+        over = self._half_closed or self._framing.ended
+        if self._limit.draining or (over and self._is_last):
             resp.force_close()
         resp, reset = await super().finish_response(request, resp, start_time)
         self._answered += 1
+        self._framing.answered()
         if reset or self._wire is None:
             return resp, True
         self._watch_reading()
@@ -236,6 +256,7 @@ class Connection(web.RequestHandler):
         self._framing.drop_body()
         if self._half_closed or wire.is_closing():
             return
+        self._limit.over(self)
         self._lingering = self._loop.create_future()
         with contextlib.suppress(TimeoutError, OSError, RuntimeError):
             wire.write_eof()
@@ -281,3 +302,9 @@ class Connection(web.RequestHandler):
         logger.error("Defect on a connection", exc_info=error)
         if self._wire is not None:
             self._wire.abort()
+
+
+def end_with_peer(request: web.BaseRequest) -> None:
+    """Have an answer without an end, such as a stream of events, end with what the peer sends."""
+    if isinstance(request.protocol, Connection):
+        request.protocol.end_with_peer()

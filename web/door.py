@@ -92,6 +92,8 @@ class _ApplicationsConnection(_Connection):
     """One to an application, where aiohttp makes up answers when no handler runs."""
 
     __slots__ = ()
+    REFUSES_EXPECTATIONS = True
+    """aiohttp fails when it repeats one in its answer that is not UTF-8."""
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None

@@ -1,17 +1,18 @@
 """Where one request ends and the next one begins.
 
 aiohttp's parser receives the head of one request at a time, so nothing is parsed as a request
-before it is certain where it begins. It is certain only behind a request without a body and
-without a change of protocol: every other request is the last one of its connection, and what
-follows it is dropped. A proxy that reads the same bytes in another way can then at worst lose a
-connection; it cannot be made to pass on a request that its client did not send.
+before it is certain where it begins. It is certain only behind a request without a body: any
+other request is the last one of its connection, and what follows it is dropped. A request to change
+the protocol, which is never granted, is the last one if anything follows it before it is answered.
+A proxy that reads the same bytes in another way can then at worst lose a connection; it cannot be
+made to pass on a request that its client did not send.
 
 Errors are answered in order: the requests in front of a malformed one get their answers first.
 """
 
 from __future__ import annotations
 
-from http import HTTPStatus
+from ipaddress import IPv6Address
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import HttpVersion10, HttpVersion11, hdrs
@@ -21,10 +22,12 @@ from aiohttp.web_protocol import MAX_MSG_QUEUE_SIZE, RequestPayloadError, _ErrIn
 
 if TYPE_CHECKING:
     from aiohttp.http_parser import RawRequestMessage
+    from yarl import URL
 
 _END_OF_HEAD = b"\r\n\r\n"
 _LARGEST_HEAD = 256 * 1024
 _VERSIONS = (HttpVersion11, HttpVersion10)
+_SCHEMES = frozenset({"", "http", "https"})  # CONNECT names none
 _CONTINUE = "100-continue"
 
 Parsed = tuple[Any, Any]
@@ -36,9 +39,12 @@ class RequestFraming:
 
     Args:
         parser: aiohttp's parser of this connection.
+        refuses_expectations: answer an `Expect` that cannot be met with a 417 here, and not in the
+            handler.
     """
 
     __slots__ = (
+        "_body_ended",
         "_ended",
         "_eof",
         "_head_size",
@@ -46,11 +52,14 @@ class RequestFraming:
         "_parser",
         "_payload",
         "_refusals",
+        "_refuses_expectations",
         "_tail",
+        "_unanswered_upgrade",
         "_unparsed",
     )
 
-    def __init__(self, parser: Any) -> None:
+    def __init__(self, parser: Any, *, refuses_expectations: bool = False) -> None:
+        self._refuses_expectations = refuses_expectations
         self._parser = parser
         self._unparsed = b""
         self._tail = b""
@@ -58,8 +67,15 @@ class RequestFraming:
         self._in_flight = 0
         self._ended = False
         self._eof = False
+        self._unanswered_upgrade = False
         self._refusals: list[Parsed] = []
         self._payload: Any = None
+        self._body_ended = False
+
+    @property
+    def ended(self) -> bool:
+        """Whether no other request will follow."""
+        return self._ended
 
     @property
     def unparsed(self) -> bool:
@@ -77,6 +93,8 @@ class RequestFraming:
         Nothing is ever raised, and no protocol is ever changed: the second and third value say so.
         """
         parsed: list[Parsed] = []
+        if self._unanswered_upgrade and data:
+            self._ended = True
         if not self._ended:
             data = self._feed_heads(self._unparsed + data, parsed)
         if self._ended:
@@ -99,10 +117,13 @@ class RequestFraming:
 
     def drop_body(self) -> None:
         """Nothing reads the body any more: it counts as complete."""
-        self._ended = True
+        self._ended = self._body_ended = True
         if self._payload is not None and not self._payload.is_eof():
             self._payload.feed_eof()
-        self._payload = None
+
+    def answered(self) -> None:
+        """An answer was sent, so no change of protocol is pending."""
+        self._unanswered_upgrade = False
 
     def message_consumed(self) -> None:
         """One of the requests has left the protocol's queue."""
@@ -124,6 +145,8 @@ class RequestFraming:
                     break
             head, data = self._split(data)
             parsed += self._parse(head)
+            if data and self._unanswered_upgrade:
+                self._ended = True
             if self._ended:
                 self._unparsed = b""
                 return data
@@ -153,10 +176,12 @@ class RequestFraming:
         else:
             try:
                 messages, upgraded, _ = self._parser.feed_data(data)
-                if upgraded or len(messages) != (0 if self._tail else 1):
+                if upgraded:  # aiohttp would support it, we do not
+                    self._parser.set_upgraded(False)
+                if len(messages) != (0 if self._tail else 1):
                     refusal = 400, "Where the request ends is not certain"
                 elif messages:
-                    refusal = _problem(messages[0][0])
+                    refusal = self._problem(messages[0][0])
             except HttpProcessingError as error:
                 refusal = 400, error.message
             except Exception as error:  # noqa: BLE001 - of the peer's bytes, whatever it is
@@ -169,7 +194,8 @@ class RequestFraming:
     def _accept(self, message: RawRequestMessage, payload: Any) -> Parsed:
         """One request; the last one, unless it is certain where it ends."""
         self._in_flight += 1
-        if payload is EMPTY_PAYLOAD and not message.upgrade and message.method != hdrs.METH_CONNECT:
+        if payload is EMPTY_PAYLOAD:
+            self._unanswered_upgrade = message.upgrade
             return message, payload
         self._ended = True
         if message.method == hdrs.METH_CONNECT:
@@ -177,38 +203,47 @@ class RequestFraming:
         self._payload = None if payload is EMPTY_PAYLOAD else payload
         return message._replace(should_close=True), payload
 
+    def _problem(self, message: RawRequestMessage) -> tuple[int, str] | None:
+        """The status and reason for which a request that was parsed is refused."""
+        problem = None
+        if message.version not in _VERSIONS:
+            # aiohttp takes a request line without a version, such as one that was cut off, for 0.9.
+            problem = 400, "Only HTTP/1.1 and HTTP/1.0 are understood here"
+        elif message.chunked and message.version == HttpVersion10:
+            problem = 400, "HTTP/1.0 has no chunks"
+        elif message.url.absolute and not _is_usable(message.url):
+            problem = 400, "The request's URL cannot be used"
+        elif self._refuses_expectations and message.version == HttpVersion11:
+            expect = message.headers.get(hdrs.EXPECT)
+            if expect is not None and expect.lower() != _CONTINUE:
+                problem = 417, "Only 100-continue can be expected"
+        return problem
+
     # -------------------------------------------------------------------------------- bodies
 
     def _feed_body(self, data: bytes) -> None:
-        if self._payload is None:
+        if self._payload is None or self._body_ended:
             return
         try:
             self._parser.feed_data(data)  # what it returns lies behind the body
         except Exception as error:  # noqa: BLE001 - as for a head
             self._break_body(f"The body cannot be read: {error}")
-        if self._payload is not None and self._payload.is_eof():
-            self._payload = None
+        if self._payload.is_eof():
+            self._body_ended = True
 
     def _break_body(self, reason: str) -> None:
-        payload, self._payload = self._payload, None
-        if payload is not None and not payload.is_eof():
-            payload.set_exception(RequestPayloadError(reason))
+        if self._payload is not None and not self._body_ended and not self._payload.is_eof():
+            self._payload.set_exception(RequestPayloadError(reason))
+        self._body_ended = True
 
 
-def _problem(message: RawRequestMessage) -> tuple[int, str] | None:
-    """The status and reason for which a request that was parsed is refused."""
-    if message.version not in _VERSIONS:
-        # aiohttp takes a request line without a version, such as one that was cut off, for 0.9.
-        return 400, "Only HTTP/1.1 and HTTP/1.0 are understood here"
-    if message.chunked and message.version == HttpVersion10:
-        return 400, "HTTP/1.0 has no chunks"
-    if message.url.absolute:
-        try:  # what aiohttp does with it outside of all of its error handling
-            url = message.url.with_scheme("http")
-            url.host, url.port, url.relative()
-        except ValueError as error:
-            return 400, f"The request's URL cannot be read: {error}"
-    expect = message.headers.get(hdrs.EXPECT)
-    if expect is not None and message.version == HttpVersion11 and expect.lower() != _CONTINUE:
-        return HTTPStatus.EXPECTATION_FAILED, "Only 100-continue can be expected"
-    return None
+def _is_usable(url: URL) -> bool:
+    """Whether aiohttp can handle it, which decodes it outside of all of its error handling."""
+    try:
+        host = url.with_scheme("http").host if url.scheme in _SCHEMES else None
+        if host is not None and ":" in host:
+            IPv6Address(host)
+        usable = host is not None and url.port != 0 and not url.user and not url.password
+    except ValueError:
+        return False
+    return usable
