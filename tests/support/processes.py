@@ -33,7 +33,8 @@ class Process:
 
     def __init__(self, *arguments: str, **settings: object) -> None:
         self._folder = tempfile.mkdtemp(prefix="takedown-test-")
-        settings = {"catalogue_folder": self._folder, **settings}
+        # No test has a load balancer that must notice the end, unless it says so.
+        settings = {"catalogue_folder": self._folder, "shutdown_grace": 0, **settings}
         environment = {k: v for k, v in os.environ.items() if not k.startswith("TAKEDOWN_")}
         environment |= {f"TAKEDOWN_{k.upper()}": str(v) for k, v in settings.items()}
         self.lines: list[str] = []
