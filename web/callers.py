@@ -130,6 +130,8 @@ class CallersDoor:
         except web.HTTPException as error:
             response = _translate(error, takedown_id)
             self._refused(request, response, takedown_id, accepted_at, "bad-request")
+        except ConnectionError:
+            raise  # the caller has gone
         except Exception:
             logger.exception("Defect while answering a request", extra={"takedownId": takedown_id})
             response = problem_response(

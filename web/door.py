@@ -67,6 +67,8 @@ class _Connection(Connection):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
+        if isinstance(exc, ConnectionError):
+            raise exc  # the peer has gone, as before a "100 Continue": there is nobody to answer
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             logger.error("Defect while answering a request", exc_info=exc)
             code, title = "internal-error", "Internal error"

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 _END_OF_HEAD = b"\r\n\r\n"
 _LARGEST_HEAD = 256 * 1024
+_LONGEST_LINE = 16 * 1024
+"""Bytes; aiohttp's own limit is lower."""
+
 _VERSIONS = (HttpVersion11, HttpVersion10)
 _SCHEMES = frozenset({"", "http", "https"})  # CONNECT names none
 _CONTINUE = "100-continue"
@@ -49,6 +52,7 @@ class RequestFraming:
         "_eof",
         "_head_size",
         "_in_flight",
+        "_line",
         "_parser",
         "_payload",
         "_refusals",
@@ -63,6 +67,7 @@ class RequestFraming:
         self._parser = parser
         self._unparsed = b""
         self._tail = b""
+        self._line = b""
         self._head_size = 0
         self._in_flight = 0
         self._ended = False
@@ -143,7 +148,10 @@ class RequestFraming:
                 data = data.lstrip(b"\r\n")  # allowed in front of a request line
                 if not data:
                     break
+                self._line = b""
             head, data = self._split(data)
+            if b"\r\n" not in self._line:
+                self._line += head[:_LONGEST_LINE]
             parsed += self._parse(head)
             if data and self._unanswered_upgrade:
                 self._ended = True
@@ -209,10 +217,12 @@ class RequestFraming:
         if message.version not in _VERSIONS:
             # aiohttp takes a request line without a version, such as one that was cut off, for 0.9.
             problem = 400, "Only HTTP/1.1 and HTTP/1.0 are understood here"
+        elif self._line.partition(b"\r\n")[0] != _line(message):
+            problem = 400, "The request line is not method, one space, target, one space, version"
         elif message.chunked and message.version == HttpVersion10:
             problem = 400, "HTTP/1.0 has no chunks"
-        elif message.url.absolute and not _is_usable(message.url):
-            problem = 400, "The request's URL cannot be used"
+        elif "#" in message.path or (message.url.absolute and not _is_usable(message.url)):
+            problem = 400, "The request's target cannot be used"
         elif self._refuses_expectations and message.version == HttpVersion11:
             expect = message.headers.get(hdrs.EXPECT)
             if expect is not None and expect.lower() != _CONTINUE:
@@ -235,6 +245,13 @@ class RequestFraming:
         if self._payload is not None and not self._body_ended and not self._payload.is_eof():
             self._payload.set_exception(RequestPayloadError(reason))
         self._body_ended = True
+
+
+def _line(message: RawRequestMessage) -> bytes:
+    """The request line, if aiohttp's parser was not lenient with it."""
+    version = message.version
+    line = f"{message.method} {message.path} HTTP/{version.major}.{version.minor}"
+    return line.encode("utf-8", "surrogateescape")
 
 
 def _is_usable(url: URL) -> bool:
