@@ -221,7 +221,7 @@ class RequestFraming:
             problem = 400, "The request line is not method, one space, target, one space, version"
         elif message.chunked and message.version == HttpVersion10:
             problem = 400, "HTTP/1.0 has no chunks"
-        elif "#" in message.path or (message.url.absolute and not _is_usable(message.url)):
+        elif message.url.absolute and not _is_usable(message.url):
             problem = 400, "The request's target cannot be used"
         elif self._refuses_expectations and message.version == HttpVersion11:
             expect = message.headers.get(hdrs.EXPECT)
