@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from bus.reader import Record
     from catalogue.store import Store
     from config import Settings
+    from health import Health
     from items_service.faults import Faults
     from messages import Container, ItemId, Outcome, TakeDown
     from tracing.tracing import Tracing
@@ -226,7 +227,7 @@ class Service:
         )
         self.admin_door = Door(
             OperatorsDoor(
-                health=self.readiness.health,
+                health=self._health,
                 metrics=self.metrics,
                 observatory=self.observatory,
                 broadcast=self.broadcast,
@@ -460,6 +461,14 @@ class Service:
             self._fail(f"the coordinator failed too often: {error!r}")
 
     # ------------------------------------------------------------------------- readiness
+
+    def _health(self) -> Health:
+        """What `/readyz` shows: who sees that we are ready must also be able to connect."""
+        health = self.readiness.health()
+        if health.ready and not self.callers_door.is_open:
+            checks = {**health.checks, "running": "the callers' port is not open yet"}
+            return replace(health, checks=checks)
+        return health
 
     def _check_consumer(self) -> str | None:
         if self.deletions.positioned:

@@ -120,6 +120,7 @@ async def inside(kafka: ApacheKafka, names: Names, tmp_path: Path) -> AsyncItera
         "http_port": 0,
         "admin_port": 0,
         "timeout": 3,
+        "shutdown_grace": 0,
         "catalogue_folder": tmp_path,
         **names.settings(),
     }
@@ -128,7 +129,7 @@ async def inside(kafka: ApacheKafka, names: Names, tmp_path: Path) -> AsyncItera
     service = Service(load(environment, {}), Connection(kafka.bootstrap_servers), lifecycle)
     try:
         await service.start()
-        await until(lambda: service.readiness.why_not() is None)
+        await until(lambda: service.callers_door.is_open)
         yield service
     finally:
         await lifecycle.stop()

@@ -36,7 +36,7 @@ def fetch_max_wait(either: Broker) -> float:
 async def service(
     settings: dict[str, object], bootstrap: str, fetch_max_wait: float, tmp_path: Path
 ) -> AsyncIterator[Service]:
-    settings = {**settings, "catalogue_folder": tmp_path}
+    settings = {**settings, "catalogue_folder": tmp_path, "shutdown_grace": 0}
     environment = {f"TAKEDOWN_{name.upper()}": str(value) for name, value in settings.items()}
     lifecycle = Lifecycle()
     service = Service(
@@ -45,7 +45,7 @@ async def service(
     try:
         await service.start()
         async with asyncio.timeout(20):
-            while service.readiness.why_not():  # noqa: ASYNC110 - Kafka's threads, not ours
+            while not service.callers_door.is_open:  # noqa: ASYNC110 - Kafka's threads, not ours
                 await asyncio.sleep(0.02)
         yield service
     finally:
