@@ -68,13 +68,13 @@ async def test_during_the_grace_callers_are_served_and_told_to_come_back_on_anot
     settings: dict[str, object], bootstrap: str, names: Names
 ) -> None:
     with running("serve", **settings | {"shutdown_grace": 4}) as service:
-        door, admin = await wait_for_doors(service)
+        ready = await asyncio.to_thread(service.wait_for_event, "ready")
+        door, admin = ready["http"], ready["admin"]
         async with (
             platform(bootstrap, names, on_request=confirm) as items,
             caller() as http,
             connected(door) as idle,
         ):
-            await until_ready(http, admin)
             await idle.send(request("DELETE", "/items/nonsense", close=False))
             assert await idle.answer() is not None
             in_flight = new_item_id()
