@@ -68,7 +68,7 @@ class _Connection(Connection):
         message: str | None = None,
     ) -> web.StreamResponse:
         if isinstance(exc, ConnectionError):
-            raise exc  # the peer has gone, as before a "100 Continue": there is nobody to answer
+            raise exc  # the peer has gone, as before a "100 Continue": no one receives an answer
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             logger.error("Defect while answering a request", exc_info=exc)
             code, title = "internal-error", "Internal error"

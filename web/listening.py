@@ -45,7 +45,7 @@ def prepare_to_listen(bound: socket.socket) -> None:
 
 
 def accept_queued(listening: socket.socket) -> list[socket.socket]:
-    """The connections that the kernel has accepted and nobody has taken from it yet.
+    """The connections that the kernel has accepted and this process has not.
 
     A socket that is closed with connections in its queue resets them.
     """

@@ -235,7 +235,7 @@ class Generator:
         return data.replace(b"%b", self._id(named=False).encode())
 
     def _mutate(self, data: bytes) -> bytes:
-        """Change a few bytes. What is requested then, nobody can say: only the rest is checked."""
+        """Change a few bytes. What it requests is unknown then: only the rest is checked."""
         rng, changed = self._rng, bytearray(data)
         for _ in range(rng.randint(1, 6)):
             place = rng.randrange(len(changed) or 1)
