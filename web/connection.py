@@ -36,8 +36,8 @@ class ConnectionLimit:
     """How many connections one server has, and which of them wait for a request.
 
     When there are too many, one that waits makes room for a new one: a peer that opens connections
-    and sends nothing does not lock others out. One that has had its last answer goes first, then one that
-    never sent a request, then the one that has waited longest.
+    and sends nothing does not lock others out. One that has had its last answer goes first, then
+    one that never sent a request, then the one that has waited longest.
 
     Args:
         maximum: connections at the same time.

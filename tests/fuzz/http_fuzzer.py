@@ -42,7 +42,7 @@ class Finding(AssertionError):
 
 
 def waited_for_a_processor(pid: int, thread: int) -> float:
-    """For how many seconds a thread has been runnable and has not run; 0 where this is not counted."""
+    """Seconds for which a thread was runnable and did not run; 0 where this is not counted."""
     try:
         text = Path(f"/proc/{pid}/task/{thread}/schedstat").read_text()
     except OSError:
