@@ -6,7 +6,7 @@ PYTHON ?= $(firstword $(foreach p,python3.13 python3.12 python3.11 python3,$(she
 BIN := .venv/bin
 STAMP := .venv/.set-up
 
-.PHONY: help setup run test test-kafka kafka check bench bench-quick lock diagrams screenshots clean simulate
+.PHONY: help setup run test test-kafka kafka check bench bench-quick lock diagrams screenshots clean simulate fuzz-http
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /	/' | expand -t 12
@@ -35,6 +35,9 @@ kafka: $(STAMP) ## a real Apache Kafka broker, in the foreground (needs Java and
 
 simulate: $(STAMP) ## the service in SEEDS simulated worlds (SEED: the first one; none: fresh ones)
 	$(BIN)/python -m simulation --seeds $(or $(SEEDS),1000) $(if $(SEED),--from $(SEED))
+
+fuzz-http: $(STAMP) ## both HTTP servers over raw sockets for FUZZ_SECONDS (SEED: the first one; none: fresh ones)
+	PYTHONPATH=tests $(BIN)/python -m fuzz.http_fuzzer --seconds $(or $(FUZZ_SECONDS),120) $(if $(SEED),--seed $(SEED))
 
 check: $(STAMP) ## lint, format, types, import layers
 	$(BIN)/ruff check .

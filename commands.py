@@ -13,8 +13,9 @@ import logging
 import os
 import resource
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import click
@@ -57,12 +58,14 @@ _KAFKA = tuple(
     for name in SETTINGS
     if name.startswith(("kafka_", "topic_", "topics_")) or name == "embedded_broker"
 )
-_SERVICE = ("http_host", "http_port", "http_max_connections", "admin_host", "admin_port",
-            "timeout", "pool_max", "clock_tolerance", "workers", "catalogue_folder",
-            "catalogue_may_be_empty", "catalogue_may_expire", "catalogue_url",
-            "catalogue_url_timeout", "traces")  # fmt: skip
+_SERVICE = ("http_host", "http_port", "http_max_connections", "http_keepalive", "admin_host",
+            "admin_port", "timeout", "shutdown_grace", "pool_max", "clock_tolerance", "workers",
+            "catalogue_folder", "catalogue_may_be_empty", "catalogue_may_expire",
+            "catalogue_url", "catalogue_url_timeout", "traces")  # fmt: skip
 _ITEMS = tuple(name for name in SETTINGS if name.startswith("items_"))
 _DEMO = ("load",)
+_DEMO_DEFAULTS = {"shutdown_grace": "0"}
+"""No load balancer has to notice the end of a demo."""
 
 Failed: TypeAlias = "asyncio.Future[str]"
 Command = Callable[[Settings, Lifecycle, Failed], Awaitable[Callable[[], None]]]
@@ -84,11 +87,11 @@ async def serve(settings: Settings, lifecycle: Lifecycle, failed: Failed) -> Cal
 
 
 async def worker(
-    settings: Settings, lifecycle: Lifecycle, failed: Failed, *, link: Link, door_at_once: bool
+    settings: Settings, lifecycle: Lifecycle, failed: Failed, *, link: Link, replaces: bool
 ) -> Callable[[], None]:
     """One of the processes that `serve` starts when it has workers."""
     fail = functools.partial(_fail, failed)
-    return await work(settings, lifecycle, fail, link=link, door_at_once=door_at_once)
+    return await work(settings, lifecycle, fail, link=link, replaces=replaces)
 
 
 async def items(settings: Settings, lifecycle: Lifecycle, failed: Failed) -> Callable[[], None]:
@@ -129,7 +132,7 @@ async def demo(settings: Settings, lifecycle: Lifecycle, failed: Failed) -> Call
     items_address = await _start_items(settings, lifecycle, failed, faults)
     service = Service(settings, connection, lifecycle)
     await _start_service(service, failed)
-    while service.readiness.why_not() and not failed.done():  # noqa: ASYNC110 - once
+    while not (service.callers_door.is_open or failed.done()):  # noqa: ASYNC110 - once
         await asyncio.sleep(0.02)
     _print_invitation(service, items_address)
     if settings.load and not failed.done():
@@ -345,9 +348,14 @@ def _takedown() -> None:
     """Nothing by itself: the commands do it."""
 
 
-def _command(name: str, command: Command, settings: tuple[str, ...]) -> None:
+def _command(
+    name: str,
+    command: Command,
+    settings: tuple[str, ...],
+    defaults: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     def callback(**flags: str | None) -> None:
-        sys.exit(_run(command, load(os.environ, flags)))
+        sys.exit(_run(command, load(os.environ, flags, defaults)))
 
     options: list[click.Parameter] = [
         click.Option(
@@ -356,7 +364,7 @@ def _command(name: str, command: Command, settings: tuple[str, ...]) -> None:
             is_flag=False,
             flag_value="true" if SETTINGS[name].switch else None,
             help=f"{SETTINGS[name].help} [{SETTINGS[name].variable}; "
-            f"default: {SETTINGS[name].default or 'empty'}]",
+            f"default: {defaults.get(name, SETTINGS[name].default) or 'empty'}]",
         )
         for name in (*settings, *_LOGS)
     ]
@@ -368,11 +376,11 @@ def _command(name: str, command: Command, settings: tuple[str, ...]) -> None:
 @_takedown.command("worker", hidden=True)
 @click.argument("number", type=int)
 @click.argument("fileno", type=int)
-@click.argument("door", type=click.Choice(["at-once", "when-ready"]))
-def _worker(number: int, fileno: int, door: str) -> None:
+@click.argument("role", type=click.Choice(["first", "replacement"]))
+def _worker(number: int, fileno: int, role: str) -> None:
     """For `serve` alone: it passes an open socket on."""
     link = Link(fileno)
-    command = functools.partial(worker, link=link, door_at_once=door == "at-once")
+    command = functools.partial(worker, link=link, replaces=role == "replacement")
     try:
         sys.exit(_run(command, load(os.environ, {}), number))
     except SettingsError as error:
@@ -381,7 +389,7 @@ def _worker(number: int, fileno: int, door: str) -> None:
 
 
 _command("serve", serve, (*_KAFKA, *_SERVICE))
-_command("demo", demo, (*_KAFKA, *_SERVICE, *_ITEMS, *_DEMO))
+_command("demo", demo, (*_KAFKA, *_SERVICE, *_ITEMS, *_DEMO), _DEMO_DEFAULTS)
 _command("items-service", items, (*_KAFKA, *_ITEMS))
 _command("broker", broker, ("broker_port",))
 _takedown.add_command(catalogue)

@@ -226,6 +226,12 @@ SETTINGS: Mapping[str, Setting] = {
             "12000",
             "connections at the callers' door; more are closed",
         ),
+        Setting(
+            "http_keepalive",
+            _seconds(1, 3600),
+            "75",
+            "seconds for which an idle connection is kept; more than the proxy in front keeps it",
+        ),
         Setting("admin_host", _required, "127.0.0.1", "address of the operators' door"),
         Setting("admin_port", _PORT, "8081", "port of the operators' door; 0 takes a free one"),
         Setting(
@@ -233,6 +239,12 @@ SETTINGS: Mapping[str, Setting] = {
             _seconds(0.1, 3600),
             "10",
             "seconds from accepting a request to its answer, at the latest",
+        ),
+        Setting(
+            "shutdown_grace",
+            _seconds(0, 600),
+            "5",
+            "seconds after SIGTERM for which /readyz is 503 while requests are still served",
         ),
         Setting(
             "pool_max", _integer(1, 10_000_000), "10000", "takedowns in flight; more get a 503"
@@ -357,9 +369,11 @@ class Settings:
     http_host: str
     http_port: int
     http_max_connections: int
+    http_keepalive: float
     admin_host: str
     admin_port: int
     timeout: float
+    shutdown_grace: float
     pool_max: int
     workers: int
     follow_changes: bool
@@ -505,8 +519,14 @@ def _variable(name: str) -> str:
     return SETTINGS[name].variable
 
 
-def load(environment: Mapping[str, str], flags: Mapping[str, str | None]) -> Settings:
+def load(
+    environment: Mapping[str, str],
+    flags: Mapping[str, str | None],
+    defaults: Mapping[str, str] | None = None,
+) -> Settings:
     """The settings from the environment, overridden by flags (by setting name; None: not given).
+
+    `defaults` (by setting name) replace those of `SETTINGS` for one command.
 
     Raises:
         SettingsError: a variable of ours that is unknown, or a value that is invalid.
@@ -522,7 +542,9 @@ def load(environment: Mapping[str, str], flags: Mapping[str, str | None]) -> Set
     values = {}
     for name, setting in SETTINGS.items():
         flag = flags.get(name)
-        text = flag if flag is not None else environment.get(setting.variable, setting.default)
+        text = flag if flag is not None else environment.get(setting.variable)
+        if text is None:
+            text = (defaults or {}).get(name, setting.default)
         shown = setting.flag if flag is not None else setting.variable
         try:
             values[name] = setting.parse(text if setting.secret else text.strip())

@@ -39,14 +39,22 @@ class Readiness:
         self._checks: dict[str, Check] = {}
         self._missing_safeguards = missing_safeguards
         self._draining = False
+        self._refusing = False
 
     def add(self, name: str, check: Check) -> None:
         """Add a check."""
         self._checks[name] = check
 
     def drain(self) -> None:
-        """Not ready from now on: the service is shutting down."""
+        """Not ready from now on, so that load balancers send new callers to other instances.
+
+        Takedowns may still begin until `refuse`.
+        """
         self._draining = True
+
+    def refuse(self) -> None:
+        """Not ready, and no takedown may begin from now on."""
+        self._draining = self._refusing = True
 
     def health(self) -> Health:
         """Look at everything."""
@@ -56,7 +64,7 @@ class Readiness:
 
     def why_not(self) -> str | None:
         """What is wrong, in words, or None when takedowns may begin."""
-        if self._draining:
+        if self._refusing:
             return "shutting down"
         for name, check in self._checks.items():
             problem = check()

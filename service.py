@@ -8,8 +8,10 @@ which broker, clock and catalogue are real. `main` is the program; its commands 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
+import math
 import os
 import shutil
 import tempfile
@@ -69,6 +71,7 @@ if TYPE_CHECKING:
     from catalogue.doubts import ItemDoubt
     from catalogue.store import Store
     from config import Settings
+    from health import Health
     from items_service.faults import Faults
     from messages import Container, ItemId, Outcome, TakeDown
     from tracing.tracing import Tracing
@@ -117,6 +120,7 @@ class Service:
         utc_now: the wall clock, for labels.
         seat: for one worker among several at the callers' port.
         store: where the catalogue is kept, instead of in the folder of the settings.
+        reserve_port: bind the callers' port at the start; not on a loop without real sockets.
     """
 
     def __init__(
@@ -128,8 +132,10 @@ class Service:
         utc_now: Callable[[], datetime] = lambda: datetime.now(UTC),
         seat: Seat | None = None,
         store: Store | None = None,
+        reserve_port: bool = True,
     ) -> None:
         self._settings = settings
+        self._reserve_port = reserve_port
         self._seat = seat
         self._lifecycle = lifecycle
         self._loop = asyncio.get_running_loop()
@@ -256,7 +262,7 @@ class Service:
         )
         self.admin_door = Door(
             OperatorsDoor(
-                health=self.readiness.health,
+                health=self._health,
                 metrics=self.metrics,
                 observatory=self.observatory,
                 broadcast=self.broadcast,
@@ -267,6 +273,7 @@ class Service:
             port=settings.admin_port,
             setting="TAKEDOWN_ADMIN_PORT",
             max_connections=_ADMIN_CONNECTIONS,
+            keepalive=settings.http_keepalive,
         )
         traced = self.tracing
         callers = CallersDoor(
@@ -286,12 +293,13 @@ class Service:
             setting="TAKEDOWN_HTTP_PORT",
             max_connections=settings.http_max_connections,
             reuse_port=seat is not None,
+            keepalive=settings.http_keepalive,
         )
 
     # ----------------------------------------------------------------------- start, stop
 
     async def start(self) -> None:
-        """Start every part. Does not wait for Kafka: the doors say that it is not ready yet.
+        """Start every part. Does not wait for Kafka: the callers' port opens once it is ready.
 
         Raises:
             SettingsError: a door's address cannot be listened on.
@@ -331,18 +339,23 @@ class Service:
         # The actors are stopped before the door is closed: that answers what is still in flight.
         started("close the callers' door", self.callers_door.close, within=5)
         started("stop the actors", self._stop_actors, within=5)
-        if self._seat is None or not self._seat.door_after:
-            await self._open_callers_door()
-        self._run("announcing readiness", self._announce(), within=1)
-        bound = self._settings.timeout + 2
-        started("take nothing new and finish what is in flight", self._drain, within=bound)
-
-    async def _open_callers_door(self) -> None:
-        await self.callers_door.open()
+        # Bound now, so that a port that cannot be had stops the start. It is opened when the
+        # service is ready for the first time: until then, connections are refused.
+        if self._reserve_port:
+            await self.callers_door.reserve()
         logger.info(
             self._event("listening"),
             extra={"http": self.callers_door.address, "admin": self.admin_door.address},
         )
+        self._run("announcing readiness", self._announce(), within=1)
+        bound = self._settings.timeout + 2
+        started("take nothing new and finish what is in flight", self._drain, within=bound)
+        started("accept no more connections", self.callers_door.stop_listening, within=5)
+        grace = self._settings.shutdown_grace
+        started("be not ready while requests are still served", self._grace, within=grace + 2)
+
+    async def _open_callers_door(self) -> None:
+        await self.callers_door.open()
         if self._seat is not None:
             self._seat.on_open()
 
@@ -375,9 +388,18 @@ class Service:
         """Do not wait for takedowns in flight any longer."""
         self._hurried.set()
 
-    async def _drain(self) -> None:
+    async def _grace(self) -> None:
+        """Give load balancers time to notice that this instance is going."""
         self._stopping = True
         self.readiness.drain()
+        self.callers_door.drain()
+        if self.callers_door.is_open and not self.failed.done():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.shutdown_grace):
+                    await self._hurried.wait()
+
+    async def _drain(self) -> None:
+        self.readiness.refuse()
         if self.coordinator is None or not self.coordinator.actor_ref.is_alive():
             return
         bound = self._settings.timeout + 1
@@ -505,6 +527,14 @@ class Service:
 
     # ------------------------------------------------------------------------- readiness
 
+    def _health(self) -> Health:
+        """What `/readyz` shows: who sees that we are ready must also be able to connect."""
+        health = self.readiness.health()
+        if health.ready and not self.callers_door.is_open:
+            checks = {**health.checks, "running": "the callers' port is not open yet"}
+            return replace(health, checks=checks)
+        return health
+
     def _check_consumer(self) -> str | None:
         if self.deletions.positioned:
             return None
@@ -532,7 +562,8 @@ class Service:
         """Log `ready` once, and each loss and return of readiness."""
         announced = False
         was: str | None = ""
-        latest = self._loop.time() + (self._seat.door_after if self._seat is not None else 0.0)
+        after = self._seat.door_after if self._seat is not None else None
+        latest = math.inf if after is None else self._loop.time() + after
         while True:
             problem = self.readiness.why_not()
             due = problem is None or self._loop.time() >= latest

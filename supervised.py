@@ -87,13 +87,14 @@ async def supervise(
         # Of a broker that has just begun; with any other one the first worker does it.
         with contextlib.suppress(KafkaUnavailable):  # the workers try again, and say why
             await Topics(connection, topics_used(settings), create=settings.creates_topics).ensure()
+    served = asyncio.Event()
     questions = Questions()
     lifecycle.started("hang up on the workers", questions.close, within=2)
 
     async def start(number: int, first: bool) -> WorkerProcess:
         own = settings_of(settings, number, connection, port.number)
         return await WorkerProcess.start(
-            functools.partial(_command, number, first), _environment(own)
+            functools.partial(_command, number, first or not served.is_set()), _environment(own)
         )
 
     supervisor = Supervisor(settings.workers, start=start, answers=questions.alive)
@@ -108,7 +109,7 @@ async def supervise(
     )
     await door.open()
     lifecycle.started("close the operators' door", door.close, within=5)
-    bound = settings.timeout + _SHUTDOWN
+    bound = settings.shutdown_grace + settings.timeout + _SHUTDOWN
     lifecycle.reloads("workers", supervisor.reload)
     lifecycle.started(
         "have the workers finish and end",
@@ -122,16 +123,17 @@ async def supervise(
     host = f"[{settings.http_host}]" if ":" in settings.http_host else settings.http_host
     addresses = {"http": f"http://{host}:{port.number}", "admin": door.address}
     logger.info("listening", extra={**addresses, "workers": settings.workers})
-    announcing = asyncio.create_task(_announce(workers_door, addresses))
+    announcing = asyncio.create_task(_announce(workers_door, addresses, served))
     announcing.add_done_callback(functools.partial(_on_announced, fail))
     lifecycle.started("stop announcing readiness", functools.partial(cancel, announcing), within=1)
     return supervisor.hurry
 
 
-async def _announce(door: WorkersDoor, addresses: dict[str, str]) -> None:
+async def _announce(door: WorkersDoor, addresses: dict[str, str], served: asyncio.Event) -> None:
     """Say once that the service is ready; each worker tells of its own losses and returns."""
     while not (await door.health()).ready:  # noqa: ASYNC110 - other processes
         await asyncio.sleep(_READY_POLL)
+    served.set()
     logger.info("ready", extra=addresses)
 
 
@@ -142,9 +144,9 @@ def _on_announced(fail: Callable[[str], None], task: asyncio.Task[None]) -> None
 
 def _command(number: int, first: bool, fileno: int) -> Sequence[str]:
     """This program's hidden command, whichever way the program itself was started."""
-    door = "at-once" if first else "when-ready"
+    role = "first" if first else "replacement"
     program = str(Path(service.__file__).resolve())
-    return [sys.executable, program, "worker", str(number), str(fileno), door]
+    return [sys.executable, program, "worker", str(number), str(fileno), role]
 
 
 def _environment(settings: Settings) -> dict[str, str]:
@@ -159,7 +161,7 @@ async def work(
     fail: Callable[[str], None],
     *,
     link: Link,
-    door_at_once: bool,
+    replaces: bool,
 ) -> Callable[[], None]:
     """One worker; ends like one that was asked to when its supervisor has gone."""
     loop = asyncio.get_running_loop()
@@ -168,9 +170,9 @@ async def work(
         with contextlib.suppress(RuntimeError):  # the loop has ended, and soon the process
             loop.call_soon_threadsafe(fail, "its supervisor has gone")
 
-    link.watch(on_gone, linger=settings.timeout + _SHUTDOWN)
+    link.watch(on_gone, linger=settings.shutdown_grace + settings.timeout + _SHUTDOWN)
     seat = Seat(
-        door_after=0.0 if door_at_once else _DOOR_AFTER,
+        door_after=_DOOR_AFTER if replaces else None,
         on_open=lambda: link.report(CallersDoorOpened()),
     )
     worker = Service(settings, await connect(settings, lifecycle), lifecycle, seat=seat)

@@ -145,6 +145,7 @@ async def start_service(
         "TAKEDOWN_TOPIC_ITEM_REPORTED": topics.item_reported(SERVICE),
         "TAKEDOWN_TOPIC_ITEM_DELETED": topics.item_deleted(SERVICE),
         "TAKEDOWN_LOG_FORMAT": "json",
+        "TAKEDOWN_SHUTDOWN_GRACE": "0",
         "TAKEDOWN_CATALOGUE_FOLDER": str(logs / f"catalogue-{port}"),
         **settings,
     }

@@ -246,6 +246,7 @@ async def start(
         "TAKEDOWN_TOPIC_ITEM_REPORTED": topics.item_reported(name),
         "TAKEDOWN_TOPIC_ITEM_DELETED": topics.item_deleted(name),
         "TAKEDOWN_CATALOGUE_FOLDER": str(logs / name),
+        "TAKEDOWN_SHUTDOWN_GRACE": "0",
         "TAKEDOWN_LOG_FORMAT": "json",
         "TAKEDOWN_WORKERS": str(workers),
     }

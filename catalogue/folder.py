@@ -6,7 +6,8 @@ that is truncated while it is mapped ends the process, and a link in place of a 
 write to its target. So a folder is refused, and so is a file in it, if the group or others can
 write to it or if it belongs to another user. Root is no exception: it has the most to lose. What
 belongs to root is accepted, since root can write anywhere. Only the folder itself is checked: its
-parents are the operator's responsibility. """
+parents are the operator's responsibility.
+"""
 
 from __future__ import annotations
 

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
 @functools.cache
 def _defaults() -> Settings:
-    return load({}, {"http_port": "0", "admin_port": "0", "topic_partitions": "3"})
+    flags = {"http_port": "0", "admin_port": "0", "topic_partitions": "3", "shutdown_grace": "0.2"}
+    return load({}, flags)
 
 
 class Life:
@@ -90,7 +91,12 @@ class Life:
         )
         now = functools.partial(wall_clock, world.loop)
         self.service = Service(
-            self.settings, connection, self._lifecycle, utc_now=now, store=self.store
+            self.settings,
+            connection,
+            self._lifecycle,
+            utc_now=now,
+            store=self.store,
+            reserve_port=False,
         )
         self._listen_in()
 

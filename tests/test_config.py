@@ -27,9 +27,11 @@ DEFAULTS: dict[str, Any] = {
     "http_host": "127.0.0.1",
     "http_port": 8080,
     "http_max_connections": 12000,
+    "http_keepalive": 75.0,
     "admin_host": "127.0.0.1",
     "admin_port": 8081,
     "timeout": 10.0,
+    "shutdown_grace": 5.0,
     "pool_max": 10000,
     "clock_tolerance": 1.0,
     "workers": 1,
@@ -71,8 +73,10 @@ VALID: dict[str, dict[str, Any]] = {
     "http_host": {"0.0.0.0": "0.0.0.0", "::": "::"},  # noqa: S104 - a text, not a socket
     "http_port": {"0": 0, "65535": 65535, " 99 ": 99},
     "http_max_connections": {"1": 1},
+    "http_keepalive": {"1": 1.0, "3600": 3600.0},
     "admin_host": {"localhost": "localhost"},
     "admin_port": {"0": 0, "1": 1},
+    "shutdown_grace": {"0": 0.0, "600": 600.0},
     "timeout": {"0.1": 0.1, "2.5": 2.5, "3600": 3600.0, "1e1": 10.0},
     "pool_max": {"1": 1, "10000000": 10_000_000},
     "clock_tolerance": {"0": 0.0, "0.25": 0.25, "3600": 3600.0},
@@ -133,6 +137,8 @@ INVALID: dict[str, list[str]] = {
     "http_host": ["", "  "],
     "http_port": NO_PORTS,
     "http_max_connections": ["", "0", "-1", "many"],
+    "http_keepalive": ["", "0.9", "3601", "never"],
+    "shutdown_grace": ["", "-1", "601", "soon"],
     "admin_host": [""],
     "admin_port": NO_PORTS,
     "timeout": ["", "0", "-1", "0.09", "3601", "ten", "10s", "nan", "inf", "-inf", "1,5"],
@@ -447,3 +453,10 @@ def test_a_url_with_credentials_is_refused_and_they_are_not_shown(url: str) -> N
     assert message.startswith("TAKEDOWN_CATALOGUE_URL must be ")
     assert message.endswith("without credentials")
     assert "secret" not in message
+
+
+def test_a_command_may_have_a_default_of_its_own_that_the_environment_overrides() -> None:
+    defaults = {"shutdown_grace": "0"}
+    assert load({}, {}, defaults).shutdown_grace == 0
+    assert load({"TAKEDOWN_SHUTDOWN_GRACE": "3"}, {}, defaults).shutdown_grace == 3
+    assert load({}, {"shutdown_grace": "4"}, defaults).shutdown_grace == 4

@@ -48,19 +48,29 @@ def test_checks_are_looked_at_anew_each_time() -> None:
     assert readiness.why_not() == "consumer: lost"
 
 
-def test_draining_is_not_ready_though_all_checks_are_well() -> None:
+def test_draining_is_not_ready_though_all_checks_are_well_and_takedowns_may_begin() -> None:
     readiness = Readiness()
     readiness.add("consumer", Check())
     readiness.drain()
-    assert readiness.why_not() == "shutting down"
+    assert readiness.why_not() is None
     assert readiness.health().checks == {"consumer": None, "running": "shutting down"}
     assert not readiness.health().ready
 
 
-def test_draining_comes_before_what_else_is_wrong() -> None:
+def test_refusing_is_not_ready_and_no_takedown_may_begin() -> None:
+    readiness = Readiness()
+    readiness.add("consumer", Check())
+    readiness.refuse()
+    assert readiness.why_not() == "shutting down"
+    assert not readiness.health().ready
+
+
+def test_shutting_down_comes_before_what_is_wrong_otherwise() -> None:
     readiness = Readiness()
     readiness.add("consumer", Check("lost"))
     readiness.drain()
+    assert readiness.why_not() == "consumer: lost"
+    readiness.refuse()
     assert readiness.why_not() == "shutting down"
 
 

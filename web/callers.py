@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import pykka
 from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
+from aiohttp.web_protocol import RequestPayloadError
 
 from bus.codec import parse_item_id
 from errors import CallerError
@@ -43,6 +44,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger("takedown.http")
 
 _LARGEST_BODY = 64 * 1024
+_BODY_WITHIN = 5.0
+"""Seconds within which a body must be here. It means nothing; but a request that does not come to
+its end was perhaps given up by its sender, and deletes nothing."""
+
 _GRACE = 0.2
 """Seconds after the deadline at which the door stops waiting for the answer it must have had."""
 
@@ -114,6 +119,8 @@ class CallersDoor:
             if request.version < HttpVersion10:
                 raise CallerError("malformed-request", "The request line names no version of HTTP")
             item_id = _item_id(request)  # an error from here on can name it
+            if request.body_exists:
+                await _read_body(request)
             response = await self._delete(request, takedown_id, item_id, accepted_at)
         except CallerError as error:
             response = problem_response(
@@ -123,6 +130,8 @@ class CallersDoor:
         except web.HTTPException as error:
             response = _translate(error, takedown_id)
             self._refused(request, response, takedown_id, accepted_at, "bad-request")
+        except ConnectionError:
+            raise  # the caller has gone
         except Exception:
             logger.exception("Defect while answering a request", extra={"takedownId": takedown_id})
             response = problem_response(
@@ -236,8 +245,22 @@ async def _expected(request: web.BaseRequest) -> None:
         return
     expect = request.headers["Expect"]
     if expect.lower() != "100-continue":
-        raise web.HTTPExpectationFailed(text=f"Unknown Expect: {expect}")
+        raise web.HTTPExpectationFailed(text="Only 100-continue can be expected")
     await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
+async def _read_body(request: web.BaseRequest) -> None:
+    size = 0
+    try:
+        async with asyncio.timeout(_BODY_WITHIN):
+            async for part in request.content.iter_any():
+                size += len(part)
+                if size > _LARGEST_BODY:
+                    raise web.HTTPRequestEntityTooLarge(_LARGEST_BODY, size)
+    except RequestPayloadError as error:
+        raise CallerError("malformed-request", str(error)) from None
+    except TimeoutError:
+        raise web.HTTPRequestTimeout from None
 
 
 def _item_id(request: web.BaseRequest) -> ItemId:
@@ -289,6 +312,14 @@ def _translate(error: web.HTTPException, takedown_id: TakedownId) -> web.Respons
     elif isinstance(error, web.HTTPExpectationFailed):
         response = problem_response(
             417, "expectation-failed", "Expectation Failed", error.text or "", takedown_id
+        )
+    elif isinstance(error, web.HTTPRequestTimeout):
+        response = problem_response(
+            408,
+            "request-timeout",
+            "Request timeout",
+            f"The body was not here within {_BODY_WITHIN:g} s; nothing was published",
+            takedown_id,
         )
     elif isinstance(error, web.HTTPNotFound):
         response = problem_response(

@@ -11,15 +11,18 @@ import logging
 import os
 import secrets
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
 from errors import SettingsError
 from messages import TakedownId
+from web.connection import Connection, ConnectionLimit
+from web.listening import accept_queued, bind, prepare_to_listen
 from web.problems import problem_response
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Awaitable, Callable
 
     Handler = Callable[[web.BaseRequest], Awaitable[Any]]
@@ -27,11 +30,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger("takedown.http")
 
 _BACKLOG = 1024
-_KEEPALIVE = 60.0
+_KEEPALIVE = 75.0
 _LINGER = 1.0
 _LONGEST_LINE = 8190
 _MOST_HEADERS = 64
 _SHUTDOWN = 2.0
+_SETTLE = 0.5
+_SETTLE_POLL = 0.01
 
 
 def new_takedown_id() -> TakedownId:
@@ -44,28 +49,16 @@ def new_takedown_id() -> TakedownId:
     )
 
 
-class _Connection(web.RequestHandler):
-    """One connection; answers what is not HTTP, and is refused when there are too many."""
+_REFUSALS = {
+    HTTPStatus.EXPECTATION_FAILED: ("expectation-failed", "Expectation Failed"),
+    HTTPStatus.REQUEST_TIMEOUT: ("request-timeout", "Request timeout"),
+}
 
-    __slots__ = ("_maximum", "_refused")
 
-    def __init__(self, manager: web.Server, *, maximum: int, **options: Any) -> None:
-        super().__init__(manager, **options)
-        self._maximum = maximum
-        self._refused = False
+class _Connection(Connection):
+    """One connection; answers also what is not HTTP with a problem document."""
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        manager = self._manager
-        if manager is not None and len(manager.connections) >= self._maximum:
-            self._refused = True
-            self.force_close()  # from now on it takes no data
-            cast("asyncio.Transport", transport).abort()  # uvloop's is no subclass of it
-            return
-        super().connection_made(transport)
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        if not self._refused:
-            super().connection_lost(exc)
+    __slots__ = ()
 
     def handle_error(
         self,
@@ -74,13 +67,17 @@ class _Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
+        if isinstance(exc, ConnectionError):
+            raise exc  # the peer has gone, as before a "100 Continue": no one receives an answer
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             logger.error("Defect while answering a request", exc_info=exc)
             code, title = "internal-error", "Internal error"
             detail = "A defect in this service"
         else:
-            code, title = "malformed-request", "Malformed request"
+            refusal = _REFUSALS.get(HTTPStatus(status))
+            code, title = refusal or ("malformed-request", "Malformed request")
             detail = (message or "This is not HTTP").splitlines()[0][:200]
+            detail = detail.encode("ascii", "backslashreplace").decode()
         takedown_id = new_takedown_id()
         logger.info(
             "Refused what is not a request: %s",
@@ -97,6 +94,8 @@ class _ApplicationsConnection(_Connection):
     """One to an application, where aiohttp makes up answers when no handler runs."""
 
     __slots__ = ()
+    REFUSES_EXPECTATIONS = True
+    """aiohttp fails when it repeats one in its answer that is not UTF-8."""
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
@@ -129,8 +128,10 @@ class Door:
         host: the address to listen on.
         port: the port; 0 takes any free one.
         setting: what to change when the address cannot be had.
-        max_connections: connections beyond this are closed as soon as they come.
+        max_connections: beyond this, connections that wait for a request are closed for new
+            ones, and new ones where none waits.
         reuse_port: other processes listen on this port, too, and the kernel deals out who comes.
+        keepalive: seconds for which a connection without a request is kept open.
     """
 
     def __init__(
@@ -142,6 +143,7 @@ class Door:
         setting: str,
         max_connections: int,
         reuse_port: bool = False,
+        keepalive: float = _KEEPALIVE,
     ) -> None:
         self._runner: web.BaseRunner
         self._connection: type[_Connection]
@@ -154,9 +156,12 @@ class Door:
         self._host = host
         self._setting = setting
         self._port = port
-        self._max_connections = max_connections
+        self._limit = ConnectionLimit(max_connections)
         self._reuse_port = reuse_port
-        self._server: asyncio.Server | None = None
+        self._keepalive = keepalive
+        self._servers: list[asyncio.Server] = []
+        self._opened = False
+        self._reserved: list[socket.socket] = []
 
     @property
     def address(self) -> str:
@@ -166,14 +171,26 @@ class Door:
 
     @property
     def is_open(self) -> bool:
-        """Whether it listens."""
-        return self._server is not None
+        """Whether it listens, or did so until it was told to stop."""
+        return self._opened
 
     @property
     def connections(self) -> int:
         """How many connections are open."""
         server = self._runner.server
         return len(server.connections) if server is not None else 0
+
+    async def reserve(self) -> None:
+        """Bind the address without listening: it is ours, and connections to it are refused.
+
+        Raises:
+            SettingsError: the address cannot be had.
+        """
+        try:
+            self._reserved = await bind(self._host, self._port, reuse_port=self._reuse_port)
+        except OSError as error:
+            raise self._unusable(error) from error
+        self._port = self._reserved[0].getsockname()[1]
 
     async def open(self) -> None:
         """Listen.
@@ -182,21 +199,35 @@ class Door:
             SettingsError: the address cannot be listened on.
         """
         await self._runner.setup()
+        loop = asyncio.get_running_loop()
         try:
-            self._server = await asyncio.get_running_loop().create_server(
-                self._factory(),
-                self._host,
-                self._port,
-                backlog=_BACKLOG,
-                reuse_port=self._reuse_port or None,
-            )
+            for each in self._reserved:
+                prepare_to_listen(each)
+                # A copy: we go on accepting connections from ours when the server is closed.
+                server = await loop.create_server(
+                    self._factory(), sock=each.dup(), backlog=_BACKLOG
+                )
+                self._servers.append(server)
+            if not self._reserved:
+                server = await loop.create_server(
+                    self._factory(),
+                    self._host,
+                    self._port,
+                    backlog=_BACKLOG,
+                    reuse_port=self._reuse_port or None,
+                )
+                self._servers.append(server)
+                self._port = server.sockets[0].getsockname()[1]
         except OSError as error:
             await self._runner.cleanup()
-            raise SettingsError(
-                f"{self._setting}: {self._host}:{self._port} cannot be listened on: "
-                f"{os.strerror(error.errno) if error.errno else error}"
-            ) from error
-        self._port = self._server.sockets[0].getsockname()[1]
+            raise self._unusable(error) from error
+        self._opened = True
+
+    def _unusable(self, error: OSError) -> SettingsError:
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error
+        return SettingsError(
+            f"{self._setting}: {self._host}:{self._port} cannot be listened on: {reason}"
+        )
 
     def _factory(self) -> Callable[[], web.RequestHandler]:
         manager = self._runner.server
@@ -206,10 +237,10 @@ class Door:
         def connection() -> web.RequestHandler:
             return self._connection(
                 manager,
-                maximum=self._max_connections,
+                limit=self._limit,
                 loop=loop,
                 access_log=None,
-                keepalive_timeout=_KEEPALIVE,
+                keepalive_timeout=self._keepalive,
                 lingering_time=_LINGER,
                 max_line_size=_LONGEST_LINE,
                 max_field_size=_LONGEST_LINE,
@@ -219,13 +250,44 @@ class Door:
 
         return connection
 
+    def drain(self) -> None:
+        """From now on each answer is the last one of its connection."""
+        self._limit.draining = True
+
+    async def stop_listening(self) -> None:
+        """Accept no new connections; those that the kernel has accepted for us are served.
+
+        Connections that wait for another request are closed. One that is new is given a moment
+        for its first request.
+        """
+        self.drain()
+        for server in self._servers:
+            server.close()
+        loop = asyncio.get_running_loop()
+        factory = self._factory() if self._opened else None
+        for listening in self._reserved:
+            if factory is not None:
+                for accepted in accept_queued(listening):
+                    await loop.connect_accepted_socket(factory, accepted)
+            listening.close()
+        self._reserved = []
+        self._limit.close_idle()
+        settled = loop.time() + _SETTLE
+        while self._limit.new and loop.time() < settled:  # noqa: ASYNC110 - bounded
+            await asyncio.sleep(_SETTLE_POLL)
+
     async def close(self) -> None:
-        """Stop listening and close every connection; requests that run have a moment left."""
-        if self._server is not None:
-            self._server.close()
-            if self._runner.server is not None:
-                self._runner.server.pre_shutdown()
-                await self._runner.server.shutdown(_SHUTDOWN)
-            await self._server.wait_closed()
-            self._server = None
+        """Stop listening and close every connection; requests in progress have a moment left."""
+        for server in self._servers:
+            server.close()
+        for listening in self._reserved:
+            listening.close()
+        self._reserved = []
+        if self._opened and self._runner.server is not None:
+            self._runner.server.pre_shutdown()
+            await self._runner.server.shutdown(_SHUTDOWN)
+        for server in self._servers:
+            await server.wait_closed()
+        self._servers = []
+        self._opened = False
         await self._runner.cleanup()

@@ -6,10 +6,11 @@ answers of the callers' door from plain counters, since a request pays for each 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, exposition
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
@@ -20,7 +21,23 @@ if TYPE_CHECKING:
 
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9.5, 10, 10.25)
 
+_FORMAT = re.compile(
+    r"(?:application/openmetrics-text|text/plain)(?:[ \t]*+;[ \t]*+(?:"
+    r"version=(?:0\.0\.[14]|1\.0\.0)|charset=utf-8|q=[0-9.]{1,5}|escaping=[a-z0-9-]{1,20}))*+"
+)
+"""What Prometheus asks for. The library parses versions without expecting errors, and repeats them
+in its Content-Type."""
+
 Read = Callable[[], Iterable["Metric"]]
+
+
+def choose_encoder(accept: str) -> tuple[Callable[[CollectorRegistry], bytes], str]:
+    """How to write the metrics for this `Accept` header, and as what Content-Type.
+
+    Of formats and versions that are unknown nothing is refused: the answer is plain text then.
+    """
+    known = (part.strip() for part in accept.split(","))
+    return exposition.choose_encoder(",".join(each for each in known if _FORMAT.fullmatch(each)))
 
 
 class Metrics:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 from msgspec import json as msgspec_json
-from prometheus_client import exposition
 
 from observation.observatory import checks_of, safeguards_of
 from observation.shapes import Alive, BadRequest, Ready
 from web.door import new_takedown_id
+from web.metrics import choose_encoder
 from web.openapi import (
     ACTOR_PARAMETERS,
     DOUBTS_PARAMETERS,
@@ -115,7 +115,7 @@ class OperatorsDoor:
         return _answer(body, 200 if health.ready else 503)
 
     async def _show_metrics(self, request: web.Request) -> web.Response:
-        encoder, content_type = exposition.choose_encoder(request.headers.get("Accept", ""))
+        encoder, content_type = choose_encoder(request.headers.get("Accept", ""))
         body = encoder(self._metrics.registry)
         return web.Response(body=body, headers={**_HEADERS, "Content-Type": content_type})
 

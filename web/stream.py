@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from observation.broadcast import BroadcastEnded
+from web.connection import end_with_peer
 
 if TYPE_CHECKING:
     from observation.broadcast import Broadcast, Message, Watching
@@ -60,6 +61,7 @@ async def stream(
     was_cut = False
     response = web.StreamResponse(headers=_HEADERS)
     response.force_close()
+    end_with_peer(request)
     viewer = broadcast.join(watching, request.headers.get("Last-Event-ID", ""))
     try:
         await response.prepare(request)

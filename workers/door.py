@@ -9,9 +9,9 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from aiohttp import web
-from prometheus_client import exposition
 
 from web.door import new_takedown_id
+from web.metrics import choose_encoder
 from web.pages import HEADERS
 from web.problems import json_response, problem_response
 from workers.exposition import BadExposition, merge, own, parse, registry_of
@@ -136,7 +136,7 @@ class WorkersDoor:
             ),
             *merge(parsed),
         ]
-        encoder, content_type = exposition.choose_encoder(request.headers.get("Accept", ""))
+        encoder, content_type = choose_encoder(request.headers.get("Accept", ""))
         return web.Response(
             body=encoder(registry_of(families)), headers={"Content-Type": content_type}
         )

@@ -10,6 +10,8 @@ import aiohttp
 from aiohttp import web
 from yarl import URL
 
+from web.connection import end_with_peer
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -108,6 +110,8 @@ class Passing:
             reason=answer.reason,
             headers=[(k, v) for k, v in answer.headers.items() if k.lower() not in _HOP_BY_HOP],
         )
+        if answer.content_type == "text/event-stream":
+            end_with_peer(request)
         await ours.prepare(request)
         if request.method != "HEAD":
             try:

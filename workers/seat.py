@@ -14,11 +14,11 @@ class Seat:
     """A worker's place at the port that it shares.
 
     Attributes:
-        door_after: seconds after which the callers' door is opened at the latest; until then it
-            waits for readiness. 0 when nobody else is there who could take the callers. A worker
-            that replaces another one takes no connection that it would have to refuse.
+        door_after: seconds after which the callers' port is opened at the latest, or None; until
+            then it waits for readiness. A worker that replaces another one does not wait forever:
+            when no worker is ready, callers get an answer that says so.
         on_open: called when the callers' door has been opened.
     """
 
-    door_after: float
+    door_after: float | None
     on_open: Callable[[], None]

@@ -49,6 +49,7 @@ class Inside:
                 "http_port": 0,
                 "admin_port": 0,
                 "timeout": TIMEOUT,
+                "shutdown_grace": 0,
                 "catalogue_folder": self._folder.name,
                 **names.settings(),
             }.items()
@@ -75,9 +76,13 @@ class Inside:
         loop = asyncio.get_running_loop()
         began = loop.time()
         async with asyncio.timeout(within):
-            while (self.service.readiness.why_not() is None) is not ready:  # noqa: ASYNC110
+            while self._ready() is not ready:  # noqa: ASYNC110 - other processes
                 await asyncio.sleep(0.01)
         return loop.time() - began
+
+    def _ready(self) -> bool:
+        service = self.service
+        return service.readiness.why_not() is None and service.callers_door.is_open
 
 
 @pytest.fixture

@@ -122,6 +122,7 @@ async def inside(kafka: ApacheKafka, names: Names, tmp_path: Path) -> AsyncItera
         "timeout": 3,
         "topics_create": "true",
         "catalogue_may_be_empty": "true",
+        "shutdown_grace": 0,
         "catalogue_folder": tmp_path,
         **names.settings(),
     }
@@ -130,7 +131,7 @@ async def inside(kafka: ApacheKafka, names: Names, tmp_path: Path) -> AsyncItera
     service = Service(load(environment, {}), Connection(kafka.bootstrap_servers), lifecycle)
     try:
         await service.start()
-        await until(lambda: service.readiness.why_not() is None)
+        await until(lambda: service.callers_door.is_open)
         yield service
     finally:
         await lifecycle.stop()

@@ -36,7 +36,7 @@ def fetch_max_wait(either: Broker) -> float:
 async def service(
     settings: dict[str, object], bootstrap: str, fetch_max_wait: float, tmp_path: Path
 ) -> AsyncIterator[Service]:
-    allowed = {"topics_create": "true", "catalogue_may_be_empty": "true"}
+    allowed = {"topics_create": "true", "catalogue_may_be_empty": "true", "shutdown_grace": 0}
     settings = {**settings, **allowed, "catalogue_folder": tmp_path}
     environment = {f"TAKEDOWN_{name.upper()}": str(value) for name, value in settings.items()}
     lifecycle = Lifecycle()
@@ -46,7 +46,7 @@ async def service(
     try:
         await service.start()
         async with asyncio.timeout(20):
-            while service.readiness.why_not():  # noqa: ASYNC110 - Kafka's threads, not ours
+            while not service.callers_door.is_open:  # noqa: ASYNC110 - Kafka's threads, not ours
                 await asyncio.sleep(0.02)
         yield service
     finally:

@@ -8,10 +8,12 @@ import signal
 import aiohttp
 import psutil
 import pytest
+from support.answers import caller
 from support.asking import readiness, take_down, until_ready, wait_for_doors
 from support.brokers import Broker
 from support.platform import Names, confirm, containers, new_item_id, platform
 from support.processes import running
+from support.wire import connected, request
 
 
 @pytest.fixture
@@ -24,7 +26,7 @@ def fetch_max_wait(either: Broker) -> float:
     return either.fetch_max_wait
 
 
-async def test_takedowns_in_flight_are_answered_before_the_service_ends_and_new_ones_get_503(
+async def test_takedowns_in_flight_are_answered_before_the_service_ends_and_new_ones_refused(
     http: aiohttp.ClientSession,
     settings: dict[str, object],
     bootstrap: str,
@@ -48,11 +50,9 @@ async def test_takedowns_in_flight_are_answered_before_the_service_ends_and_new_
             await until_ready(http, admin, status=503)
             _, checks = await readiness(http, admin)
             assert checks["running"] == {"ok": False, "detail": "shutting down"}
-            status, body, _ = await take_down(http, door, new_item_id())
-            assert (status, body["type"]) == (503, "urn:takedown:problem:shutting-down")
-
-            for request in requests:
-                await confirm(items, request)
+            await until_refused(door)
+            for each in requests:
+                await confirm(items, each)
             assert (await answers[0])[0] == 200
             assert (await answers[1])[0] == 504
             assert await asyncio.to_thread(service.wait) == 0
@@ -62,6 +62,73 @@ async def test_takedowns_in_flight_are_answered_before_the_service_ends_and_new_
         f"Shutdown {number}/{total}" for number in range(1, total + 1)
     ]
     assert not [e for e in service.events() if e["level"] in {"error", "critical"}]
+
+
+async def test_during_the_grace_callers_are_served_and_told_to_come_back_on_another_connection(
+    settings: dict[str, object], bootstrap: str, names: Names
+) -> None:
+    with running("serve", **settings | {"shutdown_grace": 4}) as service:
+        ready = await asyncio.to_thread(service.wait_for_event, "ready")
+        door, admin = ready["http"], ready["admin"]
+        async with (
+            platform(bootstrap, names, on_request=confirm) as items,
+            caller() as http,
+            connected(door) as idle,
+        ):
+            await idle.send(request("DELETE", "/items/nonsense", close=False))
+            assert await idle.answer() is not None
+            in_flight = new_item_id()
+            items.on_request = None
+            await items.publish_item(in_flight, containers(1))
+            late = asyncio.create_task(take_down(http, door, in_flight, Prefer="wait=2"))
+            await items.wait_for_requests(in_flight, 1)
+            items.on_request = confirm
+
+            began = asyncio.get_running_loop().time()
+            service.signal(signal.SIGTERM)
+            await until_ready(http, admin, status=503)
+            while asyncio.get_running_loop().time() < began + 2.5:
+                item_id = new_item_id()
+                await items.publish_item(item_id, containers(2))
+                async with http.delete(f"{door}/items/{item_id}") as answer:
+                    assert answer.status == 200
+                    assert answer.headers["Connection"] == "close"
+                async with http.get(f"{admin}/readyz") as answer:
+                    assert answer.status == 503
+            assert (await late)[0] == 504
+            await idle.send(request("DELETE", f"/items/{in_flight}", "Prefer: wait=5", close=False))
+            await until_refused(door)
+            assert asyncio.get_running_loop().time() > began + 3.9
+            # It was accepted before the listener closed, and is finished.
+            last = await idle.answer()
+            assert last is not None
+            assert (last.status, last.headers["connection"]) == (200, "close")
+        assert await asyncio.to_thread(service.wait) == 0
+    assert not [e for e in service.events() if e["level"] in {"error", "critical"}]
+
+
+async def test_a_second_signal_ends_the_grace(
+    http: aiohttp.ClientSession, settings: dict[str, object]
+) -> None:
+    with running("serve", **settings | {"shutdown_grace": 60}) as service:
+        _, admin = await wait_for_doors(service)
+        await until_ready(http, admin)
+        service.signal(signal.SIGTERM)
+        await until_ready(http, admin, status=503)
+        await asyncio.sleep(1)
+        service.signal(signal.SIGTERM)
+        assert await asyncio.to_thread(service.wait, within=10) == 0
+
+
+async def until_refused(door: str) -> None:
+    """Wait until the callers' port is closed."""
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                async with connected(door):
+                    await asyncio.sleep(0.02)
+            except ConnectionRefusedError:
+                return
 
 
 async def test_a_second_signal_does_not_wait_for_what_is_in_flight(

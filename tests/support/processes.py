@@ -39,10 +39,12 @@ class Process:
 
     def __init__(self, *arguments: str, **settings: object) -> None:
         self._folder = tempfile.mkdtemp(prefix="takedown-test-")
+        # No test has a load balancer that must notice the end, unless it says so.
         settings = {
             "catalogue_folder": self._folder,
             "topics_create": "true",
             "catalogue_may_be_empty": "true",
+            "shutdown_grace": 0,
             **settings,
         }
         environment = {k: v for k, v in os.environ.items() if not k.startswith("TAKEDOWN_")}

@@ -82,6 +82,10 @@ class Connection:
         except ConnectionError:
             return True
 
+    def end(self) -> None:
+        """Send nothing more, and go on reading (half-close)."""
+        self._writer.write_eof()
+
     def abort(self) -> None:
         """Be gone at once, as a caller whose machine has crashed."""
         self._writer.transport.abort()

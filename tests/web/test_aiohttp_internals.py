@@ -14,6 +14,7 @@ import pytest
 from aiohttp import web
 from aiohttp.helpers import rfc822_formatted_time
 
+from web.connection import ConnectionLimit
 from web.door import _ApplicationsConnection, _Connection
 
 
@@ -87,7 +88,8 @@ async def handler(_request: web.BaseRequest) -> web.Response:
 
 
 def connection(server: web.Server, maximum: int) -> _Connection:
-    return _Connection(server, maximum=maximum, loop=asyncio.get_running_loop(), access_log=None)
+    limit = ConnectionLimit(maximum)
+    return _Connection(server, limit=limit, loop=asyncio.get_running_loop(), access_log=None)
 
 
 async def test_a_server_counts_the_connections_that_were_made_and_not_lost() -> None:

@@ -436,7 +436,7 @@ async def test_a_body_that_nobody_reads_is_not_taken_for_a_request(callers: Call
     assert callers.takedown.item_id == ITEM
 
 
-async def test_a_body_that_never_comes_is_not_waited_for(callers: Callers) -> None:
+async def test_a_takedown_whose_body_never_comes_is_not_begun(callers: Callers) -> None:
     loop = asyncio.get_running_loop()
     began = loop.time()
     async with connected(callers.address) as connection:
@@ -444,20 +444,35 @@ async def test_a_body_that_never_comes_is_not_waited_for(callers: Callers) -> No
         answer = await connection.answer()
 
         assert answer is not None
-        assert answer.status == 404
-        assert loop.time() == began
+        assert answer.status == 408
+        assert answer.json()["type"] == "urn:takedown:problem:request-timeout"
+        assert loop.time() == pytest.approx(began + 5)
         assert await connection.closed()
-    assert loop.time() <= began + 1.5
+    assert loop.time() <= began + 6.5
+    assert callers.asked == []
 
 
 async def test_a_connection_without_a_request_is_closed_in_the_end(callers: Callers) -> None:
-    async with connected(callers.address) as silent, connected(callers.address) as slow:
-        await slow.send(b"DELETE /items/")
-        await asyncio.sleep(1)
-        assert callers.door.connections == 2
+    async with connected(callers.address) as silent:
+        await asyncio.sleep(74)
+        assert callers.door.connections == 1
 
-        assert await silent.closed(within=61)
-        assert await slow.closed(within=61)
+        assert await silent.closed(within=2)
+    assert callers.asked == []
+
+
+async def test_a_request_whose_head_comes_too_slowly_is_a_408(callers: Callers) -> None:
+    loop = asyncio.get_running_loop()
+    async with connected(callers.address) as slow:
+        began = loop.time()
+        for _ in range(14):
+            await slow.send(b"X-Slow: 1\r\n" if loop.time() > began else b"DELETE / HTTP/1.1\r\n")
+            await asyncio.sleep(1)
+        answer = await slow.answer()
+        assert answer is not None
+        assert answer.status == 408
+        assert loop.time() == pytest.approx(began + 15)
+        assert await slow.closed()
     assert callers.asked == []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 
 import pytest
 from aiohttp import web
@@ -43,23 +44,46 @@ async def test_a_free_port_is_taken_and_told() -> None:
     await other.close()
 
 
-async def test_more_connections_than_allowed_are_hung_up_at_once() -> None:
-    door = door_to(application(), max_connections=2)
+async def test_more_connections_than_allowed_are_closed_at_once_while_all_are_in_use() -> None:
+    door = door_to(application(seconds=1.0), max_connections=2)
     await door.open()
     async with connected(door.address) as one, connected(door.address) as two:
         for connection in (one, two):
             await connection.send(request("GET", "/", close=False))
-            assert await connection.answer() is not None
+        await asyncio.sleep(0.5)
         async with connected(door.address) as three:
             await three.send(request("GET", "/"))
             assert await three.answer() is None
         assert door.connections == 2
+        for connection in (one, two):
+            assert await connection.answer() is not None
+    await door.close()
 
-        # Those inside do not notice, and a place that is given up can be had.
-        await one.send(request("GET", "/"))
-        assert await one.answer() is not None
-        assert await one.closed()
-        assert (await exchange(door.address, request("GET", "/"))).status == 200
+
+async def test_a_connection_that_waits_for_a_request_makes_room_for_a_new_one() -> None:
+    door = door_to(application(), max_connections=3)
+    await door.open()
+    async with (
+        connected(door.address) as first,
+        connected(door.address) as second,
+        connected(door.address) as silent,
+        AsyncExitStack() as stack,
+    ):
+        for connection in (first, second):
+            await connection.send(request("GET", "/", close=False))
+            assert await connection.answer() is not None
+        await silent.send(b"GET / HT")
+
+        # The one without a complete request goes first, then the one that has waited longest.
+        for gone in (silent, first):
+            other = await stack.enter_async_context(connected(door.address))
+            await other.send(request("GET", "/", close=False))
+            answer = await other.answer()
+            assert answer is not None
+            assert answer.status == 200
+            assert await gone.closed(within=0.1)
+        await second.send(request("GET", "/"))
+        assert await second.answer() is not None
     await door.close()
 
 

@@ -123,7 +123,7 @@ def run_worker(**settings: object) -> tuple[int, str, list[dict[str, str]]]:
     with ours:
         with theirs:
             process = subprocess.Popen(
-                [sys.executable, program, "worker", "1", str(theirs.fileno()), "at-once"],
+                [sys.executable, program, "worker", "1", str(theirs.fileno()), "first"],
                 env=environment,
                 pass_fds=[theirs.fileno()],
                 stdout=subprocess.PIPE,

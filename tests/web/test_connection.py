@@ -1,0 +1,152 @@
+"""What one connection can cost: peers that do not read, read slowly, or send without end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import web
+from support.wire import connected, request
+
+from web.door import Door
+
+GET = request("GET", "/", close=False)
+
+
+@asynccontextmanager
+async def server(
+    handle: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], *, maximum: int = 10
+) -> AsyncIterator[Door]:
+    door = Door(handle, host="127.0.0.1", port=0, setting="PORT", max_connections=maximum)
+    await door.open()
+    yield door
+    await door.close()
+
+
+@asynccontextmanager
+async def deaf(door: Door) -> AsyncIterator[asyncio.StreamWriter]:
+    """A client that reads nothing of what it is sent."""
+    port = int(door.address.rpartition(":")[2])
+    _reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1)
+    writer.transport.pause_reading()  # type: ignore[attr-defined] # asyncio's has it
+    yield writer
+    writer.transport.abort()
+
+
+async def large(_request: web.BaseRequest) -> web.Response:
+    return web.Response(body=b"x" * 10_000_000)
+
+
+async def small(_request: web.BaseRequest) -> web.Response:
+    return web.Response(body=b"x" * 1000)
+
+
+@pytest.mark.parametrize("close", [True, False])
+async def test_a_client_that_never_reads_its_answer_is_disconnected_after_15_s(
+    close: bool,
+) -> None:
+    async with server(large) as door, deaf(door) as client:
+        client.write(request("GET", "/", close=close))
+        await asyncio.sleep(14)
+        assert door.connections == 1
+
+        await asyncio.sleep(3)
+        assert door.connections == 0
+
+
+async def test_requests_of_a_client_that_reads_no_answer_are_not_handled_any_further() -> None:
+    handled = 0
+
+    async def count(request: web.BaseRequest) -> web.Response:
+        nonlocal handled
+        handled += 1
+        return await small(request)
+
+    async with server(count) as door, deaf(door) as client:
+        for _ in range(1000):
+            client.write(GET * 20)
+        await asyncio.sleep(5)
+        assert 0 < handled < 1000
+        before = handled
+        await asyncio.sleep(5)
+        assert handled == before
+
+        await asyncio.sleep(10)
+        assert door.connections == 0
+
+
+async def test_a_client_that_reads_slowly_gets_all_of_its_answer() -> None:
+    async with server(large) as door:
+        port = int(door.address.rpartition(":")[2])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
+        writer.write(request("GET", "/"))
+        size = 0
+        while data := await reader.read(100_000):
+            size += len(data)
+            await asyncio.sleep(0.2)
+        assert size > 10_000_000
+        writer.close()
+
+
+async def test_what_is_sent_behind_the_last_answer_does_not_destroy_it() -> None:
+    async with server(small) as door, connected(door.address) as connection:
+        await connection.send(request("GET", "/"))
+        await asyncio.sleep(0.1)
+        await connection.send(GET * 1000)
+        answer = await connection.answer()
+        assert answer is not None
+        assert answer.status == 200
+        assert await connection.closed(within=1.5)
+
+
+async def test_the_head_of_a_request_has_a_largest_size() -> None:
+    async with server(small) as door, connected(door.address) as connection:
+        await connection.send(b"GET / HTTP/1.1\r\n")
+        for number in range(60):
+            await connection.send(f"X-{number}: {'x' * 8000}\r\n".encode())
+        answer = await connection.answer()
+        assert answer is not None
+        assert answer.status == 400
+
+
+async def test_while_it_drains_each_answer_is_the_last_one_of_its_connection() -> None:
+    async def slow(request: web.BaseRequest) -> web.Response:
+        await asyncio.sleep(1)
+        return await small(request)
+
+    async with server(slow) as door, connected(door.address) as one, connected(door.address) as two:
+        await one.send(GET)
+        await asyncio.sleep(0.5)
+        door.drain()
+        await two.send(GET)
+        for connection in (one, two):
+            answer = await connection.answer()
+            assert answer is not None
+            assert answer.status == 200
+            assert answer.headers["connection"] == "close"
+            assert await connection.closed(within=0.1)
+
+
+async def test_when_it_stops_listening_new_connections_are_refused_and_idle_ones_closed() -> None:
+    async with (
+        server(small) as door,
+        connected(door.address) as idle,
+        connected(door.address) as new,
+    ):
+        await idle.send(GET)
+        assert await idle.answer() is not None
+        stopping = asyncio.create_task(door.stop_listening())
+        await asyncio.sleep(0.1)
+        with pytest.raises(ConnectionRefusedError):
+            async with connected(door.address):
+                pass
+        assert await idle.closed(within=0.1)
+        # A connection that has just been made has its first request in flight, perhaps.
+        assert not stopping.done()
+        await new.send(GET)
+        answer = await new.answer()
+        assert answer is not None
+        assert answer.headers["connection"] == "close"
+        await stopping
