@@ -63,11 +63,11 @@ LARGE: Models = {
     "three containers, no lists, used again, a failure": lambda: OneCensor(
         _One(3, 2, lists=0, crashes=1), follows=False
     ),
-    "one container, before the evidence, everything twice, used again": lambda: OneCensor(
-        _One(1, 2, deletions=2, lists=2, unproven=True, doubts=2, replays=True, crashes=1)
+    "one container, before the evidence, in doubt, replays, used again": lambda: OneCensor(
+        _One(1, 2, lists=1, unproven=True, doubts=1, replays=True, crashes=1)
     ),
-    "two containers, before the evidence, two lists, in doubt, replays": lambda: OneCensor(
-        _One(2, 1, deletions=2, lists=2, unproven=True, doubts=1, replays=True, mailbox=1)
+    "two containers, before the evidence, two lists, replays": lambda: OneCensor(
+        _One(2, 1, lists=2, unproven=True, replays=True, mailbox=1)
     ),
     "three containers, before the evidence, a list": lambda: OneCensor(
         _One(3, 1, lists=1, unproven=True, mailbox=1)
