@@ -641,7 +641,7 @@ class Producer:
                 return True
             (key, value, headers), *_ = batch.records
             self._net.cluster.append(batch.topic, batch.partition, key, value, headers)
-            self._answer(seconds, batch, None)
+            self._answer(0.0 if self._net.faults.over else seconds, batch, None)
             return True
         if len(batch.records) < 2:
             return False
@@ -649,7 +649,9 @@ class Producer:
         if dice is None and self._fates.keys().isdisjoint(values):
             return False
         if dice is not None:
-            self._fates |= {value: dice.uniform(0.4, 4.0) for value in values}
+            # One after the other, as a partition's batches are sent: together so long.
+            seconds = dice.uniform(0.4, 4.0) / (len(values) - 1)
+            self._fates |= dict.fromkeys(values, seconds)
             self._fates[values[0] if dice.random() < 0.6 else dice.choice(values)] = 0.0
         self._answer(0.0, batch, MessageSizeTooLargeError())
         return True
@@ -705,6 +707,7 @@ class Admin:
         def answer() -> list[Any]:
             return [SimpleNamespace(resources=[describe(each) for each in resources])]
 
+        await asyncio.sleep(self._net.cluster.settings_delay)
         answers: list[Any] = await self._net.ask(answer)
         return answers
 

@@ -93,6 +93,7 @@ class Cluster:
         on_cut: are told of each log that has lost its end: topic, partition, and from which offset.
         cuts: the topics of which a log has lost its end.
         settings: of the topics, as DescribeConfigs tells them.
+        settings_delay: seconds that its answer takes longer than others.
     """
 
     def __init__(self, loop: SimulatedLoop, faults: Faults, journal: Journal, seed: int) -> None:
@@ -111,6 +112,7 @@ class Cluster:
         self.on_cut: list[Callable[[str, int, int], None]] = []
         self.cuts: set[str] = set()
         self.settings: dict[str, dict[str, str]] = {}
+        self.settings_delay = 0.0
         self._open: dict[int, _Open] = {}
         self._transactions = 0
         self._parked: list[tuple[asyncio.Future[Any], Callable[[], Any]]] = []

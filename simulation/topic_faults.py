@@ -27,6 +27,9 @@ _DELETED = "item_deleted"
 _NEW = 100_000
 """Items that are made because of these faults have numbers from this one on."""
 
+_AFTER = 0.01
+"""Seconds after the first lists: of two records of one time in two partitions, neither is newer."""
+
 _RETENTION = 86_400.0
 """Seconds for which a topic retains null values, in runs without a long stop."""
 
@@ -48,6 +51,8 @@ class TopicFaults:
         dice = random.Random(f"{world.seed} retention")
         long_stop = Fault.LONG_STOP in world.faults.kinds
         self.retention = dice.choice((2.0, 15.0)) if long_stop else _RETENTION
+        if long_stop:  # what says how long may be too long may be said late
+            world.cluster.settings_delay = dice.choice((0.0, 0.0, 0.3, 1.5))
 
     async def over(self) -> None:
         """Wait for what these faults take longer than everything else."""
@@ -56,6 +61,7 @@ class TopicFaults:
     def plan(self, kind: Fault, at: float, dice: random.Random) -> None:
         """Have one of the kinds that come at a time of their own strike in so many seconds."""
         happen = self._world.loop.happen
+        at = max(at, _AFTER)
         match kind:
             case Fault.LIST_BEHIND:
                 happen(at, self._put_behind, dice)
