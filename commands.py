@@ -6,12 +6,10 @@ Exit status: 0 when it was asked to stop, 1 when something failed, 2 when it was
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import gc
 import logging
 import os
-import resource
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import replace
@@ -28,8 +26,10 @@ from errors import BrokerStartError, SettingsError
 from items_service.faults import Faults
 from items_service.sample import DEMO_DELETABLE, DEMO_FAULTS, DEMO_STUCK, DEMO_UNKNOWN
 from lifecycle import Lifecycle, cancel
-from log_writer import handlers, write_in_time
+from log_handler import handlers
+from log_writer import write_in_time
 from logs import configure, echo, log_the_rest
+from open_files import allow_many_files, within
 from service import Service, connect, items_service, with_folder
 from signals import handle_signals, hold_signals, open_standard_streams
 from supervised import supervise, work
@@ -41,9 +41,6 @@ logger = logging.getLogger("takedown")
 
 _FAILED = 1
 _MISUSED = 2
-_OPEN_FILES = 65_536
-_FILES_OF_OURS = 192
-"""Files reserved for everything but clients, where the system allows enough of them."""
 _COLLECT_AFTER = 20_000
 """Objects that may have been made and not dropped again before the collector looks for cycles; a
 takedown leaves none behind."""
@@ -232,7 +229,7 @@ def _run(command: Command, settings: Settings, number: int | None = None) -> int
     if settings.workers > 1 or number is not None:
         share_output(number)
     log_the_rest()
-    settings = _within(settings, _allow_many_files())
+    settings = within(settings, allow_many_files())
     _collect_less_often()
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
@@ -251,37 +248,6 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
         return None
     factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
     return factory
-
-
-def _allow_many_files() -> int:
-    """Each client that waits is an open socket: allow as many as the system gives; returns that."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
-    if soft < wanted:
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-
-
-def _within(settings: Settings, files: int) -> Settings:
-    """Reserve files for Kafka, the catalogue and the admin API, however many clients connect.
-
-    Otherwise clients that only connect use the last one, and then neither Kafka nor `/livez` can be
-    reached.
-    """
-    most = max(files // 4, files - _FILES_OF_OURS)
-    if files == resource.RLIM_INFINITY or settings.workers > 1:  # each worker does it for itself
-        return settings
-    if settings.http_max_connections > most:
-        logger.warning(
-            "Only %d files may be open (ulimit -n), so %d client connections are accepted "
-            "instead of %d (TAKEDOWN_HTTP_MAX_CONNECTIONS)",
-            files,
-            most,
-            settings.http_max_connections,
-        )
-        settings = replace(settings, http_max_connections=most)
-    return settings
 
 
 def _collect_less_often() -> None:

@@ -21,7 +21,7 @@ from typing import Any
 import msgspec
 import stamina
 
-from log_writer import LogHandler, handlers
+from log_handler import LogHandler, handlers
 from printable import escaped, escaped_json, indented
 
 _encoder = msgspec.json.Encoder(enc_hook=repr)

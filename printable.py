@@ -1,6 +1,4 @@
-"""Escapes text from outside, so that a terminal can show it safely.
-
-Such text is: ids, paths, header values, errors of brokers.
+"""Escapes text from outside (ids, paths, header values, errors of brokers) for terminals.
 
 A control character can move the cursor, recolour, rename or resize a terminal, and some make it
 send input; a bidirectional control shows text in an order in which it is not written; a line feed

@@ -1,12 +1,12 @@
 """The catalogue's folder: one service at a time has it, and it says whether that one ended well.
 
 Only our user may be able to write to it. Any other user who can write to a folder can replace its
-files: LMDB trusts what it reads, so a foreign data file would decide which items exist, a file
-that is truncated while it is mapped ends the process, and a link in place of a file makes us
-write to its target. So a folder is refused, and so is a file in it, if the group or others can
-write to it or if it belongs to another user. Root is no exception: it has the most to lose. What
-belongs to root is accepted, since root can write anywhere. Only the folder itself is checked: its
-parents are the operator's responsibility.
+files: LMDB trusts what it reads, so a foreign data file would decide which items exist, a file that
+is truncated while it is mapped ends the process, and a link in place of a file makes us write to
+its target. So a folder is refused, and so is a file in it, if the group or others can write to it
+or if it belongs to another user. Root is no exception: it has the most to lose. What belongs to
+root is accepted, since root can write anywhere. Only the folder itself is checked: its parents are
+the operator's responsibility.
 """
 
 from __future__ import annotations

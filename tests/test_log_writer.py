@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 from support.processes import ROOT
 
-from log_writer import Dropped, LogHandler, LogWriter
+from log_handler import LogHandler
+from log_writer import Dropped, LogWriter
 
 PIPE = 4096
 """Bytes that the pipe of a test holds."""
@@ -32,6 +33,13 @@ class Pipe:
         self.stream = os.fdopen(self.writer, "w", closefd=False)
         self.read = b""
         self._thread: threading.Thread | None = None
+        self._log_writers: list[LogWriter] = []
+
+    def log_writer(self, **bounds: int) -> LogWriter:
+        """A writer to this pipe, which has written everything before the pipe is closed."""
+        writer = LogWriter(self.writer, report=report, **bounds)
+        self._log_writers.append(writer)
+        return writer
 
     def fill(self) -> None:
         """After this, a write blocks."""
@@ -47,6 +55,7 @@ class Pipe:
 
     def lines(self) -> list[str]:
         """Everything that was written, when nothing more is written."""
+        self._log_writers.clear()
         os.close(self.writer)
         self.writer = -1
         if self._thread is None:
@@ -56,6 +65,12 @@ class Pipe:
         return [line for line in self.read.decode().splitlines() if not line.startswith("---")]
 
     def close(self) -> None:
+        # A thread that still writes would write to the next file of the same number.
+        if self._log_writers:
+            os.set_blocking(self.reader, True)
+            self.start_reading()
+            assert all(writer.flush(10) for writer in self._log_writers)
+            self.lines()
         for fileno in (self.reader, self.writer):
             if fileno >= 0:
                 os.close(fileno)
@@ -99,7 +114,7 @@ def test_each_level_has_its_share_of_the_buffer_and_the_graver_ones_a_larger_one
     pipe: Pipe,
 ) -> None:
     pipe.fill()
-    writer = LogWriter(pipe.writer, report=report, limit=8000)
+    writer = pipe.log_writer(limit=8000)
     assert [give(writer, level, 100) for level in LEVELS] == [40, 20, 10, 10]
     assert writer.dropped == 60 + 80 + 90 + 90
     assert writer.waiting == 8000
@@ -107,13 +122,13 @@ def test_each_level_has_its_share_of_the_buffer_and_the_graver_ones_a_larger_one
 
 def test_lines_are_bounded_as_bytes_are(pipe: Pipe) -> None:
     pipe.fill()
-    writer = LogWriter(pipe.writer, report=report, lines=80)
+    writer = pipe.log_writer(lines=80)
     assert [give(writer, level, 100) for level in LEVELS] == [40, 20, 10, 10]
 
 
 def test_once_it_has_drained_one_line_reports_what_was_dropped(pipe: Pipe) -> None:
     pipe.fill()
-    writer = LogWriter(pipe.writer, report=report, limit=8000)
+    writer = pipe.log_writer(limit=8000)
     assert give(writer, logging.INFO, 100) == 60
     assert give(writer, logging.ERROR, 30) == 20
     assert not writer.flush(0.05)
@@ -129,7 +144,7 @@ def test_once_it_has_drained_one_line_reports_what_was_dropped(pipe: Pipe) -> No
 
 
 def test_each_stall_is_reported_by_itself(pipe: Pipe) -> None:
-    writer = LogWriter(pipe.writer, report=report, limit=800)
+    writer = pipe.log_writer(limit=800)
     reports = []
     for lost in (3, 5):
         os.set_blocking(pipe.reader, False)
@@ -148,7 +163,7 @@ def test_each_stall_is_reported_by_itself(pipe: Pipe) -> None:
 
 def test_a_line_that_is_larger_than_the_buffer_is_written_when_it_is_alone(pipe: Pipe) -> None:
     pipe.start_reading()
-    writer = LogWriter(pipe.writer, report=report, limit=1000)
+    writer = pipe.log_writer(limit=1000)
     assert give(writer, logging.ERROR, 1, size=100_000) == 1
     assert writer.flush(10)
     (line,) = pipe.lines()
@@ -157,7 +172,7 @@ def test_a_line_that_is_larger_than_the_buffer_is_written_when_it_is_alone(pipe:
 
 def test_a_pipe_that_another_process_made_non_blocking_loses_nothing(pipe: Pipe) -> None:
     os.set_blocking(pipe.writer, False)
-    writer = LogWriter(pipe.writer, report=report)
+    writer = pipe.log_writer()
     assert give(writer, logging.INFO, 500) == 500
     pipe.start_reading()
     assert writer.flush(10)

@@ -17,7 +17,7 @@ import pytest
 import stamina
 
 import logs
-from log_writer import lines_dropped
+from log_handler import lines_dropped
 
 logger = logging.getLogger("takedown.test")
 LOGGERS = [None, "takedown", "aiokafka", "pykka", "asyncio"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from actors.dead_letters import DEAD_LETTERS
-from log_writer import lines_dropped
+from log_handler import lines_dropped
 from web.metrics import counter, gauge, labelled_counter, labelled_gauge
 from web.observed import observed
 

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from log_writer import LogWriter, handlers
+from log_handler import handlers
+from log_writer import LogWriter
 from printable import escaped_json
 
 if TYPE_CHECKING:

@@ -141,7 +141,11 @@ def _imports(module: str) -> set[str]:
         ("health", {"errors"}),
         ("lifecycle", {"errors"}),
         ("config", {"errors"}),
-        ("logs", {"errors"}),
+        ("printable", set()),
+        ("signals", set()),
+        ("log_writer", set()),
+        ("log_handler", {"log_writer"}),
+        ("logs", {"errors", "log_handler", "log_writer", "printable"}),
     ],
 )
 def test_what_everyone_knows_knows_nobody(module: str, may_know: set[str]) -> None:

@@ -1,0 +1,49 @@
+"""How many files the process may open, and how many of them its clients may use."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import resource
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from config import Settings
+
+logger = logging.getLogger("takedown")
+
+_OPEN_FILES = 65_536
+_FILES_OF_OURS = 192
+"""Files reserved for everything but clients, where the system allows enough of them."""
+
+
+def allow_many_files() -> int:
+    """Each client that waits is an open socket: allow as many as the system gives; returns that."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
+    if soft < wanted:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+def within(settings: Settings, files: int) -> Settings:
+    """Reserve files for Kafka, the catalogue and the admin API, however many clients connect.
+
+    Otherwise clients that only connect use the last one, and then neither Kafka nor `/livez` can be
+    reached.
+    """
+    most = max(files // 4, files - _FILES_OF_OURS)
+    if files == resource.RLIM_INFINITY or settings.workers > 1:  # each worker does it for itself
+        return settings
+    if settings.http_max_connections > most:
+        logger.warning(
+            "Only %d files may be open (ulimit -n), so %d client connections are accepted "
+            "instead of %d (TAKEDOWN_HTTP_MAX_CONNECTIONS)",
+            files,
+            most,
+            settings.http_max_connections,
+        )
+        settings = replace(settings, http_max_connections=most)
+    return settings
