@@ -190,6 +190,12 @@ class LogEnd:
                 wire.close()  # or its answers would be taken for those to the next question
             self._finish(None)
 
+    def close(self) -> None:
+        """The session is over: a question in flight is not reported any more."""
+        self._report = None
+        self._finish(None)
+        self._description = None
+
     def _usable(self) -> bool:
         return all(leader.wire.usable for leader in self._leaders.values())
 

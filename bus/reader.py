@@ -429,6 +429,8 @@ class TopicReader:
                 # At once: to stop the consumers of a broker that hangs takes seconds.
                 self._interrupted(error)
                 raise
+            finally:
+                log_end.close()
 
     def _on_refusal(self, tp: TopicPartition, error: type[KafkaError]) -> None:
         """A fetch was refused; aiokafka tries again, and tells nobody."""

@@ -201,6 +201,17 @@ async def test_what_is_forgotten_while_it_is_asked_is_reported_as_unknown() -> N
     assert answer == [None]
 
 
+async def test_nothing_is_left_when_it_is_closed_while_it_is_asked() -> None:
+    brokers = Brokers()
+    log_end = await brokers.connected()
+    answer: list[Any] = []
+    log_end.ask(answer.append)
+    log_end.close()
+    await asyncio.sleep(5)
+    assert answer == []
+    assert not log_end.ask(answer.append)
+
+
 @pytest.mark.parametrize("cannot", ["no leader", "no id", "old broker"])
 async def test_where_it_cannot_be_asked_so_it_is_not(
     cannot: str, monkeypatch: pytest.MonkeyPatch

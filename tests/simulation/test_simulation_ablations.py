@@ -15,7 +15,7 @@ FIRST = {
     "has no bound for takedowns in flight": 1,
     "says 404 while the catalogue is behind": 5,
     "keeps a container twice that a list names twice": 10,
-    "shares an earlier question about the log's end": 325,
+    "shares an earlier question about the log's end": 350,
     "is ready before the reader knows its positions": 36,
     "handles a message before a deadline that has passed": 152,
     "waits for nobody's turn when the time is over": 8,
