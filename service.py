@@ -207,7 +207,7 @@ class Service:
                 topic=settings.topic_item_published,
                 start=Start.BEGINNING,
                 handle=self.view.apply,
-                prepare=prepare,
+                prepare=self._prepare_catalogue,
                 rewind=self.view.rewind,
                 resume=self.view.resume,
                 advance=self.view.advance,
@@ -435,6 +435,11 @@ class Service:
         """
         await self.topics.ensure()
         self.topic_checks.check_soon()
+
+    async def _prepare_catalogue(self) -> None:
+        """The same for the catalogue's topic, whose retention decides what may be read on from."""
+        await self._prepare()
+        await self.topic_checks.until_known()
 
     def _on_deletion(self, record: Record) -> None:
         event = decode_item_deleted(record.value)

@@ -163,6 +163,7 @@ class TopicChecks:
         self._interval = interval
         self._timeout = timeout
         self._soon = asyncio.Event()
+        self._known = asyncio.Event()
         self._settings: TopicSettings | None = None
         self._refused = False
         self._unanswered = 0
@@ -206,6 +207,10 @@ class TopicChecks:
         self._unanswered = 0
         self._soon.set()
 
+    async def until_known(self) -> None:
+        """Wait until the settings are known, or count as unreadable; `run` must be running."""
+        await self._known.wait()
+
     async def run(self) -> None:
         """Check whenever it is due, until cancelled. Begins with the first `check_soon`."""
         await self._soon.wait()
@@ -214,6 +219,8 @@ class TopicChecks:
             await self._check()
             known = self._settings is not None or self._refused or self._published is None
             settled = known or self._unanswered >= _ATTEMPTS
+            if settled:
+                self._known.set()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._interval if settled else _RETRY):
                     await self._soon.wait()

@@ -28,7 +28,7 @@ from bus.log_verification import OffsetForLeaderEpochRequest
 from bus.topic_identity import MetadataResponse_v12
 from simulation.cluster import Broker
 from simulation.faults import Fault
-from simulation.requests import RawConnection, batch, epoch_end, epoch_ends, fetched
+from simulation.requests import RawConnection, batch, batch_header, epoch_ends, fetched
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -194,6 +194,8 @@ class _Client:
 
     async def send(self, _node: int, request: Any) -> Any:
         answer: Callable[[], Any]
+        if isinstance(request, FetchedBatches):
+            return request.response()
         if isinstance(request, FetchRequest):
             ((topic, wanted),) = request.prepare({1: (4, 4)}).topics
             answer = partial(self._records, topic, wanted)
@@ -216,7 +218,7 @@ class _Client:
         def read() -> Any:
             logs = self._net.cluster.topics.get(self._topic, [])
             known = [(n, logs[n]) for n in numbers if n < len(logs)]
-            ends = [(n, 0 if log.led else 6, log.end, 0) for n, log in known]
+            ends = [(n, 0 if log.led else 6, log.end, log.epoch) for n, log in known]
             return ends, self._describe(self._topic)
 
         asked.add_done_callback(tell)
@@ -230,21 +232,24 @@ class _Client:
             if not log.start <= offset <= log.end:
                 refused[number] = 1
             else:
-                some = log.since(offset, log.end)[:8]
-                found[number] = b"".join(batch(record, 0) for record in some)
+                some = log.since(offset, log.end, committed=False)[:8]
+                found[number] = b"".join(
+                    batch(record, record.epoch, transactional=record.transaction > 0)
+                    for record in some
+                )
         return fetched(topic, found, refused)
 
     def _epoch_ends(self, topic: str, wanted: list[tuple[int, int, int]]) -> Any:
         logs = self._net.cluster.topics[topic]
         return epoch_ends(
-            topic, [(0, n, *epoch_end([(0, 0)], logs[n].end, epoch)) for n, _, epoch in wanted]
+            topic, [(0, number, *logs[number].epoch_end(epoch)) for number, _, epoch in wanted]
         )
 
     def _describe(self, topic: str) -> MetadataResponse_v12:
         cluster = self._net.cluster
         logs = cluster.topics.get(topic)
         partitions: list[Any] = [
-            (0, number, 0 if log.led else -1, 0, [], [], [], {})
+            (0, number, 0 if log.led else -1, log.epoch, [], [], [], {})
             for number, log in enumerate(logs or ())
         ]
         described: list[Any] = [
@@ -259,6 +264,18 @@ class _Client:
         pass
 
 
+class FetchedBatches(FetchRequest):  # type: ignore[misc] # aiokafka carries no types
+    """Shows whoever listens to a client's fetches the batches of what a consumer has fetched."""
+
+    def __init__(self, tp: TopicPartition, batches: list[tuple[int, int]]) -> None:
+        self._tp = tp
+        self._batches = batches
+
+    def response(self) -> Any:
+        headers = b"".join(batch_header(offset, epoch) for offset, epoch in self._batches)
+        return fetched(self._tp.topic, {self._tp.partition: headers}, {})
+
+
 class Consumer:
     """Reads by hand-set positions, and knows nothing of groups."""
 
@@ -271,6 +288,7 @@ class Consumer:
         self._positions: dict[TopicPartition, int] = {}
         self._visible: dict[TopicPartition, int] = {}
         self._ends: dict[TopicPartition, tuple[int, int]] = {}
+        self._batches: dict[TopicPartition, list[tuple[int, int]]] = {}
         self._pending: set[TopicPartition] = set()
         self._stamps: dict[TopicPartition, float] = {}
         self._waiter: asyncio.Future[None] | None = None
@@ -422,6 +440,9 @@ class Consumer:
                 timer.cancel()
                 self._waiter = None
             found = self._take()
+        batches, self._batches = self._batches, {}
+        for tp, of in batches.items():
+            await self._client.send(0, FetchedBatches(tp, of))
         return found
 
     def _take(self) -> dict[TopicPartition, list[Record]]:
@@ -440,6 +461,8 @@ class Consumer:
                 first = max(0, position - dice.randint(1, 6))
             log = self._net.cluster.topics[tp.topic][tp.partition]
             records = log.since(first, end, committed=self._committed)
+            if batches := log.batches(first, end):
+                self._batches[tp] = batches
             self._positions[tp] = end
             if records:
                 found[tp] = records
