@@ -61,6 +61,18 @@ class CatchingUp:
         self._rounds.append(begun)
         return begun
 
+    def renew(self, ends: Ends) -> None:
+        """The log ends there now: whoever waits for an end that was cut off waits for this one.
+
+        An end is never cut off by anything but a new leader that lacks the last records. What it
+        has is what is in the log, and these ends were asked for later than the ones before.
+        """
+        for round_ in self._rounds:
+            if round_.ends is not None and any(
+                end > ends.get(tp, end) for tp, end in round_.ends.items()
+            ):
+                round_.ends = ends
+
     def settle(self) -> None:
         """Let those go on who waited for what is read by now."""
         for round_ in tuple(self._rounds):

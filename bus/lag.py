@@ -35,6 +35,8 @@ class Lag:
 
     def seen(self, ends: Ends, now: float) -> None:
         """The log ends there now."""
+        # What was cut off since an end was seen will never be read.
+        self._unread = deque((at, _within(before, ends)) for at, before in self._unread)
         if len(self._unread) < _REMEMBERED:
             self._unread.append((now, ends))
 
@@ -46,6 +48,12 @@ class Lag:
     def is_late(self, now: float) -> bool:
         """Whether an end that was seen `MOST` ago has not been read yet."""
         return bool(self._unread) and now - self._unread[0][0] > MOST
+
+
+def _within(before: Ends, ends: Ends) -> Ends:
+    if all(end <= ends.get(tp, end) for tp, end in before.items()):
+        return before
+    return {tp: min(end, ends.get(tp, end)) for tp, end in before.items()}
 
 
 def _reached(ends: Ends, positions: Mapping[TopicPartition, int]) -> bool:

@@ -461,6 +461,7 @@ class TopicReader:
         self._never_written = not any(ends.values())
         self._behind = self._distance(ends)
         self._lag.seen(ends, asyncio.get_running_loop().time())
+        self._catching_up.renew(ends)
 
     def _settle(self) -> None:
         """Something was read, or an end is known: tell those who waited for that."""

@@ -236,6 +236,25 @@ async def test_a_cut_log_proves_nothing() -> None:
             await reader.catch_up()
 
 
+async def test_an_end_that_is_cut_before_it_was_read_is_not_waited_for() -> None:
+    topic = ten_read()
+    it = Reading(topic)
+    async with it.life() as reader:
+        await asyncio.sleep(0.5)
+        topic.open_transaction()  # fetches are answered, with nothing
+        topic.append(*range(20))
+        proof = asyncio.ensure_future(reader.catch_up())
+        await it.until("caught_up", so=False)
+        assert not proof.done()
+        topic.end_transaction()
+        topic.truncate(10)  # all of it: what was read is as before
+        topic.append("new")
+        await proof
+        assert await it.until("caught_up") < 2
+        assert it.rewound == 0
+        assert it.values[-1] == "new"
+
+
 @pytest.mark.parametrize("reads", [True, False], ids=["with new records", "without"])
 async def test_a_leader_that_moves_in_good_order_is_not_felt(
     reads: bool, caplog: pytest.LogCaptureFixture
