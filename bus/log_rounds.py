@@ -11,6 +11,8 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
+from errors import KafkaUnavailable
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -45,6 +47,8 @@ class LogRounds:
         self._start: asyncio.Handle | None = None
         self._long = asyncio.Event()
         self._not_before = 0.0
+        self._looks: list[asyncio.Future[Ends]] = []
+        self._looks_of_round: list[asyncio.Future[Ends]] = []
         self.quick = 0
         self.long = 0
 
@@ -53,6 +57,17 @@ class LogRounds:
         waiter = self._catching_up.ask()
         self._next()
         return waiter
+
+    async def look(self) -> Ends:
+        """Where the log ends, asked for after this was called; it need not be read so far.
+
+        Raises:
+            KafkaUnavailable: the session is over.
+        """
+        look: asyncio.Future[Ends] = asyncio.get_running_loop().create_future()
+        self._looks.append(look)
+        self._next()
+        return await look
 
     def use(self, quick: Ask | None) -> None:
         """The quick way of asking, of this session."""
@@ -63,6 +78,11 @@ class LogRounds:
         if self._start is not None:
             self._start.cancel()
         self._quick = self._round = self._start = None
+        for look in (*self._looks, *self._looks_of_round):
+            if not look.done():
+                look.set_exception(KafkaUnavailable("the session is over"))
+                look.exception()  # the task that waits for it may be cancelled, too
+        self._looks, self._looks_of_round = [], []
         self._long.clear()
 
     async def long_way(self) -> None:
@@ -90,6 +110,7 @@ class LogRounds:
         self._start = None
         self._not_before = asyncio.get_running_loop().time() + PACE
         self._round = self._catching_up.begin()
+        self._looks_of_round, self._looks = self._looks, []
         if self._quick is None or not self._quick(partial(self._reported, self._round)):
             self._long.set()
 
@@ -105,6 +126,10 @@ class LogRounds:
     def _settle(self, round_: Round, ends: Ends) -> None:
         round_.ends = ends
         self._round = None
+        looks, self._looks_of_round = self._looks_of_round, []
+        for look in looks:
+            if not look.done():
+                look.set_result(ends)
         self._catching_up.settle()
-        if self._catching_up.asked:
+        if self._catching_up.asked or self._looks:
             self._next()

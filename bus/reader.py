@@ -11,7 +11,8 @@ wait for one. The price is that we do ourselves what a group would do for us:
 - Our positions outlive the client. Whatever goes wrong ends the *session* (a pair of aiokafka
   consumers); the next one carries the positions on. A second `assign` in aiokafka forgets all
   positions, so each is followed by setting every one again, without an await in between.
-- A watcher looks once a second how far the log reaches, and whether every partition's fetches
+- A watcher looks once a second how far the log reaches (as cheaply as a proof, if nothing has
+  changed: `bus.log_end`), and whether every partition's fetches
   are answered (a fetcher that is stuck stays silent). It is the proof that the path works, and
   it finds new partitions, which are read from their start.
 - Whether a position that we carry still exists is judged by what a fetch says of it, never by a
@@ -393,7 +394,7 @@ class TopicReader:
                 client_of(asking),
                 self._topic,
                 client_id=f"{self._connection.client_id}-{self._topic}-log-end",
-                timeout=self._watch_timeout,
+                timeout=self._watch_timeout / 3,  # the long way needs time, too
             )
             self._known.begin(asking, client_of(asking), log_end.forget)
             ends = await self._position(asking, fetching)
@@ -417,7 +418,7 @@ class TopicReader:
             try:
                 await _until_one_fails(
                     asyncio.create_task(self._fetch(fetching), name=f"fetch {self._topic}"),
-                    asyncio.create_task(self._watch(asking, fetching), name=f"watch {self._topic}"),
+                    asyncio.create_task(self._watch(fetching), name=f"watch {self._topic}"),
                     asyncio.create_task(
                         self._answer(asking, fetching), name=f"answer {self._topic}"
                     ),
@@ -708,11 +709,17 @@ class TopicReader:
             },
         )
 
-    async def _watch(self, asking: AIOKafkaConsumer, fetching: AIOKafkaConsumer) -> None:
+    async def _watch(self, fetching: AIOKafkaConsumer) -> None:
         pulse = self._pulse()
         while True:
             await self._until_next_look()
-            await self._look(asking, fetching)
+            try:
+                # In the quick way if nothing has changed; otherwise `_answer` takes the long one.
+                async with asyncio.timeout(self._watch_timeout):
+                    self._saw(await self._rounds.look())
+            except KafkaUnavailable:
+                raise self._gone or _Lost(self._why_not()) from None
+            self._settle()
             if beyond := self._beyond_the_log(fetching):
                 # The next session finds out which it is.
                 raise _Lost(
