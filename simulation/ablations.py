@@ -16,10 +16,13 @@ import textwrap
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import actors.censor_evidence
 import actors.censor_machine
 import actors.item_censor
 import bus.codec
 import bus.event_bus
+import bus.log_end
+import bus.log_verification
 import web.callers
 from actors.feed import TransitionFeed
 from actors.future import LoopFuture
@@ -27,13 +30,16 @@ from actors.item_censor import ItemCensor
 from actors.machine_actor import MachineActor
 from actors.timers import NamedTimers
 from bus.catching_up import CatchingUp
+from bus.known_log import KnownLog
 from bus.publication import KafkaPublication
 from bus.reader import TopicReader
+from catalogue.freshness import Freshness
 from catalogue.view import CatalogueView
 from coordinator.coordinator import Coordinator
 from coordinator.pool import CensorPool
 from coordinator.supervision import OneForOne
 from service import Service
+from simulation.faults import Fault
 from simulation.world import World
 
 if TYPE_CHECKING:
@@ -67,12 +73,15 @@ class Ablation:
             found, and must not be; the loss of both is another entry.
         shows: for one whose loss breaks something in each run anyway: the words of the violation
             that it takes to show that it is missed.
+        only: for one that few kinds of fault concern: these, so that few runs find it; None: each
+            run has those that its seed draws.
     """
 
     name: str
     cuts: tuple[Cut, ...]
     second: str = ""
     shows: str = ""
+    only: tuple[Fault, ...] | None = None
 
     def found(self, result: Result) -> str:
         """The first violation that shows its loss; empty if there is none."""
@@ -80,6 +89,7 @@ class Ablation:
 
 
 _machine = actors.censor_machine
+_evidence = actors.censor_evidence
 
 _NO_FLUSH = Cut(
     Coordinator,
@@ -98,6 +108,33 @@ _NO_CANCEL = Cut(NamedTimers, "cancel", "self._alarms.cancel(timer)", "pass")
 _NOT_LONGER = Cut(LoopFuture, "_time_out", "self._loop.time() - alarm.at > _HELD_UP", "False")
 _ANY_ITEM = Cut(bus.event_bus, "partition_key", 'f"{item_id}-{container_id}"', 'f"{container_id}"')
 _ANY_EVENT = Cut(_machine, "_deleted", "if event.item_id != data.takedown.item_id:", "if False:")
+
+_NO_PROOF = Cut(_evidence, "is_complete", " and data.proven", "")
+_ANY_DESCRIPTION = Cut(
+    bus.log_end._Leader, "is_as_described", "if described == self.described:", "if True:"
+)
+_NO_EPOCHS = Cut(bus.log_verification, "_cut", "if mark.epoch == UNKNOWN_EPOCH or", "if True or")
+_NO_FINGERPRINTS = Cut(
+    bus.log_verification,
+    "_compare",
+    "    known = dict(mark.tail)",
+    "    return None\n    known = dict(mark.tail)",
+)
+_READS_ON = Cut(
+    KnownLog,
+    "verify_fetched",
+    "if _rises(self.marks.newest_epochs(), self._verified):",
+    "if False:",
+)
+_NEVER_TOO_OLD = Cut(Freshness, "too_old", "if retention is None or", "if True or")
+_NEVER_LATE = Cut(Freshness, "at_end", "if gap > max(retention - MARGIN, MARGIN):", "if False:")
+_NO_LAG = Cut(
+    TopicReader,
+    "caught_up",
+    "and not self._lag.is_late(asyncio.get_running_loop().time())",
+    "",
+)
+_AT_ONCE = Cut(CatalogueView, "_find", "await self._log.catch_up()", "pass")
 
 ABLATIONS: tuple[Ablation, ...] = (
     Ablation(
@@ -443,6 +480,184 @@ ABLATIONS: tuple[Ablation, ...] = (
             ),
         ),
     ),
+    Ablation(
+        "gives a 200 without evidence that no newer list was missed",
+        (_NO_PROOF,),
+        only=(Fault.LIST_BEHIND,),
+    ),
+    Ablation(
+        "reports a hit before the evidence although newer lists are not followed",
+        (Cut(CatalogueView, "locate", " and not self._waits_for_evidence", ""),),
+        only=(Fault.LIST_BEHIND,),
+    ),
+    Ablation(
+        "proves by the last stable offset, not by the high water mark",
+        (
+            Cut(
+                TopicReader,
+                "_consumer",
+                '"read_uncommitted" if role == _ASKING else "read_committed"',
+                '"read_committed"',
+            ),
+            Cut(bus.log_end, "_offsets_frame", "_CONSUMER, _READ_UNCOMMITTED,", "_CONSUMER, 1,"),
+        ),
+        only=(Fault.TRANSACTION, Fault.TRANSACTION_HANGS),
+    ),
+    Ablation(
+        "proves by the log's end although the topic's description has changed",
+        (_ANY_DESCRIPTION,),
+        only=(Fault.LOG_CUT, Fault.PARTITIONS_ADDED, Fault.LIST_BEHIND),
+    ),
+    Ablation(
+        "carries positions on without a look at leader epochs",
+        (_NO_EPOCHS,),
+        only=(Fault.LOG_CUT, Fault.OFFSETS_JUMP, Fault.TRANSACTION),
+    ),
+    Ablation(
+        "carries positions on without comparing the last records",
+        (_NO_FINGERPRINTS,),
+        only=(Fault.LOG_CUT,),
+    ),
+    Ablation(
+        "carries positions on without leader epochs and last records",
+        (_NO_EPOCHS, _NO_FINGERPRINTS),
+        only=(Fault.LOG_CUT,),
+    ),
+    Ablation(
+        "does not verify the log when its description names a later leader epoch",
+        (
+            Cut(
+                KnownLog,
+                "require_same",
+                "if _rises(description.epochs, self._verified):",
+                "if False:",
+            ),
+        ),
+        only=(Fault.LOG_CUT,),
+    ),
+    Ablation(
+        "does not verify the log when batches of a later leader epoch are fetched",
+        (_READS_ON,),
+        only=(Fault.LOG_CUT,),
+    ),
+    Ablation(
+        "believes that a list is the newest although a record behind it cannot be read",
+        (
+            Cut(
+                CatalogueView,
+                "apply",
+                "self._put_in_doubt(record, str(error) or repr(error), building=building)",
+                "pass",
+            ),
+        ),
+        only=(Fault.UNDECODABLE,),
+    ),
+    Ablation(
+        "gives a 200 although the item came into doubt",
+        (Cut(_machine, "_in_doubt", "replace(data, doubted=True)", "data"),),
+        only=(Fault.UNDECODABLE,),
+    ),
+    Ablation(
+        "forgets at a restart which items are in doubt",
+        (
+            Cut(
+                CatalogueView,
+                "start",
+                "self._doubts.load(await self._store.doubts())",
+                "for key, _ in await self._store.doubts():\n"
+                "                self._entries.put(key, None)",
+            ),
+        ),
+        only=(Fault.UNDECODABLE, Fault.KILLED, Fault.DRAINED),
+    ),
+    Ablation(
+        "takes a doubt for older than a list in any other partition",
+        (
+            Cut(
+                CatalogueView,
+                "_put_in_doubt",
+                "if self._is_overtaken(key, before, doubt.doubted_at, record.partition):",
+                "if before is not None and partition_of(before) != record.partition:",
+            ),
+        ),
+        only=(Fault.UNDECODABLE, Fault.LISTED_ELSEWHERE, Fault.PARTITIONS_ADDED),
+    ),
+    Ablation(
+        "takes any list in another partition for newer than a doubt",
+        (
+            Cut(
+                CatalogueView,
+                "apply",
+                "if self._is_overtaken(key, before, listed_at, record.partition):",
+                "if not (before is not None and is_doubt(before)) and self._is_overtaken(\n"
+                "            key, before, listed_at, record.partition\n"
+                "        ):",
+            ),
+        ),
+        only=(Fault.UNDECODABLE, Fault.LISTED_ELSEWHERE, Fault.PARTITION_LAGS),
+    ),
+    Ablation(
+        "counts a deletion however old it is",
+        (
+            Cut(
+                _evidence,
+                "stale_since",
+                "if listed_at is None or",
+                "if True or",
+            ),
+        ),
+        only=(Fault.DELETION_REPLAYED,),
+    ),
+    Ablation(
+        "does not take back what an old deletion has confirmed before the evidence",
+        (Cut(_evidence, "refuted", "if data.proven:", "if True:"),),
+        only=(Fault.DELETION_REPLAYED, Fault.LIST_BEHIND, Fault.CLOCK_WRONG),
+    ),
+    Ablation(
+        "trusts what is stored however long the service was stopped",
+        (_NEVER_TOO_OLD,),
+        only=(Fault.LONG_STOP,),
+    ),
+    Ablation(
+        "trusts what is stored, and what is read on from it",
+        (_NEVER_TOO_OLD, _NEVER_LATE),
+        only=(Fault.LONG_STOP,),
+    ),
+    Ablation(
+        "reads on from what is stored before it knows how long null values are retained",
+        (Cut(Service, "_prepare_catalogue", "await self.topic_checks.until_known()", "pass"),),
+        only=(Fault.LONG_STOP,),
+    ),
+    Ablation(
+        "tells a refusal only once all requests are settled",
+        (
+            Cut(
+                KafkaPublication,
+                "_settle",
+                "elif self._untold and (self._handed_over or self._in_flight):",
+                "elif False:",
+            ),
+            Cut(KafkaPublication, "sent", "if self._untold:", "if False:"),
+        ),
+        only=(Fault.ONE_REFUSED,),
+    ),
+    Ablation(
+        "says that a deletion confirmed what a list confirmed",
+        (
+            Cut(
+                _machine,
+                "_with_changes",
+                'event.listed_at, "list")',
+                'event.listed_at, "deletion")',
+            ),
+        ),
+        only=(Fault.LIST_CHANGED, Fault.ITEM_GONE),
+    ),
+    Ablation(
+        "is caught up for the whole session once it was",
+        (_NO_LAG,),
+        second="each answer has its own evidence",
+    ),
 )
 
 
@@ -511,7 +726,7 @@ def find(ablation: Ablation, *, seeds: int, first: int = 0) -> Result | None:
     """The first run that fails without this safeguard, of so many; None if there is none."""
     with taken_out(ablation):
         for seed in range(first, first + seeds):
-            result = World(seed).run()
+            result = World(seed, only=ablation.only).run()
             if ablation.found(result):
                 return result
     return None
