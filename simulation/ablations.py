@@ -34,6 +34,7 @@ from bus.known_log import KnownLog
 from bus.publication import KafkaPublication
 from bus.reader import TopicReader
 from catalogue.freshness import Freshness
+from catalogue.proofs import Proofs
 from catalogue.view import CatalogueView
 from coordinator.coordinator import Coordinator
 from coordinator.pool import CensorPool
@@ -134,7 +135,6 @@ _NO_LAG = Cut(
     "and not self._lag.is_late(asyncio.get_running_loop().time())",
     "",
 )
-_AT_ONCE = Cut(CatalogueView, "_find", "await self._log.catch_up()", "pass")
 
 ABLATIONS: tuple[Ablation, ...] = (
     Ablation(
@@ -273,6 +273,7 @@ ABLATIONS: tuple[Ablation, ...] = (
                 "if True:",
             ),
         ),
+        only=(Fault.PAUSED, Fault.SLOWED, Fault.EVENT_DELAYED, Fault.SHORT_WAIT),
     ),
     Ablation(
         "waits no longer for who has had no turn while the process was stopped",
@@ -282,6 +283,7 @@ ABLATIONS: tuple[Ablation, ...] = (
     Ablation(
         "waits for nobody's turn when the time is over",
         (_NOT_LONGER, Cut(LoopFuture, "_time_out", "self._give_up(_TURNS)", "self._give_up(0)")),
+        only=(Fault.PAUSED, Fault.SLOWED, Fault.EVENT_LOST, Fault.SHORT_WAIT),
     ),
     Ablation(
         "gives a 200 however late it comes out of the door",
@@ -304,6 +306,36 @@ ABLATIONS: tuple[Ablation, ...] = (
                 ("_publish_failed", "data.takedown"),
             )
         ),
+        only=(
+            Fault.CATALOGUE_BEHIND,
+            Fault.ACK_FAILED,
+            Fault.CENSOR_CRASHED,
+            Fault.SAME_ITEM,
+            Fault.LIST_CHANGED,
+        ),
+    ),
+    Ablation(
+        "takes the evidence for an earlier takedown for its own",
+        (
+            Cut(
+                _machine,
+                "_caught_up",
+                "if event.takedown_id != data.takedown.takedown_id:",
+                "if False:",
+            ),
+        ),
+        only=(
+            Fault.CATALOGUE_BEHIND,
+            Fault.LIST_BEHIND,
+            Fault.ACK_FAILED,
+            Fault.LIST_CHANGED,
+            Fault.SHORT_WAIT,
+        ),
+    ),
+    Ablation(
+        "takes the end of a log that is read again for evidence",
+        (Cut(Proofs, "_on_done", " and self._valid()", ""),),
+        only=(Fault.LOG_CUT, Fault.LIST_BEHIND),
     ),
     Ablation(
         "says 503 after requests were handed over",
@@ -311,6 +343,7 @@ ABLATIONS: tuple[Ablation, ...] = (
             Cut(KafkaPublication, "failed", "self._handed_over or handed_over", "False"),
             Cut(KafkaPublication, "acknowledged", "self._handed_over = True", "pass"),
         ),
+        only=(Fault.ACK_FAILED, Fault.ACK_FAILED_WRITTEN),
     ),
     Ablation(
         "begins at the end again with each session",
@@ -344,6 +377,7 @@ ABLATIONS: tuple[Ablation, ...] = (
                 "return False",
             ),
         ),
+        only=(Fault.LISTED_ELSEWHERE, Fault.LIST_CHANGED, Fault.PARTITION_LAGS),
     ),
     Ablation(
         "takes the list with the later time, though the same partition has a later record",
@@ -355,6 +389,7 @@ ABLATIONS: tuple[Ablation, ...] = (
                 "if value is None:",
             ),
         ),
+        only=(Fault.CLOCK_WRONG, Fault.LIST_CHANGED, Fault.ITEM_REPUBLISHED),
     ),
     Ablation(
         "forgets at once that an item is gone",
@@ -366,6 +401,7 @@ ABLATIONS: tuple[Ablation, ...] = (
                 "pack(key, containers, listed_at, record.partition) if containers else None",
             ),
         ),
+        only=(Fault.LISTED_ELSEWHERE, Fault.ITEM_GONE, Fault.PARTITION_LAGS),
     ),
     Ablation(
         "handles a record again that was fetched again",
@@ -387,18 +423,22 @@ ABLATIONS: tuple[Ablation, ...] = (
                 "except ZeroDivisionError as error:",
             ),
         ),
+        only=(Fault.POISON,),
     ),
     Ablation(
         "restarts an actor as often as it fails",
         (Cut(OneForOne, "may_restart", "if len(history) >= self._restarts:", "if False:"),),
+        only=(Fault.CENSOR_CRASHED, Fault.COORDINATOR_CRASHED),
     ),
     Ablation(
         "does not say which takedown a failed censor carried",
         (Cut(ItemCensor, "on_restart", "takedown_id=carried", "takedown_id=None"),),
+        only=(Fault.CENSOR_CRASHED,),
     ),
     Ablation(
         "forgets a takedown whose censor failed at its first message",
         (Cut(ItemCensor, "on_restart", "if carried is None and", "if False and"),),
+        only=(Fault.CENSOR_CRASHED, Fault.RUSH),
     ),
     Ablation(
         "leaves its own tasks behind when draining takes too long",
@@ -410,18 +450,22 @@ ABLATIONS: tuple[Ablation, ...] = (
                 "        except ZeroDivisionError:\n            raise\n        else:",
             ),
         ),
+        only=(Fault.DRAINED, Fault.EVENT_LOST),
     ),
     Ablation(
         "answers although it was answered before",
         (Cut(Coordinator, "_answer_failed", "if not entry.reply.done():", "if True:"),),
+        only=(Fault.COORDINATOR_CRASHED, Fault.PAUSED_MIDWAY, Fault.OBSERVER_STALLS),
     ),
     Ablation(
         "does not answer what was in flight when the coordinator fails",
         (Cut(Coordinator, "_abandon", "entry.reply.set(Failed())", "pass"),),
+        only=(Fault.COORDINATOR_CRASHED, Fault.RUSH),
     ),
     Ablation(
         "lets an observer's failure reach the takedown",
         (Cut(TransitionFeed, "publish", "except Exception", "except ZeroDivisionError"),),
+        only=(Fault.OBSERVER_RAISES,),
     ),
     Ablation(
         "stops without finishing what is in flight",
@@ -433,6 +477,7 @@ ABLATIONS: tuple[Ablation, ...] = (
                 "if True or self.coordinator is None or",
             ),
         ),
+        only=(Fault.DRAINED, Fault.EVENT_DELAYED),
     ),
     Ablation(
         "passes deletions on to whoever takes down another item",
@@ -446,6 +491,7 @@ ABLATIONS: tuple[Ablation, ...] = (
     Ablation(
         "forgets a deletion of what a list has left out",
         (Cut(_machine, "_deleted", "event.container_id in data.vanished", "False"),),
+        only=(Fault.LIST_CHANGED, Fault.EVENT_DUPLICATED, Fault.EVENT_DELAYED),
     ),
     Ablation(
         "does not follow a list that adds a container",
@@ -457,6 +503,7 @@ ABLATIONS: tuple[Ablation, ...] = (
                 "new = {}\n    added = frozenset()",
             ),
         ),
+        only=(Fault.LIST_CHANGED, Fault.ITEM_REPUBLISHED),
     ),
     Ablation(
         "fails at a list that was published when time began",
@@ -468,6 +515,7 @@ ABLATIONS: tuple[Ablation, ...] = (
                 "event.listed_at > newest - _PRECISION",
             ),
         ),
+        only=(Fault.CLOCK_WRONG, Fault.LIST_CHANGED),
     ),
     Ablation(
         "begins to follow a list only after the catalogue has answered",
@@ -479,6 +527,7 @@ ABLATIONS: tuple[Ablation, ...] = (
                 "(timer, find)",
             ),
         ),
+        only=(Fault.PUBLISHED_LATE, Fault.LIST_CHANGED, Fault.CATALOGUE_BEHIND, Fault.SAME_ITEM),
     ),
     Ablation(
         "gives a 200 without evidence that no newer list was missed",
@@ -619,6 +668,12 @@ ABLATIONS: tuple[Ablation, ...] = (
         only=(Fault.LONG_STOP,),
     ),
     Ablation(
+        "does not judge at the log's end how long it was cut off from it",
+        (_NEVER_LATE,),
+        only=(Fault.LONG_STOP,),
+        second="each session judges it when it begins",
+    ),
+    Ablation(
         "trusts what is stored, and what is read on from it",
         (_NEVER_TOO_OLD, _NEVER_LATE),
         only=(Fault.LONG_STOP,),
@@ -656,7 +711,7 @@ ABLATIONS: tuple[Ablation, ...] = (
     Ablation(
         "is caught up for the whole session once it was",
         (_NO_LAG,),
-        second="each answer has its own evidence",
+        only=(Fault.TRANSACTION_HANGS,),
     ),
 )
 
