@@ -560,7 +560,7 @@ ABLATIONS: tuple[Ablation, ...] = (
     Ablation(
         "carries positions on without a look at leader epochs",
         (_NO_EPOCHS,),
-        only=(Fault.LOG_CUT, Fault.OFFSETS_JUMP, Fault.TRANSACTION),
+        only=(Fault.LOG_CUT, Fault.OFFSETS_JUMP),
     ),
     Ablation(
         "carries positions on without comparing the last records",
