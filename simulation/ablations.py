@@ -455,7 +455,13 @@ ABLATIONS: tuple[Ablation, ...] = (
     Ablation(
         "answers although it was answered before",
         (Cut(Coordinator, "_answer_failed", "if not entry.reply.done():", "if True:"),),
-        only=(Fault.COORDINATOR_CRASHED, Fault.PAUSED_MIDWAY, Fault.OBSERVER_STALLS),
+        only=(
+            Fault.CENSOR_CRASHED,
+            Fault.PAUSED,
+            Fault.PAUSED_MIDWAY,
+            Fault.SHORT_WAIT,
+            Fault.EVENT_LOST,
+        ),
     ),
     Ablation(
         "does not answer what was in flight when the coordinator fails",
