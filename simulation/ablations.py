@@ -16,10 +16,13 @@ import textwrap
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import actors.censor_evidence
 import actors.censor_machine
 import actors.item_censor
 import bus.codec
 import bus.event_bus
+import bus.log_end
+import bus.log_verification
 import web.callers
 from actors.feed import TransitionFeed
 from actors.future import LoopFuture
@@ -27,13 +30,17 @@ from actors.item_censor import ItemCensor
 from actors.machine_actor import MachineActor
 from actors.timers import NamedTimers
 from bus.catching_up import CatchingUp
+from bus.known_log import KnownLog
 from bus.publication import KafkaPublication
 from bus.reader import TopicReader
+from catalogue.freshness import Freshness
+from catalogue.proofs import Proofs
 from catalogue.view import CatalogueView
 from coordinator.coordinator import Coordinator
 from coordinator.pool import CensorPool
 from coordinator.supervision import OneForOne
 from service import Service
+from simulation.faults import Fault
 from simulation.world import World
 
 if TYPE_CHECKING:
@@ -67,12 +74,15 @@ class Ablation:
             found, and must not be; the loss of both is another entry.
         shows: for one whose loss breaks something in each run anyway: the words of the violation
             that it takes to show that it is missed.
+        only: for one that few kinds of fault concern: these, so that few runs find it; None: each
+            run has those that its seed draws.
     """
 
     name: str
     cuts: tuple[Cut, ...]
     second: str = ""
     shows: str = ""
+    only: tuple[Fault, ...] | None = None
 
     def found(self, result: Result) -> str:
         """The first violation that shows its loss; empty if there is none."""
@@ -80,6 +90,7 @@ class Ablation:
 
 
 _machine = actors.censor_machine
+_evidence = actors.censor_evidence
 
 _NO_FLUSH = Cut(
     Coordinator,
@@ -98,6 +109,32 @@ _NO_CANCEL = Cut(NamedTimers, "cancel", "self._alarms.cancel(timer)", "pass")
 _NOT_LONGER = Cut(LoopFuture, "_time_out", "self._loop.time() - alarm.at > _HELD_UP", "False")
 _ANY_ITEM = Cut(bus.event_bus, "partition_key", 'f"{item_id}-{container_id}"', 'f"{container_id}"')
 _ANY_EVENT = Cut(_machine, "_deleted", "if event.item_id != data.takedown.item_id:", "if False:")
+
+_NO_PROOF = Cut(_evidence, "is_complete", " and data.proven", "")
+_ANY_DESCRIPTION = Cut(
+    bus.log_end._Leader, "is_as_described", "if described == self.described:", "if True:"
+)
+_NO_EPOCHS = Cut(bus.log_verification, "_cut", "if mark.epoch == UNKNOWN_EPOCH or", "if True or")
+_NO_FINGERPRINTS = Cut(
+    bus.log_verification,
+    "_compare",
+    "    known = dict(mark.tail)",
+    "    return None\n    known = dict(mark.tail)",
+)
+_READS_ON = Cut(
+    KnownLog,
+    "verify_fetched",
+    "if _rises(self.marks.newest_epochs(), self._verified):",
+    "if False:",
+)
+_NEVER_TOO_OLD = Cut(Freshness, "too_old", "if retention is None or", "if True or")
+_NEVER_LATE = Cut(Freshness, "at_end", "if gap > max(retention - MARGIN, MARGIN):", "if False:")
+_NO_LAG = Cut(
+    TopicReader,
+    "caught_up",
+    "and not self._lag.is_late(asyncio.get_running_loop().time())",
+    "",
+)
 
 ABLATIONS: tuple[Ablation, ...] = (
     Ablation(
@@ -236,6 +273,7 @@ ABLATIONS: tuple[Ablation, ...] = (
                 "if True:",
             ),
         ),
+        only=(Fault.PAUSED, Fault.SLOWED, Fault.EVENT_DELAYED, Fault.SHORT_WAIT),
     ),
     Ablation(
         "waits no longer for who has had no turn while the process was stopped",
@@ -245,6 +283,7 @@ ABLATIONS: tuple[Ablation, ...] = (
     Ablation(
         "waits for nobody's turn when the time is over",
         (_NOT_LONGER, Cut(LoopFuture, "_time_out", "self._give_up(_TURNS)", "self._give_up(0)")),
+        only=(Fault.PAUSED, Fault.SLOWED, Fault.EVENT_LOST, Fault.SHORT_WAIT),
     ),
     Ablation(
         "gives a 200 however late it comes out of the door",
@@ -267,6 +306,36 @@ ABLATIONS: tuple[Ablation, ...] = (
                 ("_publish_failed", "data.takedown"),
             )
         ),
+        only=(
+            Fault.CATALOGUE_BEHIND,
+            Fault.ACK_FAILED,
+            Fault.CENSOR_CRASHED,
+            Fault.SAME_ITEM,
+            Fault.LIST_CHANGED,
+        ),
+    ),
+    Ablation(
+        "takes the evidence for an earlier takedown for its own",
+        (
+            Cut(
+                _machine,
+                "_caught_up",
+                "if event.takedown_id != data.takedown.takedown_id:",
+                "if False:",
+            ),
+        ),
+        only=(
+            Fault.CATALOGUE_BEHIND,
+            Fault.LIST_BEHIND,
+            Fault.ACK_FAILED,
+            Fault.LIST_CHANGED,
+            Fault.SHORT_WAIT,
+        ),
+    ),
+    Ablation(
+        "takes the end of a log that is read again for evidence",
+        (Cut(Proofs, "_on_done", " and self._valid()", ""),),
+        only=(Fault.LOG_CUT, Fault.LIST_BEHIND),
     ),
     Ablation(
         "says 503 after requests were handed over",
@@ -274,6 +343,7 @@ ABLATIONS: tuple[Ablation, ...] = (
             Cut(KafkaPublication, "failed", "self._handed_over or handed_over", "False"),
             Cut(KafkaPublication, "acknowledged", "self._handed_over = True", "pass"),
         ),
+        only=(Fault.ACK_FAILED, Fault.ACK_FAILED_WRITTEN),
     ),
     Ablation(
         "begins at the end again with each session",
@@ -307,6 +377,7 @@ ABLATIONS: tuple[Ablation, ...] = (
                 "return False",
             ),
         ),
+        only=(Fault.LISTED_ELSEWHERE, Fault.LIST_CHANGED, Fault.PARTITION_LAGS),
     ),
     Ablation(
         "takes the list with the later time, though the same partition has a later record",
@@ -318,6 +389,7 @@ ABLATIONS: tuple[Ablation, ...] = (
                 "if value is None:",
             ),
         ),
+        only=(Fault.CLOCK_WRONG, Fault.LIST_CHANGED, Fault.ITEM_REPUBLISHED),
     ),
     Ablation(
         "forgets at once that an item is gone",
@@ -329,6 +401,7 @@ ABLATIONS: tuple[Ablation, ...] = (
                 "pack(key, containers, listed_at, record.partition) if containers else None",
             ),
         ),
+        only=(Fault.LISTED_ELSEWHERE, Fault.ITEM_GONE, Fault.PARTITION_LAGS),
     ),
     Ablation(
         "handles a record again that was fetched again",
@@ -350,18 +423,22 @@ ABLATIONS: tuple[Ablation, ...] = (
                 "except ZeroDivisionError as error:",
             ),
         ),
+        only=(Fault.POISON,),
     ),
     Ablation(
         "restarts an actor as often as it fails",
         (Cut(OneForOne, "may_restart", "if len(history) >= self._restarts:", "if False:"),),
+        only=(Fault.CENSOR_CRASHED, Fault.COORDINATOR_CRASHED),
     ),
     Ablation(
         "does not say which takedown a failed censor carried",
         (Cut(ItemCensor, "on_restart", "takedown_id=carried", "takedown_id=None"),),
+        only=(Fault.CENSOR_CRASHED,),
     ),
     Ablation(
         "forgets a takedown whose censor failed at its first message",
         (Cut(ItemCensor, "on_restart", "if carried is None and", "if False and"),),
+        only=(Fault.CENSOR_CRASHED, Fault.RUSH),
     ),
     Ablation(
         "leaves its own tasks behind when draining takes too long",
@@ -373,18 +450,28 @@ ABLATIONS: tuple[Ablation, ...] = (
                 "        except ZeroDivisionError:\n            raise\n        else:",
             ),
         ),
+        only=(Fault.DRAINED, Fault.EVENT_LOST),
     ),
     Ablation(
         "answers although it was answered before",
         (Cut(Coordinator, "_answer_failed", "if not entry.reply.done():", "if True:"),),
+        only=(
+            Fault.CENSOR_CRASHED,
+            Fault.PAUSED,
+            Fault.PAUSED_MIDWAY,
+            Fault.SHORT_WAIT,
+            Fault.EVENT_LOST,
+        ),
     ),
     Ablation(
         "does not answer what was in flight when the coordinator fails",
         (Cut(Coordinator, "_abandon", "entry.reply.set(Failed())", "pass"),),
+        only=(Fault.COORDINATOR_CRASHED, Fault.RUSH),
     ),
     Ablation(
         "lets an observer's failure reach the takedown",
         (Cut(TransitionFeed, "publish", "except Exception", "except ZeroDivisionError"),),
+        only=(Fault.OBSERVER_RAISES,),
     ),
     Ablation(
         "stops without finishing what is in flight",
@@ -396,6 +483,7 @@ ABLATIONS: tuple[Ablation, ...] = (
                 "if True or self.coordinator is None or",
             ),
         ),
+        only=(Fault.DRAINED, Fault.EVENT_DELAYED),
     ),
     Ablation(
         "passes deletions on to whoever takes down another item",
@@ -409,6 +497,7 @@ ABLATIONS: tuple[Ablation, ...] = (
     Ablation(
         "forgets a deletion of what a list has left out",
         (Cut(_machine, "_deleted", "event.container_id in data.vanished", "False"),),
+        only=(Fault.LIST_CHANGED, Fault.EVENT_DUPLICATED, Fault.EVENT_DELAYED),
     ),
     Ablation(
         "does not follow a list that adds a container",
@@ -420,6 +509,7 @@ ABLATIONS: tuple[Ablation, ...] = (
                 "new = {}\n    added = frozenset()",
             ),
         ),
+        only=(Fault.LIST_CHANGED, Fault.ITEM_REPUBLISHED),
     ),
     Ablation(
         "fails at a list that was published when time began",
@@ -431,6 +521,7 @@ ABLATIONS: tuple[Ablation, ...] = (
                 "event.listed_at > newest - _PRECISION",
             ),
         ),
+        only=(Fault.CLOCK_WRONG, Fault.LIST_CHANGED),
     ),
     Ablation(
         "begins to follow a list only after the catalogue has answered",
@@ -442,6 +533,191 @@ ABLATIONS: tuple[Ablation, ...] = (
                 "(timer, find)",
             ),
         ),
+        only=(Fault.PUBLISHED_LATE, Fault.LIST_CHANGED, Fault.CATALOGUE_BEHIND, Fault.SAME_ITEM),
+    ),
+    Ablation(
+        "gives a 200 without evidence that no newer list was missed",
+        (_NO_PROOF,),
+        only=(Fault.LIST_BEHIND,),
+    ),
+    Ablation(
+        "reports a hit before the evidence although newer lists are not followed",
+        (Cut(CatalogueView, "locate", " and not self._waits_for_evidence", ""),),
+        only=(Fault.LIST_BEHIND,),
+    ),
+    Ablation(
+        "proves by the last stable offset, not by the high water mark",
+        (
+            Cut(
+                TopicReader,
+                "_consumer",
+                '"read_uncommitted" if role == _ASKING else "read_committed"',
+                '"read_committed"',
+            ),
+            Cut(bus.log_end, "_offsets_frame", "_CONSUMER, _READ_UNCOMMITTED,", "_CONSUMER, 1,"),
+        ),
+        only=(Fault.TRANSACTION, Fault.TRANSACTION_HANGS),
+    ),
+    Ablation(
+        "proves by the log's end although the topic's description has changed",
+        (_ANY_DESCRIPTION,),
+        only=(Fault.LOG_CUT, Fault.PARTITIONS_ADDED, Fault.LIST_BEHIND),
+    ),
+    Ablation(
+        "carries positions on without a look at leader epochs",
+        (_NO_EPOCHS,),
+        only=(Fault.LOG_CUT, Fault.OFFSETS_JUMP),
+    ),
+    Ablation(
+        "carries positions on without comparing the last records",
+        (_NO_FINGERPRINTS,),
+        only=(Fault.LOG_CUT,),
+    ),
+    Ablation(
+        "carries positions on without leader epochs and last records",
+        (_NO_EPOCHS, _NO_FINGERPRINTS),
+        only=(Fault.LOG_CUT,),
+    ),
+    Ablation(
+        "does not verify the log when its description names a later leader epoch",
+        (
+            Cut(
+                KnownLog,
+                "require_same",
+                "if _rises(description.epochs, self._verified):",
+                "if False:",
+            ),
+        ),
+        only=(Fault.LOG_CUT,),
+    ),
+    Ablation(
+        "does not verify the log when batches of a later leader epoch are fetched",
+        (_READS_ON,),
+        only=(Fault.LOG_CUT,),
+    ),
+    Ablation(
+        "believes that a list is the newest although a record behind it cannot be read",
+        (
+            Cut(
+                CatalogueView,
+                "apply",
+                "self._put_in_doubt(record, str(error) or repr(error), building=building)",
+                "pass",
+            ),
+        ),
+        only=(Fault.UNDECODABLE,),
+    ),
+    Ablation(
+        "gives a 200 although the item came into doubt",
+        (Cut(_machine, "_in_doubt", "replace(data, doubted=True)", "data"),),
+        only=(Fault.UNDECODABLE,),
+    ),
+    Ablation(
+        "forgets at a restart which items are in doubt",
+        (
+            Cut(
+                CatalogueView,
+                "start",
+                "self._doubts.load(await self._store.doubts())",
+                "for key, _ in await self._store.doubts():\n"
+                "                self._entries.put(key, None)",
+            ),
+        ),
+        only=(Fault.UNDECODABLE, Fault.KILLED, Fault.DRAINED),
+    ),
+    Ablation(
+        "takes a doubt for older than a list in any other partition",
+        (
+            Cut(
+                CatalogueView,
+                "_put_in_doubt",
+                "if self._is_overtaken(key, before, doubt.doubted_at, record.partition):",
+                "if before is not None and partition_of(before) != record.partition:",
+            ),
+        ),
+        only=(Fault.UNDECODABLE, Fault.LISTED_ELSEWHERE, Fault.PARTITIONS_ADDED),
+    ),
+    Ablation(
+        "takes any list in another partition for newer than a doubt",
+        (
+            Cut(
+                CatalogueView,
+                "apply",
+                "if self._is_overtaken(key, before, listed_at, record.partition):",
+                "if not (before is not None and is_doubt(before)) and self._is_overtaken(\n"
+                "            key, before, listed_at, record.partition\n"
+                "        ):",
+            ),
+        ),
+        only=(Fault.UNDECODABLE, Fault.LISTED_ELSEWHERE, Fault.PARTITION_LAGS),
+    ),
+    Ablation(
+        "counts a deletion however old it is",
+        (
+            Cut(
+                _evidence,
+                "stale_since",
+                "if listed_at is None or",
+                "if True or",
+            ),
+        ),
+        only=(Fault.DELETION_REPLAYED,),
+    ),
+    Ablation(
+        "does not take back what an old deletion has confirmed before the evidence",
+        (Cut(_evidence, "refuted", "if data.proven:", "if True:"),),
+        only=(Fault.DELETION_REPLAYED, Fault.LIST_BEHIND, Fault.CLOCK_WRONG),
+    ),
+    Ablation(
+        "trusts what is stored however long the service was stopped",
+        (_NEVER_TOO_OLD,),
+        only=(Fault.LONG_STOP,),
+    ),
+    Ablation(
+        "does not judge at the log's end how long it was cut off from it",
+        (_NEVER_LATE,),
+        only=(Fault.LONG_STOP,),
+        second="each session judges it when it begins",
+    ),
+    Ablation(
+        "trusts what is stored, and what is read on from it",
+        (_NEVER_TOO_OLD, _NEVER_LATE),
+        only=(Fault.LONG_STOP,),
+    ),
+    Ablation(
+        "reads on from what is stored before it knows how long null values are retained",
+        (Cut(Service, "_prepare_catalogue", "await self.topic_checks.until_known()", "pass"),),
+        only=(Fault.LONG_STOP,),
+    ),
+    Ablation(
+        "tells a refusal only once all requests are settled",
+        (
+            Cut(
+                KafkaPublication,
+                "_settle",
+                "elif self._untold and (self._handed_over or self._in_flight):",
+                "elif False:",
+            ),
+            Cut(KafkaPublication, "sent", "if self._untold:", "if False:"),
+        ),
+        only=(Fault.ONE_REFUSED,),
+    ),
+    Ablation(
+        "says that a deletion confirmed what a list confirmed",
+        (
+            Cut(
+                _machine,
+                "_with_changes",
+                'event.listed_at, "list")',
+                'event.listed_at, "deletion")',
+            ),
+        ),
+        only=(Fault.LIST_CHANGED, Fault.ITEM_GONE),
+    ),
+    Ablation(
+        "is caught up for the whole session once it was",
+        (_NO_LAG,),
+        only=(Fault.TRANSACTION_HANGS,),
     ),
 )
 
@@ -511,7 +787,7 @@ def find(ablation: Ablation, *, seeds: int, first: int = 0) -> Result | None:
     """The first run that fails without this safeguard, of so many; None if there is none."""
     with taken_out(ablation):
         for seed in range(first, first + seeds):
-            result = World(seed).run()
+            result = World(seed, only=ablation.only).run()
             if ablation.found(result):
                 return result
     return None

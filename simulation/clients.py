@@ -215,10 +215,15 @@ class _Client:
             else:
                 connection.lose()
 
+        committed = connection.committed
+
         def read() -> Any:
             logs = self._net.cluster.topics.get(self._topic, [])
             known = [(n, logs[n]) for n in numbers if n < len(logs)]
-            ends = [(n, 0 if log.led else 6, log.end, log.epoch) for n, log in known]
+            ends = [
+                (n, 0 if log.led else 6, log.stable if committed else log.end, log.epoch)
+                for n, log in known
+            ]
             return ends, self._describe(self._topic)
 
         asked.add_done_callback(tell)

@@ -94,6 +94,7 @@ class Cluster:
         cuts: the topics of which a log has lost its end.
         settings: of the topics, as DescribeConfigs tells them.
         settings_delay: seconds that its answer takes longer than others.
+        away_until: when the broker was last away, or infinity while it is.
     """
 
     def __init__(self, loop: SimulatedLoop, faults: Faults, journal: Journal, seed: int) -> None:
@@ -105,6 +106,7 @@ class Cluster:
         self.ids: dict[str, bytes] = {}
         self.cluster_id = "simulated"
         self.state = Broker.UP
+        self.away_until = 0.0
         self.lag: dict[str, float] = {}
         self.pace: dict[str, tuple[int, float]] = {}
         self.readers: list[Reader] = []
@@ -263,6 +265,7 @@ class Cluster:
         if self.state is not Broker.UP:
             return
         self.state = state
+        self.away_until = math.inf
         self._journal.write("Kafka", "Kafka", f"! the broker {state.value}")
         if state is Broker.REFUSES:
             self._break_questions()
@@ -273,6 +276,7 @@ class Cluster:
         if self.state is Broker.UP:
             return
         self.state = Broker.UP
+        self.away_until = self._loop.time()
         self._journal.write("Kafka", "Kafka", "! the broker is back")
         parked, self._parked = self._parked, []
         for future, read in parked:

@@ -151,7 +151,7 @@ class Ledger:
         assert asked.answered_at is not None
         until = asked.answered_at
         return any(
-            asked.arrived_at <= at <= until and (until - at < GRACE or not self._ran(at, until))
+            asked.arrived_at <= at <= until and (until - at < GRACE or not self.ran(at, until))
             for at in self.crashes
         )
 
@@ -182,7 +182,7 @@ class Ledger:
         if asked.answered_at > latest:
             self.broken(f"I1: {asked.answered_at - latest:.3f} s late", asked)
 
-    def _ran(self, since: float, until: float) -> bool:
+    def ran(self, since: float, until: float) -> bool:
         """Whether the process ran all the time; if not, what was read may not have been heard."""
         return not any(began <= until and ended >= since for began, ended in self.pauses)
 
@@ -222,7 +222,7 @@ class Ledger:
         processed = [
             number
             for number, (at, _) in enumerate(evidence.lists)
-            if at < evidence.answered and self._ran(at, evidence.answered)
+            if at < evidence.answered and self.ran(at, evidence.answered)
         ]
         wanted = [
             None if said is None else said.containers
@@ -300,7 +300,7 @@ class Ledger:
         for container in sorted(outstanding):
             first = [at for at, place, _ in reports if place == (asked.item_id, container)]
             times = [at for at, _ in evidence.certainly_deleted(container)]
-            if first and any(first[0] < at < until and self._ran(at, until) for at in times):
+            if first and any(first[0] < at < until and self.ran(at, until) for at in times):
                 self.broken(f"I4: {container} is said to be outstanding", asked)
         if asked.status == 502:
             self._check_refusal(asked, evidence, sorted(deleted | outstanding))
@@ -327,7 +327,7 @@ class Ledger:
         settled = {
             container
             for at, container, _ in told
-            if at < evidence.answered and self._ran(at, evidence.answered)
+            if at < evidence.answered and self.ran(at, evidence.answered)
         }
         if known := settled.intersection(named["unacknowledged"]):
             self.broken(f"I4: unacknowledged, and settled: {sorted(known)}", asked)
@@ -367,7 +367,7 @@ class Ledger:
         for at, place, made_at in reports:
             since = first.setdefault(place, at)
             for read_at, _ in evidence.certainly_deleted(place[1]):
-                if since < read_at < made_at and self._ran(read_at, made_at):
+                if since < read_at < made_at and self.ran(read_at, made_at):
                     self.broken(f"asked again for {place[1]}, which was confirmed", asker)
                     return
 

@@ -18,7 +18,7 @@ from service import Service
 from simulation.clients import Net
 from simulation.faults import Fault
 from simulation.ledger import read_deletion
-from simulation.loop import wall_clock
+from simulation.loop import START, wall_clock
 from simulation.newest import Newest
 
 if TYPE_CHECKING:
@@ -31,6 +31,15 @@ if TYPE_CHECKING:
     from simulation.log import Record
     from simulation.newest import Said
     from simulation.world import World
+
+
+_UNREAD = 5.0
+"""Seconds after which what was written is read, or the service calls itself not ready."""
+
+_LOOK = 3.0
+"""Seconds that it may take until a reader sees that a broker is back."""
+
+_LAG_CHECK = 0.5
 
 
 @functools.cache
@@ -78,6 +87,7 @@ class Life:
         world.cluster.on_cut.append(self._on_cut)
         self._lifecycle = Lifecycle()
         self._stream: FeedStream | None = None
+        self._lag_checked_at = 0.0
         self.settings = dataclasses.replace(
             _defaults(),
             timeout=world.workload.timeout,
@@ -117,6 +127,8 @@ class Life:
             if problem is None and self.ends_when_ready is None:
                 logs = self._world.cluster.topics["item_deleted"]
                 self.ends_when_ready = {number: log.end for number, log in enumerate(logs)}
+            if problem is None:
+                self._check_lag()
             return problem
 
         service.readiness.why_not = noticed  # type: ignore[method-assign]
@@ -127,6 +139,27 @@ class Life:
             service.feed.subscribe(self._observe)
             self._stream = service.feed.stream(capacity=3)  # nobody reads it
             self._stream.__enter__()
+
+    def _check_lag(self) -> None:
+        """Whoever calls itself ready has read what was written a while ago, or says that it lags.
+
+        Nothing is said of times at which the process or the broker stood still.
+        """
+        now, cluster, ledger = self._world.loop.time(), self._world.cluster, self._world.ledger
+        if now < self._lag_checked_at + _LAG_CHECK:
+            return
+        self._lag_checked_at = now
+        if cluster.away_until > now - _UNREAD - _LOOK or not ledger.ran(now - _UNREAD - _LOOK, now):
+            return
+        readers = {"item_published": self.service.items, "item_deleted": self.service.deletions}
+        for topic, reader in readers.items():
+            assert reader is not None
+            for number, position in reader.statistics().positions.items():
+                log = cluster.topics[topic][number]
+                record = next(iter(log.since(position, log.end, committed=False)), None)
+                if record is not None and record.at < now - _UNREAD:
+                    where = f"{topic}[{number}] at offset {record.offset}"
+                    ledger.broken(f"ready, and {where} is not read since {record.at - START:.2f}")
 
     def _on_deletion(self, record: Record) -> None:
         self.offsets[record.partition].append(record.offset)

@@ -22,6 +22,7 @@ _LIST_OFFSETS, _METADATA = 2, 3
 VERSIONS = {_LIST_OFFSETS: (1, 9), _METADATA: (0, 12)}
 _EPOCH_AT = 12
 _NO_PRODUCER = -1
+_READ_COMMITTED = 1
 
 
 def batch(record: Any, epoch: int, *, transactional: bool = False) -> bytes:
@@ -79,6 +80,9 @@ class RawConnection:
     Args:
         answer: is given the number of each partition whose end is asked, and answers with
             `answered` or `lose`, now or later.
+
+    Attributes:
+        committed: the ends are asked for as of committed records only.
     """
 
     def __init__(self, answer: Callable[[RawConnection, list[int]], object]) -> None:
@@ -90,6 +94,7 @@ class RawConnection:
         self._topic = b""
         self.open = True
         self.deaf = False
+        self.committed = False
 
     def connected(self) -> bool:
         return self.open
@@ -106,7 +111,8 @@ class RawConnection:
             return
         size, _, _, _, client = struct.unpack_from(">ihhih", frames)
         at = 4 + 10 + client
-        _, _, _, length = struct.unpack_from(">ibih", frames, at)
+        _, isolation, _, length = struct.unpack_from(">ibih", frames, at)
+        self.committed = isolation == _READ_COMMITTED
         at += 11
         self._topic = frames[at : at + length]
         rows = struct.iter_unpack(">iiq", frames[at + length + 4 : 4 + size])

@@ -8,41 +8,35 @@ from simulation.ablations import ABLATIONS, Ablation, Cut, OutOfDate, find, take
 from simulation.world import World
 
 FIRST = {
-    "subscribes once Kafka has acknowledged, not before it publishes": 4,
-    "counts deletions, and does not keep a set of containers": 2,
-    "restarts the deadline with each deletion": 23,
-    "does not unsubscribe when a censor fails": 8,
-    "has no bound for takedowns in flight": 1,
+    "restarts the deadline with each deletion": 15,
+    "does not unsubscribe when a censor fails": 2,
     "says 404 while the catalogue is behind": 5,
     "keeps a container twice that a list names twice": 10,
-    "shares an earlier question about the log's end": 350,
-    "is ready before the reader knows its positions": 36,
-    "handles a message before a deadline that has passed": 152,
-    "waits for nobody's turn when the time is over": 8,
+    "shares an earlier question about the log's end": 5,
+    "is ready before the reader knows its positions": 4,
     "gives a 200 however late it comes out of the door": 8,
-    "believes what is told of an earlier takedown": 1750,
-    "says 503 after requests were handed over": 49,
-    "begins at the end again with each session": 9,
+    "believes what is told of an earlier takedown": 5,
+    "takes the evidence for an earlier takedown for its own": 18,
+    "takes the end of a log that is read again for evidence": 15,
+    "says 503 after requests were handed over": 30,
+    "begins at the end again with each session": 16,
     "reads a new partition from its end": 10,
-    "takes for an item's newest list what is read last, in whichever partition": 47,
-    "takes the list with the later time, though the same partition has a later record": 143,
-    "forgets at once that an item is gone": 47,
     "handles a record again that was fetched again": 4,
-    "ends the session at a record that cannot be read": 29,
-    "restarts an actor as often as it fails": 75,
-    "does not say which takedown a failed censor carried": 2,
-    "forgets a takedown whose censor failed at its first message": 99,
-    "leaves its own tasks behind when draining takes too long": 61,
-    "answers although it was answered before": 443,
-    "does not answer what was in flight when the coordinator fails": 82,
-    "lets an observer's failure reach the takedown": 23,
-    "stops without finishing what is in flight": 15,
-    "forgets a deletion of what a list has left out": 208,
-    "does not follow a list that adds a container": 47,
-    "fails at a list that was published when time began": 223,
-    "begins to follow a list only after the catalogue has answered": 66,
+    "leaves its own tasks behind when draining takes too long": 6,
+    "answers although it was answered before": 27,
+    "fails at a list that was published when time began": 6,
+    "reports a hit before the evidence although newer lists are not followed": 14,
+    "proves by the log's end although the topic's description has changed": 14,
+    "carries positions on without a look at leader epochs": 112,
+    "carries positions on without comparing the last records": 13,
+    "does not verify the log when its description names a later leader epoch": 19,
+    "forgets at a restart which items are in doubt": 10,
+    "takes any list in another partition for newer than a doubt": 21,
+    "does not take back what an old deletion has confirmed before the evidence": 51,
+    "reads on from what is stored before it knows how long null values are retained": 10,
+    "is caught up for the whole session once it was": 4,
 }
-"""Seeds at which they were found; what it takes may move when the program changes."""
+"""Seeds at which the others than the first few were found; a changed program may move them."""
 
 NEEDED = [each for each in ABLATIONS if not each.second]
 DOUBLE = [each for each in ABLATIONS if each.second]
@@ -52,7 +46,8 @@ DOUBLE = [each for each in ABLATIONS if each.second]
 def test_a_program_that_is_without_a_safeguard_is_found_out(ablation: Ablation) -> None:
     found = find(ablation, first=FIRST.get(ablation.name, 0), seeds=300)
     assert found is not None
-    assert World(found.seed).run().violations == (), "and it is the safeguard that was missing"
+    whole = World(found.seed, only=ablation.only).run()
+    assert whole.violations == (), "and it is the safeguard that was missing"
 
 
 @pytest.mark.parametrize("ablation", DOUBLE, ids=[each.name for each in DOUBLE])
