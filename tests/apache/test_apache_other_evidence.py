@@ -297,9 +297,11 @@ async def test_a_topic_that_was_made_again_while_the_service_was_stopped_is_read
     kafka: ApacheKafka, names: Names, tmp_path: Path
 ) -> None:
     settings = {"catalogue_folder": str(tmp_path)}
-    async with served(kafka.bootstrap_servers, names, settings=settings) as service:
-        async with platform(kafka.bootstrap_servers, names, on_request=confirm) as items:
-            old = await known(service, items, names, ONE)
+    async with (
+        served(kafka.bootstrap_servers, names, settings=settings) as service,
+        platform(kafka.bootstrap_servers, names, on_request=confirm) as items,
+    ):
+        old = await known(service, items, names, ONE)
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
     await admin.start()
     try:
