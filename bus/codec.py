@@ -42,8 +42,8 @@ _LEAP_SECOND = re.compile(
     rb'("(?:publishedAt|deletedAt|reportedAt|deadline)"\s*:\s*'
     rb'"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:)60(?:\.[0-9]+)?'
 )
-"""`datetime` has no such second. It is read as the end of the one before, so that the order of a list
-and of deletions before and after it stays."""
+"""`datetime` has no such second. It is read as the end of the one before, so that a list and the
+deletions before and after it stay in their order."""
 
 _LONGEST_EXCERPT = 80
 
