@@ -16,8 +16,9 @@ up to date for so long that null values may be gone (see `freshness`), all is re
 
 Which list of an item is its newest? In one partition the later record. But an item's records are
 in several partitions once partitions were added to the topic, and between partitions there is no
-order: the list that is newer by its own time counts then. That something is gone has to be
-remembered for this as well, until everything is read that may be older.
+order: the list that is newer by its own time counts then, and of two lists of the same time the one
+that was written later. That something is gone has to be remembered for this as well, until
+everything is read that may be older.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ from catalogue.entries import (
     pack,
     pack_doubt,
     partition_of,
-    time_of,
+    times_of,
     unpack,
 )
 from catalogue.freshness import Freshness
@@ -401,10 +402,11 @@ class CatalogueView:
         self._readable = True
         key = key_of(item_id)
         before = self._stored(key)
-        if self._is_overtaken(key, before, listed_at, record.partition):
+        written_at = _time_of(record)
+        if self._is_overtaken(key, before, (listed_at, written_at), record.partition):
             self._overtaken += 1
             return
-        self._entries.put(key, pack(key, containers, listed_at, record.partition))
+        self._entries.put(key, pack(key, containers, listed_at, record.partition, written_at))
         if before is not None and is_doubt(before):
             self._doubts.remove(item_id)
         if not containers:
@@ -421,7 +423,7 @@ class CatalogueView:
         for item_id in named:
             key = key_of(item_id)
             before = self._stored(key)
-            if self._is_overtaken(key, before, doubt.doubted_at, record.partition):
+            if self._is_overtaken(key, before, times_of(doubt), record.partition):
                 self._overtaken += 1
                 continue
             self._entries.put(key, pack_doubt(key, doubt))
@@ -440,13 +442,13 @@ class CatalogueView:
             return None
 
     def _is_overtaken(
-        self, key: bytes, value: bytes | None, listed_at: datetime, partition: int
+        self, key: bytes, value: bytes | None, times: tuple[datetime, datetime], partition: int
     ) -> bool:
         """Whether another partition has told something newer of this item."""
         if value is None or partition_of(value) == partition:
             return False
         try:
-            return listed_at < time_of(unpack(key, value))
+            return times < times_of(unpack(key, value))
         except DamagedEntry as error:
             self._lose(str(error))
             return False

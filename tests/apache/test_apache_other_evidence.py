@@ -138,9 +138,9 @@ async def test_the_newest_list_in_a_partition_that_was_just_added_counts(
             response = await admin.create_partitions({names.published: NewPartitions(more)})
             assert not any(code for _, code, _ in response.topic_errors)
             async with writer(kafka) as producer:
-                for each in (item_id, fresh):
+                for one in (item_id, fresh):
                     await producer.send_and_wait(
-                        names.published, **listed(each, BOTH, LATER), partition=more - 1
+                        names.published, **listed(one, BOTH, LATER), partition=more - 1
                     )
             asked = await asyncio.gather(service.take_down(item_id), service.take_down(fresh))
             statuses += [each.status for each in asked]
@@ -171,9 +171,9 @@ async def test_behind_a_backlog_every_worker_and_who_does_not_follow_lists_count
             for _ in range(15_000)
         ]
         await asyncio.gather(*written)
-        for each in (*olds, *news):
+        for one in (*olds, *news):
             await bulk.send_and_wait(
-                names.published, **listed(each, BOTH, LATER), partition=PARTITION
+                names.published, **listed(one, BOTH, LATER), partition=PARTITION
             )
         asked = await asyncio.gather(*map(service.take_down, (*olds, *news)))
         for each in asked:
