@@ -38,6 +38,13 @@ __all__ = [
 Headers = list[tuple[str, bytes]]
 
 _CANONICAL = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_LEAP_SECOND = re.compile(
+    rb'("(?:publishedAt|deletedAt|reportedAt|deadline)"\s*:\s*'
+    rb'"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:)60(?:\.[0-9]+)?'
+)
+"""`datetime` has no such second. It is read as the end of the one before, so that a list and the
+deletions before and after it stay in their order."""
+
 _LONGEST_EXCERPT = 80
 
 _CONTENT_TYPE = b"application/json"
@@ -115,6 +122,9 @@ def _decode(decode: Callable[[bytes], M], value: bytes | None) -> M:
     try:
         return decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        without, found = _LEAP_SECOND.subn(rb"\g<1>59.999999", value)
+        if found:
+            return _decode(decode, without)
         raise UnreadableRecord(str(error) or type(error).__name__) from None
 
 

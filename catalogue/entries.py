@@ -2,8 +2,8 @@
 
 The key is the 16 bytes of the item's UUID. The value is a checksum (CRC-32 of all the rest), the
 number of containers, the partition that the list was read from, the list's own time (microseconds
-since 1970), and, as MessagePack, the pairs of container id and type. The checksum covers the key
-too, so that a value which turns up under another key is found out as well.
+since 1970), the time of its record, and, as MessagePack, the pairs of container id and type. The
+checksum covers the key too, so that a value which turns up under another key is found out as well.
 
 A value without containers is a *tombstone*: the item is gone since then.
 
@@ -37,8 +37,8 @@ _DIGEST = bytes(_UUID_BYTES) + b"d"
 """In front of the hash of an id that is too long for a key."""
 
 _CHECKSUM = 4
-_REST = struct.Struct("<Iiq")
-"""How many containers, which partition, when."""
+_REST = struct.Struct("<Iiqq")
+"""How many containers, which partition, when by the list, when by its record."""
 
 _HEAD = _CHECKSUM + _REST.size
 
@@ -62,11 +62,13 @@ class Listed(NamedTuple):
         containers: where the item is; none if it is gone.
         listed_at: the list's own time, in UTC.
         partition: which one it was read from.
+        written_at: the record's time, in UTC.
     """
 
     containers: tuple[Container, ...]
     listed_at: datetime
     partition: int
+    written_at: datetime = _EPOCH
 
 
 class Doubt(NamedTuple):
@@ -116,21 +118,30 @@ def item_of(key: bytes) -> ItemId | None:
     return ItemId("-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:])))
 
 
-def pack(key: bytes, containers: Iterable[Container], listed_at: datetime, partition: int) -> bytes:
-    """The value of an item under its key; `listed_at` is aware."""
+def pack(
+    key: bytes,
+    containers: Iterable[Container],
+    listed_at: datetime,
+    partition: int,
+    written_at: datetime = _EPOCH,
+) -> bytes:
+    """The value of an item under its key; both times are aware."""
     pairs = [(one.container_id, one.container_type) for one in containers]
-    return _packed(key, len(pairs), partition, listed_at, _encode(pairs))
+    return _packed(key, len(pairs), partition, (listed_at, written_at), _encode(pairs))
 
 
 def pack_doubt(key: bytes, doubt: Doubt) -> bytes:
     """The value of an item in doubt under its key; its reason is cut at `_LONGEST_REASON`."""
     reason = doubt.reason[:_LONGEST_REASON].encode("utf-8", "replace").decode()
     content = _encode((doubt.offset, reason))
-    return _packed(key, _IN_DOUBT, doubt.partition, doubt.doubted_at, content)
+    return _packed(key, _IN_DOUBT, doubt.partition, (doubt.doubted_at,) * 2, content)
 
 
-def _packed(key: bytes, number: int, partition: int, at: datetime, content: bytes) -> bytes:
-    packed = _REST.pack(number, partition, (at - _EPOCH) // _MICROSECOND) + content
+def _packed(
+    key: bytes, number: int, partition: int, at: tuple[datetime, datetime], content: bytes
+) -> bytes:
+    times = ((time - _EPOCH) // _MICROSECOND for time in at)
+    packed = _REST.pack(number, partition, *times) + content
     return zlib.crc32(packed, zlib.crc32(key)).to_bytes(_CHECKSUM, "little") + packed
 
 
@@ -142,20 +153,27 @@ def unpack(key: bytes, value: bytes) -> Listed | Doubt:
     """
     if not is_whole(key, value):
         raise DamagedEntry(f"the checksum of entry {key.hex()} is wrong")
-    number, partition, at = _REST.unpack_from(value, _CHECKSUM)
+    number, partition, at, written = _REST.unpack_from(value, _CHECKSUM)
     content = memoryview(value)[_HEAD:]
     try:
         time = _EPOCH + timedelta(microseconds=at)
         if number == _IN_DOUBT:
             return Doubt(time, partition, *_decode_doubt(content))
-        return Listed(tuple(starmap(Container, _decode(content))), time, partition)
+        written_at = _EPOCH + timedelta(microseconds=written)
+        return Listed(tuple(starmap(Container, _decode(content))), time, partition, written_at)
     except (msgspec.DecodeError, UnicodeDecodeError, OverflowError) as error:
         raise DamagedEntry(f"entry {key.hex()} cannot be read: {error}") from None
 
 
-def time_of(entry: Listed | Doubt) -> datetime:
-    """What orders an item's records in different partitions."""
-    return entry.doubted_at if isinstance(entry, Doubt) else entry.listed_at
+def times_of(entry: Listed | Doubt) -> tuple[datetime, datetime]:
+    """What orders an item's records in different partitions.
+
+    The records' times decide between lists of the same time, as of a platform that dates each list
+    of an item with the time at which the item was made.
+    """
+    if isinstance(entry, Doubt):
+        return entry.doubted_at, entry.doubted_at
+    return entry.listed_at, entry.written_at
 
 
 def count(value: bytes) -> int:

@@ -13,7 +13,8 @@ optional `publishedAt` in the list: its time, by the clock of `deletedAt`. Whate
 proves nothing, and the caller gets a 503: a 404 is told to the police on evidence only.
 
 An answer from a cache is of an earlier time, and proves nothing about now. Each request forbids it
-(`Cache-Control: no-cache`); caches that answer all the same give themselves away, as below.
+(`Cache-Control: no-cache`) and has a query of its own (`?request=...`), which no cache has stored
+an answer to; caches that answer all the same give themselves away, as below.
 """
 
 from __future__ import annotations

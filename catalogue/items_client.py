@@ -10,6 +10,7 @@ from __future__ import annotations
 import ssl
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from secrets import token_hex
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -63,7 +64,9 @@ class ItemsClient:
             NoEvidence: it did not answer, or not in HTTP.
         """
         headers = {} if traceparent is None else {"traceparent": traceparent}
-        url = f"{self._url}/items/{item_id}/containers"
+        # Each request has its own URL. A cache can answer without a header that shows it, as nginx
+        # does, but only what it was asked for before.
+        url = f"{self._url}/items/{item_id}/containers?request={token_hex(8)}"
         try:
             async with self._opened().get(url, headers=headers, allow_redirects=False) as response:
                 return Answer(

@@ -16,8 +16,9 @@ up to date for so long that null values may be gone (see `freshness`), all is re
 
 Which list of an item is its newest? In one partition the later record. But an item's records are
 in several partitions once partitions were added to the topic, and between partitions there is no
-order: the list that is newer by its own time counts then. That something is gone has to be
-remembered for this as well, until everything is read that may be older.
+order: the list that is newer by its own time counts then, and of two lists of the same time the one
+that was written later. That something is gone has to be remembered for this as well, until
+everything is read that may be older.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ from catalogue.entries import (
     pack,
     pack_doubt,
     partition_of,
-    time_of,
+    times_of,
     unpack,
 )
 from catalogue.freshness import Freshness
@@ -183,7 +184,8 @@ class CatalogueView:
         on_rebuilt: called when all was read again: what was found before may have changed.
         waits_for_evidence: report no hit before it is shown that no newer list was missed. For
             takedowns that do not follow newer lists.
-        may_be_empty: whether a topic that never had a record is evidence for a 404.
+        may_be_empty: whether a topic that never had a record, or only such as are no lists, is
+            evidence for a 404.
         utc_now: the wall clock, to date what is stored.
         delete_retention: the topic's `delete.retention.ms` in seconds; None if it is not known.
         safeguards: told that null values may have been missed.
@@ -229,6 +231,9 @@ class CatalogueView:
         self._building = True
         self._rebuilds = 0
         self._overtaken = 0
+        self._readable = False
+        self._unreadable = False
+        self._stored_no_list = False
         self._tombstones: set[bytes] = set()
         self._searches: set[asyncio.Task[None]] = set()
         self._hits = 0
@@ -343,11 +348,17 @@ class CatalogueView:
         return self._why_empty() if self._log is not None and self._log.caught_up else None
 
     def _why_empty(self) -> str | None:
-        """Why it is no evidence that an item is not there, if no record ever was."""
-        if self._may_be_empty or self._log is None or not self._log.never_written:
+        """Why it is no evidence that an item is not there, if no list of any item ever was."""
+        if self._may_be_empty or self._log is None:
+            return None
+        if self._log.never_written:
+            what = "never had a record"
+        elif self._unreadable and not self._readable:
+            what = "has records, and none of them is a list of an item"
+        else:
             return None
         return (
-            f"{self._topic} never had a record: is this the right topic?"
+            f"{self._topic} {what}: is this the right topic?"
             " TAKEDOWN_CATALOGUE_MAY_BE_EMPTY=true if it may be empty"
         )
 
@@ -356,7 +367,10 @@ class CatalogueView:
 
         For the start of each of the log's sessions: a reason means that all has to be read again.
         """
-        return self._freshness.too_old()
+        reason = self._freshness.too_old()
+        if reason is None and self._stored_no_list and not self._may_be_empty:
+            return "it is stored without any item, and only its records show whether it has lists"
+        return reason
 
     # ------------------------------------------------------------------------ the view
 
@@ -367,6 +381,8 @@ class CatalogueView:
             self._freshness.begin()
             return None
         self._freshness.resume(kept.caught_up_at)
+        self._readable = kept.items + kept.tombstones > 0
+        self._stored_no_list = not self._readable and any(kept.positions.values())
         return kept.positions, TopicIdentity(kept.cluster_id, kept.topic_id), kept.marks
 
     def apply(self, record: Record) -> None:
@@ -380,14 +396,17 @@ class CatalogueView:
         try:
             item_id, containers, listed_at = _read(record)
         except Exception as error:
+            self._unreadable = True
             self._put_in_doubt(record, str(error) or repr(error), building=building)
             raise
+        self._readable = True
         key = key_of(item_id)
         before = self._stored(key)
-        if self._is_overtaken(key, before, listed_at, record.partition):
+        written_at = _time_of(record)
+        if self._is_overtaken(key, before, (listed_at, written_at), record.partition):
             self._overtaken += 1
             return
-        self._entries.put(key, pack(key, containers, listed_at, record.partition))
+        self._entries.put(key, pack(key, containers, listed_at, record.partition, written_at))
         if before is not None and is_doubt(before):
             self._doubts.remove(item_id)
         if not containers:
@@ -404,7 +423,7 @@ class CatalogueView:
         for item_id in named:
             key = key_of(item_id)
             before = self._stored(key)
-            if self._is_overtaken(key, before, doubt.doubted_at, record.partition):
+            if self._is_overtaken(key, before, times_of(doubt), record.partition):
                 self._overtaken += 1
                 continue
             self._entries.put(key, pack_doubt(key, doubt))
@@ -423,13 +442,13 @@ class CatalogueView:
             return None
 
     def _is_overtaken(
-        self, key: bytes, value: bytes | None, listed_at: datetime, partition: int
+        self, key: bytes, value: bytes | None, times: tuple[datetime, datetime], partition: int
     ) -> bool:
         """Whether another partition has told something newer of this item."""
         if value is None or partition_of(value) == partition:
             return False
         try:
-            return listed_at < time_of(unpack(key, value))
+            return times < times_of(unpack(key, value))
         except DamagedEntry as error:
             self._lose(str(error))
             return False
@@ -489,6 +508,7 @@ class CatalogueView:
         self._building = True
         self._rebuilds += 1
         self._checked = True  # what is stored from now on was read, and written, by us
+        self._readable = self._unreadable = self._stored_no_list = False
         self._tombstones = set()
         self._doubts.clear()
         self._freshness.begin()

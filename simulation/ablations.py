@@ -373,7 +373,7 @@ ABLATIONS: tuple[Ablation, ...] = (
             Cut(
                 CatalogueView,
                 "_is_overtaken",
-                "return listed_at < time_of(unpack(key, value))",
+                "return times < times_of(unpack(key, value))",
                 "return False",
             ),
         ),

@@ -7,11 +7,14 @@ import contextlib
 import re
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
+from aiokafka.protocol.api import Request, RequestStruct, Response
+from aiokafka.protocol.types import Array, Int16, Int32, Schema, String
 
 from apache_kafka.apache import ApacheKafka
 from apache_kafka.ports import HOST, free_ports
@@ -145,3 +148,67 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         while data := await reader.read(65_536):
             writer.write(data)
             await writer.drain()
+
+
+class ElectLeadersResponse_v0(Response):  # type: ignore[misc] # noqa: N801 - as aiokafka does
+    """What became of each election."""
+
+    API_KEY = 43
+    API_VERSION = 0
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        (
+            "topics",
+            Array(
+                ("topic", String("utf-8")),
+                (
+                    "partitions",
+                    Array(
+                        ("partition", Int32),
+                        ("error_code", Int16),
+                        ("error_message", String("utf-8")),
+                    ),
+                ),
+            ),
+        ),
+    )
+
+
+class ElectLeadersRequest_v0(RequestStruct):  # type: ignore[misc] # noqa: N801
+    """Has each partition's first copy lead it, which aiokafka cannot ask for."""
+
+    API_KEY = 43
+    API_VERSION = 0
+    RESPONSE_TYPE = ElectLeadersResponse_v0
+    SCHEMA = Schema(
+        ("topics", Array(("topic", String("utf-8")), ("partitions", Array(Int32)))),
+        ("timeout_ms", Int32),
+    )
+
+
+class ElectLeadersRequest(Request[ElectLeadersRequest_v0]):  # type: ignore[misc]
+    """Of these partitions of each topic."""
+
+    API_KEY: ClassVar[int] = 43
+
+    def __init__(self, topics: list[tuple[str, list[int]]]) -> None:
+        self._topics = topics
+
+    def build(self, request_struct_class: type[RequestStruct]) -> RequestStruct:
+        return request_struct_class(self._topics, 10_000)
+
+
+async def elect_preferred_leaders(kafka: ApacheKafka, topics: Iterable[str]) -> int:
+    """Move leaders in good order, while all brokers run; returns how many were moved."""
+    client = AIOKafkaClient(bootstrap_servers=kafka.bootstrap_servers)
+    await client.bootstrap()
+    try:
+        wanted = []
+        for topic in topics:
+            await client._wait_on_metadata(topic)
+            wanted.append((topic, sorted(client.cluster.partitions_for_topic(topic))))
+        response = await client.send(client.get_random_node(), ElectLeadersRequest(wanted))
+    finally:
+        await client.close()
+    # One that is led by its first copy already is an error; it is not counted.
+    return sum(not code for _, partitions in response.topics for _, code, _ in partitions)

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from apache.cluster import StableAddress, alive, controller, leads, require_copies, until_in_sync
+from apache.cluster import (
+    StableAddress,
+    alive,
+    controller,
+    elect_preferred_leaders,
+    leads,
+    require_copies,
+    until_in_sync,
+)
 from support.brokers import running_kafka
 from support.measure import Measure
 from support.platform import Names, Platform, platform
@@ -87,6 +96,35 @@ async def test_leaders_that_move_are_followed(
         assert felt < MOVED
     await back_to_normal(service, items)
     measured("leaders moved", await service.check(whole.bootstrap_servers, names))
+
+
+async def test_leaders_that_are_elected_in_good_order_interrupt_no_session(
+    whole: ApacheKafka, service: Served, items: Platform, names: Names, measured: Measure
+) -> None:
+    """No broker goes: whatever was read is verified with the new leaders, and reading goes on."""
+    topics = names.settings().values()
+    (node, *_) = sorted(await leads(whole, names.published))
+    await whole.stop_node(node)
+    await whole.restart(node)
+    await until_in_sync(whole, topics)
+    await service.until_ready()
+    ids = await publish_items(service, items, 1000, places=2)
+    await back_to_normal(service, items)
+    before = len(service.process.events())
+    storm = Storm(service, ids, per_second=PER_SECOND)
+    async with storm:
+        await asyncio.sleep(CALM)
+        moved = await elect_preferred_leaders(whole, topics)
+        assert moved, "leaders have moved back"
+        await storm.until_steady(within=MOVED)
+        await asyncio.sleep(CALM)
+    said = [str(event["event"]) for event in service.process.events()[before:]]
+    noticed = [each for each in said if "interrupted" in each or "beginning" in each]
+    measured("leaders elected in good order: moved", moved)
+    measured("leaders elected in good order: answers", Counter(a.status for a in storm.asked))
+    assert not noticed
+    await back_to_normal(service, items)
+    await service.check(whole.bootstrap_servers, names)
 
 
 async def test_the_controller_that_is_killed_is_not_missed(

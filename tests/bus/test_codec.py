@@ -132,12 +132,20 @@ def test_a_container_id_of_a_megabyte_is_free_text_like_any_other() -> None:
         ("2026-01-01T21:34:05-05:30", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
         ("2026-01-02T03:04:05+00:00", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
         ("2026-01-02T03:04:05-00:00", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
+        ("2016-12-31T23:59:60Z", datetime(2016, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)),
+        ("2017-01-01T05:29:60.5+05:30", datetime(2016, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)),
     ],
 )
 def test_a_time_of_any_zone_is_read_as_utc(written: str, read: datetime) -> None:
     time = decode_item_deleted(deleted(deletedAt=written)).deleted_at
     assert time == read
     assert time.tzinfo is UTC
+
+
+def test_a_list_of_a_leap_second_can_be_read() -> None:
+    value = {"itemId": ITEM, "containers": [], "publishedAt": "2016-12-31T23:59:60.25Z"}
+    item = decode_item_published(json.dumps(value).encode())
+    assert item.published_at == datetime(2016, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
 
 
 def test_every_time_of_every_record_is_read_as_utc() -> None:

@@ -22,7 +22,7 @@ from catalogue.entries import (
     pack,
     pack_doubt,
     partition_of,
-    time_of,
+    times_of,
     unpack,
 )
 from messages import Container, ContainerId, ItemId
@@ -79,13 +79,13 @@ def test_a_uuid_never_shares_a_key_with_a_text(uuid: object, text: str) -> None:
     assert (key_of(ItemId(str(uuid))) == key_of(ItemId(text))) == (str(uuid) == text)
 
 
-@given(CONTAINERS, TIMES, st.integers(0, 2**31 - 1))
+@given(CONTAINERS, TIMES, st.integers(0, 2**31 - 1), TIMES)
 def test_a_list_comes_back_as_it_was(
-    containers: list[Container], listed_at: datetime, partition: int
+    containers: list[Container], listed_at: datetime, partition: int, written_at: datetime
 ) -> None:
     key = key_of(ITEM)
-    value = pack(key, containers, listed_at, partition)
-    assert unpack(key, value) == Listed(tuple(containers), listed_at, partition)
+    value = pack(key, containers, listed_at, partition, written_at)
+    assert unpack(key, value) == Listed(tuple(containers), listed_at, partition, written_at)
     assert count(value) == len(containers)
     assert partition_of(value) == partition
 
@@ -117,7 +117,8 @@ def test_the_item_of_a_key_is_the_one_that_it_was_made_of(uuid: object) -> None:
 def test_the_time_comes_back_in_utc() -> None:
     key = key_of(ITEM)
     local = T0.astimezone(timezone(timedelta(hours=5)))
-    assert time_of(unpack(key, pack(key, places("a"), local, 0))).utcoffset() == timedelta(0)
+    times = times_of(unpack(key, pack(key, places("a"), local, 0, local)))
+    assert [time.utcoffset() for time in times] == [timedelta(0)] * 2
 
 
 @given(st.integers(0, 10_000), st.integers(0, 7))

@@ -405,7 +405,7 @@ async def test_a_crash_during_a_rewind_leaves_the_old_log_to_be_found_out_again(
         kept = store.kept()
         assert kept is not None
         assert kept.topic_id == "log"
-        assert store.entries == {key_of(ITEM): pack(key_of(ITEM), places("a"), T0, 0)}
+        assert store.entries == {key_of(ITEM): pack(key_of(ITEM), places("a"), T0, 0, T0)}
 
 
 # --------------------------------------------------------------------------- who follows

@@ -100,6 +100,24 @@ async def test_the_newest_list_counts_whichever_partition_is_read_first() -> Non
             assert await it.finds() == ("b",)
 
 
+def written(*names: str, after: float, partition: int) -> FakeRecord:
+    """A list that is dated as each list of its item is, and was written after so many seconds."""
+    at = round((T0.timestamp() + after) * 1000)
+    value = encode(ItemPublished(ITEM, places(*names), T0))
+    return FakeRecord(ITEM.encode(), value, timestamp=at, partition=partition)
+
+
+@pytest.mark.parametrize("names", [("a", "b"), ()])
+async def test_of_two_lists_of_the_same_time_the_one_that_was_written_later_counts(
+    names: tuple[str, ...],
+) -> None:
+    old, new = written("a", after=0, partition=0), written(*names, after=5, partition=1)
+    for records in ((old, new), (new, old)):
+        async with running() as it:
+            await it.read(*records)
+            assert await it.finds() == (names or None)
+
+
 async def test_an_item_that_was_listed_again_elsewhere_is_not_gone() -> None:
     """The simulation's seed 179531864502597: a 404 for an item that is in a container."""
     async with running() as it:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -41,6 +41,12 @@ TOO_LATE = {90.0: "ab", 111.0: "abc", 112.0: "a"}
 OLD = {80.0: "abc", 90.0: "ab"}
 
 
+def refused(*, unacknowledged: Sequence[dict[str, str]] = (), **lists: Any) -> Asked:
+    """A 502 of which nothing is deleted yet."""
+    more = {"unacknowledged": list(unacknowledged), **lists}
+    return asked(502, deleted=[], outstanding=[A, B, C], **more)
+
+
 @pytest.mark.parametrize(
     ("answer", "there"),
     [
@@ -51,8 +57,12 @@ OLD = {80.0: "abc", 90.0: "ab"}
         (asked(504, deleted=[B], outstanding=[A]), written(SHRUNK, {}, "ab")),
         (asked(504, deleted=[], outstanding=[A, B, C]), written(GROWN, {}, "abc")),
         (
-            asked(502, deleted=[], outstanding=[A, B, C], published=[A, B], unpublished=[C]),
+            refused(published=[A, B], unpublished=[C]),
             written(GROWN, {}, "ab"),
+        ),
+        (
+            refused(published=[A], unpublished=[B], unacknowledged=[C]),
+            written(GROWN, {}, "ac"),
         ),
     ],
 )
@@ -74,11 +84,11 @@ def test_what_fits_the_lists_and_the_deletions_passes(answer: Asked, there: _Wri
         (asked(504, deleted=[C], outstanding=[A, B]), written(GROWN, {}, "abc")),
         (asked(504, deleted=[], outstanding=[A]), written(SHRUNK, {}, "ab")),
         (
-            asked(502, deleted=[], outstanding=[A, B, C], published=[A, B], unpublished=[]),
+            refused(published=[A, B], unpublished=[]),
             written(GROWN, {}, "ab"),
         ),
         (
-            asked(502, deleted=[], outstanding=[A, B, C], published=[A, B, C], unpublished=[]),
+            refused(published=[A, B, C], unpublished=[]),
             written(GROWN, {}, "ab"),
         ),
         (asked(503), written(GROWN, {}, "c")),

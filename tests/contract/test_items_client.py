@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import re
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -97,7 +98,9 @@ async def test_it_asks_on_the_route_of_the_contract_and_keeps_the_connection() -
             assert judge(answer, ITEM) == Located(places("a"))
         assert server.connections == 1
     line, *headers = server.requests[0].decode().lower().split("\r\n")
-    assert line == f"get /base/items/{ITEM}/containers http/1.1"
+    route = rf"get /base/items/{ITEM}/containers\?request=[0-9a-f]{{16}} http/1\.1"
+    assert re.fullmatch(route, line)
+    assert len({request.partition(b" HTTP")[0] for request in server.requests}) == 3
     assert f"traceparent: {TRACE}" in headers
     assert "accept-encoding: identity" in headers
     assert "cache-control: no-cache" in headers

@@ -25,6 +25,7 @@ http {{
     fastcgi_temp_path {folder}/fastcgi;
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
+    {http}
     upstream takedown {{
         server 127.0.0.1:{public[0]};
         server 127.0.0.1:{public[1]};
@@ -111,7 +112,7 @@ def nginx(folder: Path, public: tuple[int, int], **more: str) -> Iterator[str]:
     """nginx in front of two instances; gives its address."""
     port = free_port()
     path = folder / "nginx.conf"
-    settings = {"more": "", "location": "", **more}
+    settings = {"more": "", "location": "", "http": "", **more}
     path.write_text(NGINX.format(folder=folder, port=port, public=public, **settings))
     with proxy(require("nginx"), "-p", str(folder), "-c", str(path), port=port):
         yield f"http://127.0.0.1:{port}"
