@@ -141,7 +141,7 @@ class Life:
             self._stream.__enter__()
 
     def _check_lag(self) -> None:
-        """Whoever calls itself ready has read what was written a while ago, or says that it lags.
+        """Check that a service that is ready has read what was written to `item_published`.
 
         Nothing is said of times at which the process or the broker stood still.
         """
@@ -149,17 +149,16 @@ class Life:
         if now < self._lag_checked_at + _LAG_CHECK:
             return
         self._lag_checked_at = now
-        if cluster.away_until > now - _UNREAD - _LOOK or not ledger.ran(now - _UNREAD - _LOOK, now):
+        since = now - _UNREAD - _LOOK
+        if cluster.away_until > since or not ledger.ran(since, now):
             return
-        readers = {"item_published": self.service.items, "item_deleted": self.service.deletions}
-        for topic, reader in readers.items():
-            assert reader is not None
-            for number, position in reader.statistics().positions.items():
-                log = cluster.topics[topic][number]
-                record = next(iter(log.since(position, log.end, committed=False)), None)
-                if record is not None and record.at < now - _UNREAD:
-                    where = f"{topic}[{number}] at offset {record.offset}"
-                    ledger.broken(f"ready, and {where} is not read since {record.at - START:.2f}")
+        assert self.service.items is not None
+        for number, position in self.service.items.statistics().positions.items():
+            log = cluster.topics["item_published"][number]
+            record = next(iter(log.since(position, log.end, committed=False)), None)
+            if record is not None and record.at < now - _UNREAD:
+                where = f"item_published[{number}] at offset {record.offset}"
+                ledger.broken(f"ready, and {where} is not read since {record.at - START:.2f}")
 
     def _on_deletion(self, record: Record) -> None:
         self.offsets[record.partition].append(record.offset)
