@@ -103,7 +103,7 @@ async def test_where_it_vanishes_by_itself_it_counts_as_deleted_at_the_time_of_t
     got = await own.answer
     assert_deleted(got, own.item_id, containers(2))
     assert {c["containerId"]: c["deletedAt"] for c in got.body["containers"]} == {
-        "c0": "2026-01-02T03:04:10.000000Z",
+        "c0": "2026-01-02T03:04:10Z",
         "c1": "2026-01-02T03:04:09.500000Z",
     }
     assert {c["containerId"]: c["confirmedBy"] for c in got.body["containers"]} == {
