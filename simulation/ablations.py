@@ -397,7 +397,7 @@ ABLATIONS: tuple[Ablation, ...] = (
             Cut(
                 CatalogueView,
                 "apply",
-                "pack(key, containers, listed_at, record.partition)",
+                "pack(key, containers, listed_at, record.partition, written_at)",
                 "pack(key, containers, listed_at, record.partition) if containers else None",
             ),
         ),
