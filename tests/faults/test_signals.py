@@ -20,7 +20,7 @@ import pytest
 from support.asking import take_down, until_ready
 from support.brokers import Broker, running_broker
 from support.platform import Names, confirm, containers, new_item_id, platform
-from support.processes import ROOT, Process, running
+from support.processes import ROOT, Process, environment_of, running
 from support.unread import UnreadProcess
 
 
@@ -40,9 +40,8 @@ class AtATerminal(UnreadProcess):
 
     def __init__(self, *arguments: str, redirected: bool = False, **settings: object) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="takedown-test-")
-        settings = {"catalogue_folder": Path(self._folder.name) / "catalogue", **settings}
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("TAKEDOWN_")}
-        environment |= {f"TAKEDOWN_{k.upper()}": str(v) for k, v in settings.items()}
+        folder = Path(self._folder.name) / "catalogue"
+        environment = environment_of({"catalogue_folder": folder, **settings})
         self._buffer = b""
         self.lines = []
         self.terminal, slave = pty.openpty()

@@ -11,12 +11,23 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
 ROOT = Path(__file__).parents[2]
+
+
+def environment_of(settings: Mapping[str, object]) -> dict[str, str]:
+    """The environment of a `takedown` process of a test.
+
+    Unless the settings say otherwise it creates its topics, and these may be empty; and no load
+    balancer has to notice its end.
+    """
+    usual = {"topics_create": "true", "catalogue_may_be_empty": "true", "shutdown_grace": 0}
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("TAKEDOWN_")}
+    return environment | {f"TAKEDOWN_{k.upper()}": str(v) for k, v in {**usual, **settings}.items()}
 
 
 class Process:
@@ -39,16 +50,7 @@ class Process:
 
     def __init__(self, *arguments: str, **settings: object) -> None:
         self._folder = tempfile.mkdtemp(prefix="takedown-test-")
-        # No test has a load balancer that must notice the end, unless it says so.
-        settings = {
-            "catalogue_folder": self._folder,
-            "topics_create": "true",
-            "catalogue_may_be_empty": "true",
-            "shutdown_grace": 0,
-            **settings,
-        }
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("TAKEDOWN_")}
-        environment |= {f"TAKEDOWN_{k.upper()}": str(v) for k, v in settings.items()}
+        environment = environment_of({"catalogue_folder": self._folder, **settings})
         self.lines: list[str] = []
         self._buffer = b""
         self._process = subprocess.Popen(

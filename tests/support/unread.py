@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from support.processes import ROOT
+from support.processes import ROOT, environment_of
 
 
 class UnreadProcess:
@@ -30,9 +30,8 @@ class UnreadProcess:
 
     def __init__(self, *arguments: str, output: int | None = None, **settings: object) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="takedown-test-")
-        settings = {"catalogue_folder": Path(self._folder.name) / "catalogue", **settings}
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("TAKEDOWN_")}
-        environment |= {f"TAKEDOWN_{k.upper()}": str(v) for k, v in settings.items()}
+        folder = Path(self._folder.name) / "catalogue"
+        environment = environment_of({"catalogue_folder": folder, **settings})
         self._buffer = b""
         self.lines: list[str] = []
         self.reader, writer = os.pipe()

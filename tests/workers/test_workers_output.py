@@ -28,6 +28,7 @@ async def log():
         if line % 5 == 0:  # lines of one turn of the loop are written together
             await asyncio.sleep(0)
 asyncio.run(log())
+sys.stdin.read()  # at the end of a process, what is not read within a second is given up
 """
 
 
@@ -42,10 +43,13 @@ children = [
 sys.exit(sum(child.wait() for child in children))
 """
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", script, stdout=asyncio.subprocess.PIPE
+        *(sys.executable, "-c", script),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
     )
     assert process.stdout is not None
-    await asyncio.sleep(1.5)  # the pipe is full, and all of them wait for it
+    assert process.stdin is not None
+    await asyncio.sleep(1.5)  # the pipe is full, and all of them have more for it
     seen: dict[int, list[int]] = {number: [] for number in range(PROCESSES)}
     async for raw in process.stdout:
         assert len(raw) <= select.PIPE_BUF
@@ -54,5 +58,7 @@ sys.exit(sum(child.wait() for child in children))
         assert set(line["text"]) - set(" [...] 0123456789 characters left out") <= {
             chr(97 + line["worker"])
         }
+        if sum(map(len, seen.values())) == PROCESSES * LINES:
+            process.stdin.close()
     assert await process.wait() == 0
     assert seen == {number: list(range(LINES)) for number in range(PROCESSES)}
