@@ -280,8 +280,8 @@ SETTINGS: Mapping[str, Setting] = {
             "catalogue_may_be_empty",
             _flag_or_empty,
             "",
-            "true or false: an item_published that never had a record means that there are no "
-            "items; false: not ready; empty: true only on the embedded broker",
+            "true or false: an item_published without a single readable list means that there are "
+            "no items; false: not ready; empty: true only on the embedded broker",
         ),
         Setting(
             "catalogue_may_expire",
