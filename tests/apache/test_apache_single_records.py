@@ -12,7 +12,16 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from support.measure import Measure
 from support.observed import scrape
-from support.platform import NOW, Names, Platform, confirm, container, containers, platform
+from support.platform import (
+    NOW,
+    Names,
+    Platform,
+    confirm,
+    container,
+    containers,
+    new_item_id,
+    platform,
+)
 from support.served import Served, eventually, served
 
 from apache_kafka.apache import ApacheKafka
@@ -145,6 +154,7 @@ async def test_an_open_transaction_delays_a_404_and_never_makes_a_wrong_one(
         if asked.status == 404:
             service.asked.remove(asked)  # not published yet: it is what a reader is told
         await transactional.commit_transaction()
+    await service.until_ready()  # it was not caught up for as long as that was open
     assert (await service.take_down(other)).status == 200
 
 
@@ -172,11 +182,13 @@ async def test_poison_and_oversized_records_are_skipped_and_what_follows_is_read
         await platform.send(names.deleted, None, key=item_id)
         await confirm(platform, request)
 
+    another = new_item_id()
     for value in poison:
-        await items.send(names.published, value, key=item_id)
+        await items.send(names.published, value, key=another)
     items.on_request = after_poison
     asked = await service.take_down(item_id)
     assert asked.status == 200
+    assert (await service.take_down(another)).status == 503, "what names it cannot be read"
     measured("200 after 22 unreadable records, 4 of them of 3 MB", asked.got.seconds)
 
     again = await service.item(items, 1)
