@@ -217,7 +217,8 @@ class LogVerification:
                 if (error := for_code(code)) is not NoError:
                     raise error(f"{self._topic}[{number}]")
                 undefined |= end < 0
-                if number in read and (divergence := _cut(number, read[number], end)):
+                now = description.epochs[number]
+                if number in read and (divergence := _cut(number, read[number], end, now)):
                     found[number] = divergence
         if undefined:
             self._missing("the brokers do not know where they end")
@@ -297,7 +298,7 @@ def _by_leader(
     yield from led.items()
 
 
-def _cut(number: int, read: Read, end: int) -> Divergence | None:
+def _cut(number: int, read: Read, end: int, now: int) -> Divergence | None:
     position, mark = read
     if mark.epoch == UNKNOWN_EPOCH or not 0 <= end < position:
         return None
@@ -305,7 +306,9 @@ def _cut(number: int, read: Read, end: int) -> Divergence | None:
         f"its last batch below that was of leader epoch {mark.epoch}; "
         f"now batches of this epoch or earlier ones end at {end}"
     )
-    return Divergence(number, position, end, how)
+    # Where the epoch that we have read is the present one, another log goes by the same number: it
+    # may differ anywhere below its end.
+    return Divergence(number, position, end if mark.epoch < now else None, how)
 
 
 def _compare(number: int, read: Read, first: int, batches: bytes) -> Divergence | None:

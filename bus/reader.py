@@ -753,6 +753,20 @@ class TopicReader:
         self, asking: AIOKafkaConsumer, fetching: AIOKafkaConsumer
     ) -> tuple[dict[TopicPartition, int], TopicDescription]:
         """The log's ends now, of all partitions that exist now."""
+        async with asyncio.timeout(self._watch_timeout):
+            while True:
+                ends, description = await self._look_once(asking, fetching)
+                if len(description.leaders) <= len(ends):
+                    break
+                # Of a partition that was added meanwhile the end is not known, nor what is in it.
+                await asyncio.sleep(_BETWEEN_LOOKS)
+        self._saw(ends)
+        self._settle()
+        return ends, description
+
+    async def _look_once(
+        self, asking: AIOKafkaConsumer, fetching: AIOKafkaConsumer
+    ) -> tuple[dict[TopicPartition, int], TopicDescription]:
         partitions = await self._partitions(asking)
         gone = self._positions.keys() - partitions
         if gone:
@@ -769,10 +783,7 @@ class TopicReader:
                 logger.info("New partitions of %s: %s", self._topic, _numbers(new))
             ends: dict[TopicPartition, int] = await asking.end_offsets(partitions)
         # After the rest: what it said is of this log, or of no use.
-        description = await self._same_log()
-        self._saw(ends)
-        self._settle()
-        return ends, description
+        return ends, await self._same_log()
 
     async def _answer(self, asking: AIOKafkaConsumer, fetching: AIOKafkaConsumer) -> None:
         while True:

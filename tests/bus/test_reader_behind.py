@@ -271,3 +271,25 @@ async def test_many_who_ask_one_after_the_other_share_rounds_and_none_waits_long
         assert topic.asked.count("ends") - asked < 300
         assert len(waited) == 1000
         assert max(waited) < 0.006
+
+
+async def test_a_partition_that_is_added_while_the_end_is_asked_for_is_read_before_a_proof() -> (
+    None
+):
+    topic = three_read()
+    it = Reading(topic)
+    async with it.life() as reader:
+        answer = topic.answer
+
+        async def answer_and_grow(question: str) -> None:
+            await answer(question)
+            if question == "ends" and 2 not in topic.partitions:
+                topic.grow(2)
+                topic.append("in a new partition", partition=2)
+
+        topic.answer = answer_and_grow  # type: ignore[method-assign]
+        topic.move_leader()  # so that the long way is taken
+        await reader.catch_up()
+        assert "in a new partition" in it.values
+        await asyncio.sleep(5)
+        assert reader.caught_up

@@ -188,6 +188,20 @@ async def test_without_rewind_and_epochs_that_partition_is_read_again_from_its_b
         assert it.values == ["read", *EVERYTHING[:45]]
 
 
+async def test_an_end_of_an_epoch_that_was_given_twice_does_not_say_where_the_logs_part() -> None:
+    topic = ten_read()
+    it = Reading(topic, start=Start.END, rewinds=False)
+    async with it.life():
+        topic.append("read", "too")
+        await it.read_to_end()
+        topic.break_connections()
+        await it.until("positioned", so=False)
+        topic.truncate(10, new_epoch=False)
+        topic.append("new")  # it ends at 11, and has another record at 10
+        await it.read_to_end()
+        assert it.values == ["read", "too", *[f"old {n}" for n in range(10)], "new"]
+
+
 async def test_a_log_that_was_read_from_its_end_and_never_grew_is_compared_too() -> None:
     topic = ten_read()
     it = Reading(topic, start=Start.END, rewinds=False)
