@@ -75,7 +75,7 @@ async def test_a_504_shows_what_is_outstanding_and_what_came_late(
     await screen.sees(".facts", "1 of 2 deleted")
     await screen.sees(".timeline", "never")
     own.look.observatory.journal.unmatched(deletion("vault:sealed", item))
-    await screen.sees(".why", "1 heard of after the answer")
+    await screen.sees(".why", "1 read after the deadline")
     await screen.sees(".steps .late", "(late)")
     await screen.sees(".sequence", "after the answer")
 
