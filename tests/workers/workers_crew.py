@@ -12,7 +12,7 @@ from support.brokers import Broker
 from support.invariants import Asked
 from support.observed import Samples, scrape
 from support.platform import Names, Platform
-from support.served import Served, served
+from support.served import Served, eventually, served
 
 WORKERS = 2
 
@@ -26,6 +26,11 @@ async def crew(broker: Broker, names: Names, **settings: object) -> AsyncIterato
         served(broker.address, names, settings=options) as service,
     ):
         service.http = http
+
+        async def all_are_ready() -> bool:
+            return all(worker["ready"] for worker in (await body(service, "/readyz"))["workers"])
+
+        await eventually(all_are_ready)  # the service is ready with the first of them
         yield service
 
 
