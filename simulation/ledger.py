@@ -262,13 +262,14 @@ class Ledger:
             latest = at + GRACE
             if acknowledged or asked.answered_at <= latest:
                 continue
+            # What was read behind a pause is handled together with the refusal.
+            for began, ended in self.pauses:
+                if began <= latest and ended >= at:
+                    latest = max(latest, ended + GRACE)
             if evidence.may_be_deleted(container, by=latest):
                 continue
             if evidence.vanished(container, by=latest):
                 continue
-            for began, ended in self.pauses:
-                if began <= latest and ended >= at:
-                    latest = max(latest, ended + GRACE)
             if asked.answered_at > latest:
                 late = asked.answered_at - latest
                 self.broken(f"I4: the refusal of {container} is told {late:.3f} s late", asked)
