@@ -361,7 +361,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         (
             Cut(
                 TopicReader,
-                "_look",
+                "_look_once",
                 "await asking.beginning_offsets(new)",
                 "await asking.end_offsets(new)",
             ),
@@ -631,7 +631,7 @@ ABLATIONS: tuple[Ablation, ...] = (
             Cut(
                 CatalogueView,
                 "_put_in_doubt",
-                "if self._is_overtaken(key, before, doubt.doubted_at, record.partition):",
+                "if self._is_overtaken(key, before, times_of(doubt), record.partition):",
                 "if before is not None and partition_of(before) != record.partition:",
             ),
         ),
@@ -643,9 +643,9 @@ ABLATIONS: tuple[Ablation, ...] = (
             Cut(
                 CatalogueView,
                 "apply",
-                "if self._is_overtaken(key, before, listed_at, record.partition):",
+                "if self._is_overtaken(key, before, (listed_at, written_at), record.partition):",
                 "if not (before is not None and is_doubt(before)) and self._is_overtaken(\n"
-                "            key, before, listed_at, record.partition\n"
+                "            key, before, (listed_at, written_at), record.partition\n"
                 "        ):",
             ),
         ),
