@@ -140,7 +140,12 @@ class Drain(Struct, frozen=True):
 
 
 UnavailableReason: TypeAlias = Literal[
-    "overloaded", "not-ready", "kafka-unreachable", "shutting-down", "item-in-doubt"
+    "overloaded",
+    "not-ready",
+    "kafka-unreachable",
+    "shutting-down",
+    "item-in-doubt",
+    "too-many-containers",
 ]
 
 
@@ -282,12 +287,14 @@ class TimedOut(Struct, frozen=True, gc=False):
             proven or is in doubt.
         proven: it was shown that the list of containers was the newest as of the request.
         doubted: the newest record of the item could not be read.
+        too_many: a newer list of the item had more containers than one takedown may have.
     """
 
     deleted: tuple[Container, ...]
     outstanding: tuple[Container, ...]
     proven: bool = True
     doubted: bool = False
+    too_many: bool = False
 
 
 class Refused(Struct, frozen=True):
@@ -305,11 +312,14 @@ class Refused(Struct, frozen=True):
 
 
 class Unavailable(Struct, frozen=True):
-    """Nothing was published; the same request may succeed after `retry_after` seconds."""
+    """Nothing was published.
+
+    The same request may succeed after `retry_after` seconds; None: it will not, by waiting alone.
+    """
 
     reason: UnavailableReason
     detail: str
-    retry_after: int = 1
+    retry_after: int | None = 1
 
 
 class Failed(Struct, frozen=True):

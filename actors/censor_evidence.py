@@ -10,13 +10,18 @@ does not.
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from actors.persistent import entry_of, with_entry
 from messages import DeletedContainer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from collections.abc import Set as AbstractSet
     from datetime import datetime, timedelta
 
     from actors.censor_parts import ItemsToBeDeleted
@@ -24,17 +29,21 @@ if TYPE_CHECKING:
 
 NamedEarlier = tuple["tuple[ContainerId, datetime | None]", ...]
 
+_NAME = itemgetter(0)
+
 
 def is_complete(data: ItemsToBeDeleted) -> bool:
     """Whether nothing is outstanding, on the evidence that the list of containers is the newest."""
-    return not data.outstanding and data.proven and not data.doubted
+    return not data.outstanding and data.proven and not data.doubted and not data.too_many
 
 
 def named_at(data: ItemsToBeDeleted, container_id: ContainerId) -> datetime | None:
     """The time of the newest list that names a container; None if it is not known."""
-    for name, at in data.named_earlier:
-        if name == container_id:
-            return at
+    earlier = data.named_earlier
+    if earlier:  # it is sorted
+        index = bisect_left(earlier, container_id, key=_NAME)
+        if index < len(earlier) and earlier[index][0] == container_id:
+            return earlier[index][1]
     return data.listed_at
 
 
@@ -70,13 +79,13 @@ def refuted(
     )
 
 
-def confirmed(data: ItemsToBeDeleted, event: ItemDeleted) -> tuple[DeletedContainer, ...]:
+def confirmed(data: ItemsToBeDeleted, event: ItemDeleted) -> Sequence[DeletedContainer]:
     """`data.deleted`, with this deletion as what confirms its container."""
-    return tuple(
-        DeletedContainer(each.container_id, each.container_type, event.deleted_at)
-        if each.container_id == event.container_id
-        else each
-        for each in data.deleted
+    before = entry_of(data.deleted, event.container_id)
+    assert before is not None
+    return with_entry(
+        data.deleted,
+        DeletedContainer(event.container_id, before.container_type, event.deleted_at),
     )
 
 
@@ -88,9 +97,9 @@ def confirmed_again(data: ItemsToBeDeleted, event: ItemDeleted) -> ItemsToBeDele
     """
     if data.proven:
         return data
-    for each in data.deleted:
-        if each.container_id == event.container_id and each.deleted_at < event.deleted_at:
-            return replace(data, deleted=confirmed(data, event))
+    before = entry_of(data.deleted, event.container_id)
+    if before is not None and before.deleted_at < event.deleted_at:
+        return replace(data, deleted=confirmed(data, event))
     return data
 
 
@@ -99,8 +108,8 @@ def times_after(
     event: ItemListed,
     *,
     listed: set[ContainerId],
-    gone: frozenset[ContainerId],
-    added: frozenset[ContainerId],
+    gone: AbstractSet[ContainerId],
+    added: AbstractSet[ContainerId],
     is_newest: bool,
 ) -> NamedEarlier:
     """`named_earlier` once this list counts.

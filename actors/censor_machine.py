@@ -39,7 +39,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from functools import partial
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from msgspec.structs import replace
 
@@ -68,6 +68,7 @@ from actors.censor_parts import (
     UnsubscribeAll,
 )
 from actors.fsm import CancelTimer, Effect, Machine, Row, StartTimer, Step, ignore
+from actors.persistent import containers_of, names_of, type_of, with_entry, without
 from messages import (
     Begin,
     CatalogueCaughtUp,
@@ -94,11 +95,17 @@ from messages import (
     UnavailableReason,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+
 DEADLINE = "deadline"
 """The name of the takedown's timer."""
 
 CLOCK_TOLERANCE = timedelta(seconds=1)
 """By how much a deletion may be dated before the list that names its container, unless set."""
+
+CONTAINERS_MAX = 10_000
+"""In how many containers an item may be, unless set."""
 
 _PRECISION = timedelta(milliseconds=1)
 """A tombstone's time is its record's, in whole milliseconds: less than one apart, none is older."""
@@ -154,7 +161,7 @@ def _flush(data: Uninitialized, _event: Flush) -> _Step:
     return Step(State.IDLE, data, (CancelTimer(DEADLINE), StopPublishing(), UnsubscribeAll()))
 
 
-def _found(data: ItemToBeLocated, event: ContainersFound) -> _Step:
+def _found(data: ItemToBeLocated, event: ContainersFound, *, containers_max: int) -> _Step:
     takedown = data.takedown
     if event.takedown_id != takedown.takedown_id:
         return Step(State.LOCATING, data)
@@ -164,11 +171,13 @@ def _found(data: ItemToBeLocated, event: ContainersFound) -> _Step:
     first: dict[ContainerId, Container] = {}
     for container in event.containers:
         first.setdefault(container.container_id, container)
-    containers = tuple(first.values())
+    if len(first) > containers_max:
+        return _finish(takedown, _too_many(containers_max))
+    containers = containers_of(tuple(first.values()))
     found = ItemsToBeDeleted(
         takedown,
         containers,
-        outstanding=frozenset(first),
+        outstanding=names_of(first),
         publishing=containers,
         listed_at=event.listed_at,
         proven=event.proven,
@@ -183,6 +192,12 @@ def _found(data: ItemToBeLocated, event: ContainersFound) -> _Step:
             PublishRequests(takedown, containers),
         ),
     )
+
+
+def _too_many(containers_max: int) -> Unavailable:
+    # Waiting changes nothing: so there is no time after which to try again.
+    reason = f"The item is in more than {containers_max} containers (TAKEDOWN_CONTAINERS_MAX)"
+    return Unavailable("too-many-containers", reason, None)
 
 
 def _unknown(data: ItemToBeLocated, event: ItemUnknown) -> _Step:
@@ -202,18 +217,12 @@ def _not_located_in_time(data: ItemToBeLocated, _event: DeadlinePassed) -> _Step
     return _finish(data.takedown, Unavailable("not-ready", reason))
 
 
-def _type_of(container_id: ContainerId, containers: tuple[Container, ...]) -> str:
-    for container in containers:
-        if container.container_id == container_id:
-            return container.container_type
-    raise KeyError(container_id)
-
-
 def _go_on(data: ItemsToBeDeleted, *effects: Effect) -> _Step:
     """Finish with what is known, or stay and do `effects`."""
     if not is_complete(data):
         return Step(State.ACTIVE, data, effects)
-    return _finish(data.takedown, Deleted(data.deleted) if data.containers else NotFound())
+    outcome = Deleted(tuple(data.deleted)) if data.containers else NotFound()
+    return _finish(data.takedown, outcome)
 
 
 def _deleted(data: ItemsToBeDeleted, event: ItemDeleted, *, tolerance: timedelta) -> _Step:
@@ -227,33 +236,38 @@ def _deleted(data: ItemsToBeDeleted, event: ItemDeleted, *, tolerance: timedelta
         return Step(State.ACTIVE, data, (stale,))
     if vanished:
         # By a list it was deleted already; now it is confirmed, also if it is listed again.
-        others = data.vanished - {event.container_id}
+        others = without(data.vanished, event.container_id)
         return Step(State.ACTIVE, replace(data, vanished=others, deleted=confirmed(data, event)))
-    container_type = _type_of(event.container_id, data.containers)
-    deleted = (
-        *data.deleted,
-        DeletedContainer(event.container_id, container_type, event.deleted_at),
-    )
-    outstanding = data.outstanding - {event.container_id}
+    container_type = type_of(event.container_id, data.containers)
+    entry = DeletedContainer(event.container_id, container_type, event.deleted_at)
+    deleted = with_entry(data.deleted, entry)
+    outstanding = without(data.outstanding, event.container_id)
     return _go_on(replace(data, outstanding=outstanding, deleted=deleted))
 
 
-def _listed(data: ItemsToBeDeleted, event: ItemListed, *, tolerance: timedelta) -> _Step:
+def _listed(
+    data: ItemsToBeDeleted, event: ItemListed, *, tolerance: timedelta, containers_max: int
+) -> _Step:
     if event.item_id != data.takedown.item_id:
         return Step(State.ACTIVE, data)
     listed = {c.container_id for c in event.containers}
-    newest, gone, doubted = data.listed_at, frozenset[ContainerId](), data.doubted
+    newest, doubted, too_many = data.listed_at, data.doubted, data.too_many
+    gone: AbstractSet[ContainerId] = frozenset()
     is_newest = newest is None or newest - event.listed_at < _PRECISION
     if is_newest:
-        gone, doubted = data.outstanding - listed, False
+        gone, doubted, too_many = data.outstanding - listed, False, False
         newest = event.listed_at if newest is None else max(newest, event.listed_at)
     known = {c.container_id for c in data.containers}
     new: dict[ContainerId, Container] = {}
     for container in event.containers:
         if container.container_id not in known:
             new.setdefault(container.container_id, container)
+    if len(known) + len(new) > containers_max:
+        if not data.containers:  # nothing was published
+            return _finish(data.takedown, _too_many(containers_max))
+        return Step(State.ACTIVE, replace(data, too_many=True))
     again = (data.vanished & listed) | refuted(data, event, listed, tolerance)
-    added = again.union(new)
+    added = again | new.keys()
     data = replace(
         data,
         listed_at=newest,
@@ -261,6 +275,7 @@ def _listed(data: ItemsToBeDeleted, event: ItemListed, *, tolerance: timedelta) 
             data, event, listed=listed, gone=gone, added=added, is_newest=is_newest
         ),
         doubted=doubted,
+        too_many=too_many,
     )
     if gone or added:
         data = _with_changes(data, event, gone=gone, added=added, new=tuple(new.values()))
@@ -274,8 +289,8 @@ def _with_changes(
     data: ItemsToBeDeleted,
     event: ItemListed,
     *,
-    gone: frozenset[ContainerId],
-    added: frozenset[ContainerId],
+    gone: AbstractSet[ContainerId],
+    added: AbstractSet[ContainerId],
     new: tuple[Container, ...],
 ) -> ItemsToBeDeleted:
     """What a list changes: `gone` vanishes, `added` is outstanding (again), `new` was unknown."""
@@ -289,10 +304,10 @@ def _with_changes(
     )
     return replace(
         data,
-        containers=(*data.containers, *new),
-        outstanding=(data.outstanding - gone) | added,
+        containers=containers_of((*data.containers, *new)),
+        outstanding=names_of((data.outstanding - gone) | added),
         deleted=deleted,
-        vanished=(data.vanished - added) | gone,
+        vanished=names_of((data.vanished - added) | gone),
         due=data.due | added,
         published=data.published - added,
     )
@@ -375,7 +390,13 @@ def _timed_out(data: ItemsToBeDeleted, _event: DeadlinePassed) -> _Step:
         return _finish(data.takedown, Unavailable(code, reason))
     return _finish(
         data.takedown,
-        TimedOut(data.already_deleted(), data.still_outstanding(), data.proven, data.doubted),
+        TimedOut(
+            data.already_deleted(),
+            data.still_outstanding(),
+            data.proven,
+            data.doubted,
+            data.too_many,
+        ),
     )
 
 
@@ -404,7 +425,10 @@ _BEGIN_TO_FOLLOW: Row[State] = Row(
 
 
 def item_censor(
-    *, follow_changes: bool, clock_tolerance: timedelta = CLOCK_TOLERANCE
+    *,
+    follow_changes: bool,
+    clock_tolerance: timedelta = CLOCK_TOLERANCE,
+    containers_max: int = CONTAINERS_MAX,
 ) -> Machine[State, Data]:
     """The machine, with or without following the item's lists.
 
@@ -414,9 +438,11 @@ def item_censor(
         follow_changes: whether the item's newer lists are followed.
         clock_tolerance: by how much a deletion may be dated before the list that names its
             container and still confirm it.
+        containers_max: in how many containers an item may be.
     """
+    found = partial(_found, containers_max=containers_max)
     deleted = partial(_deleted, tolerance=clock_tolerance)
-    listed = partial(_listed, tolerance=clock_tolerance)
+    listed = partial(_listed, tolerance=clock_tolerance, containers_max=containers_max)
     return Machine(
         name="ItemCensor",
         data={
@@ -465,10 +491,10 @@ def item_censor(
             Row(
                 State.LOCATING,
                 ContainersFound,
-                _found,
+                found,
                 {
                     State.ACTIVE: "in at least one container, or not proven",
-                    State.IDLE: "in no container: 404",
+                    State.IDLE: "in no container: 404, or in too many: 503",
                     State.LOCATING: "for an earlier takedown",
                 },
                 (SubscribeToDeletions, PublishRequests, *_FINISH),
@@ -513,7 +539,10 @@ def item_censor(
                 ItemListed,
                 listed,
                 {
-                    State.IDLE: "nothing that is outstanding is in it, and it is proven: 200",
+                    State.IDLE: (
+                        "nothing that is outstanding is in it, and it is proven: 200, or it is too "
+                        "long and nothing was published: 503"
+                    ),
                     State.ACTIVE: "what it adds is asked for, what it lacks is deleted",
                 },
                 (SubscribeToDeletions, PublishRequests, *_FINISH),

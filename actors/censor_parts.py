@@ -6,7 +6,9 @@ itself, so that the garbage collector need not look at them (`gc=False`).
 
 from __future__ import annotations
 
-from datetime import datetime  # noqa: TC003 - msgspec reads the annotations
+from collections.abc import Sequence  # noqa: TC003 - msgspec reads the annotations
+from collections.abc import Set as AbstractSet  # noqa: TC003 - as above
+from datetime import datetime  # noqa: TC003 - as above
 from typing import TypeAlias
 
 from msgspec import Struct
@@ -43,7 +45,7 @@ class ItemToBeLocated(Struct, frozen=True, gc=False):
 
 
 class ItemsToBeDeleted(Struct, frozen=True, gc=False):
-    """Data of Active.
+    """Data of Active; see `persistent` for the collections that one event changes.
 
     Attributes:
         takedown: the takedown.
@@ -61,21 +63,23 @@ class ItemsToBeDeleted(Struct, frozen=True, gc=False):
             vanished container that the newest list of all does not name; sorted by container.
         proven: the catalogue had read its topic to the end as of the request.
         doubted: the newest record of the item cannot be read.
+        too_many: a newer list has more containers than one takedown may have, and is not followed.
     """
 
     takedown: Takedown
     containers: tuple[Container, ...]
-    outstanding: frozenset[ContainerId]
-    deleted: tuple[DeletedContainer, ...] = ()
-    vanished: frozenset[ContainerId] = frozenset()
+    outstanding: AbstractSet[ContainerId]
+    deleted: Sequence[DeletedContainer] = ()
+    vanished: AbstractSet[ContainerId] = frozenset()
     publishing: tuple[Container, ...] = ()
-    due: frozenset[ContainerId] = frozenset()
-    published: frozenset[ContainerId] = frozenset()
+    due: AbstractSet[ContainerId] = frozenset()
+    published: AbstractSet[ContainerId] = frozenset()
     handed_over: bool = False
     listed_at: datetime | None = None
     named_earlier: tuple[tuple[ContainerId, datetime | None], ...] = ()
     proven: bool = True
     doubted: bool = False
+    too_many: bool = False
 
     def still_outstanding(self) -> tuple[Container, ...]:
         """The outstanding containers, in the order of `containers`."""

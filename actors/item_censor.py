@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from actors.censor_machine import CLOCK_TOLERANCE, ITEM_CENSOR, item_censor
+from actors.censor_machine import CLOCK_TOLERANCE, CONTAINERS_MAX, ITEM_CENSOR, item_censor
 from actors.censor_parts import (
     Answer,
     Data,
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from bus.event_bus import EventBus
     from messages import Container, Reply, Takedown, TakedownId
 
-_MACHINES: dict[tuple[bool, timedelta], Machine[State, Data]] = {
-    (True, CLOCK_TOLERANCE): ITEM_CENSOR,
-    (False, CLOCK_TOLERANCE): item_censor(follow_changes=False),
+_MACHINES: dict[tuple[bool, timedelta, int], Machine[State, Data]] = {
+    (True, CLOCK_TOLERANCE, CONTAINERS_MAX): ITEM_CENSOR,
+    (False, CLOCK_TOLERANCE, CONTAINERS_MAX): item_censor(follow_changes=False),
 }
 """Every machine that was made, by its parameters: the censors of a service share one."""
 
@@ -78,11 +78,17 @@ class Publisher(Protocol):
         """
 
 
-def machine_of(*, follow_changes: bool, clock_tolerance: timedelta) -> Machine[State, Data]:
+def machine_of(
+    *, follow_changes: bool, clock_tolerance: timedelta, containers_max: int = CONTAINERS_MAX
+) -> Machine[State, Data]:
     """The machine with these parameters; one for all censors that have the same."""
-    key = (follow_changes, clock_tolerance)
+    key = (follow_changes, clock_tolerance, containers_max)
     if key not in _MACHINES:
-        _MACHINES[key] = item_censor(follow_changes=follow_changes, clock_tolerance=clock_tolerance)
+        _MACHINES[key] = item_censor(
+            follow_changes=follow_changes,
+            clock_tolerance=clock_tolerance,
+            containers_max=containers_max,
+        )
     return _MACHINES[key]
 
 
@@ -103,6 +109,7 @@ class ItemCensor(MachineActor[Data]):
             deleted where it vanishes.
         clock_tolerance: by how much a deletion may be dated before the list that names its
             container and still count.
+        containers_max: in how many containers an item may be.
         on_stale: is told of each deletion that does not count for its date.
         supervisor: the coordinator's policy for failures.
     """
@@ -117,10 +124,15 @@ class ItemCensor(MachineActor[Data]):
         feed: TransitionFeed,
         follow_changes: bool = True,
         clock_tolerance: timedelta = CLOCK_TOLERANCE,
+        containers_max: int = CONTAINERS_MAX,
         on_stale: OnStale = _ignore,
         supervisor: Supervisor | None = None,
     ) -> None:
-        self.machine = machine_of(follow_changes=follow_changes, clock_tolerance=clock_tolerance)
+        self.machine = machine_of(
+            follow_changes=follow_changes,
+            clock_tolerance=clock_tolerance,
+            containers_max=containers_max,
+        )
         super().__init__(feed=feed, supervisor=supervisor)
         self._catalogue = catalogue
         self._publisher = publisher

@@ -11,9 +11,14 @@ A batch that was handed over can still take records, until aiokafka comes to sen
 request before it is under way, the next takedowns join it. A record that joins it then is handed
 over at once; so that is done only over a connection that lives.
 
-How large a batch the topic takes is the broker's to say (`max.message.bytes`). A batch that is
-refused for its size is sent again in halves, down to single records: none of it was written, each
-record may fit, and one that does not must cost nobody else his. Batches are smaller from then on.
+A partition's batches are handed over one after the other (`lane`). The others wait here and not
+in aiokafka, for as long as Kafka acknowledges what was sent before them. A batch fails only when
+Kafka has acknowledged nothing for the time of a hand-over; a takedown whose deadline comes first
+has stopped its publication by then, and is not sent any more.
+
+How large a batch may be: see `batch_size`. A batch that is refused for its size is sent again in
+halves, down to single records: none of it was written, each record may fit, and one that does not
+must cost nobody else his.
 """
 
 from __future__ import annotations
@@ -25,7 +30,9 @@ from typing import TYPE_CHECKING, TypeAlias
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
 
+from bus.batch_size import BATCH_BYTES, BatchSize
 from bus.codec import headers_of_request, item_key
+from bus.lane import Lane
 from bus.partitioner import partition_of
 from bus.quirks import is_connected
 from errors import KafkaUnavailable
@@ -48,8 +55,8 @@ Request: TypeAlias = "tuple[Container, bytes]"
 
 _TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 
-BATCH_BYTES = 128 * 1024
-"""Where a batch is full. A record that is larger is a batch of its own."""
+_LENGTHS = 24
+"""Bytes of a record in a batch besides its key, value and headers, at most: lengths and deltas."""
 
 LARGEST_RECORD = 1024 * 1024 - 1024
 """Bytes of a value that Kafka's brokers take unless told otherwise, less key and headers."""
@@ -61,6 +68,8 @@ class Outbox:
     Args:
         producer: started, and at most `BATCH_BYTES` for a batch.
         topic: where the requests go.
+        patience: seconds for which batches wait while Kafka acknowledges nothing.
+        size: how large a batch may be; without it, only refusals show that.
         cause: why a broker cannot be used, where that is known.
         topic_is_gone: is told what is wrong when the topic has no partitions any more.
         tasks: holds the task of each batch that is not settled.
@@ -74,14 +83,18 @@ class Outbox:
         cause: Cause,
         topic_is_gone: Callable[[str], object],
         tasks: set[asyncio.Task[None]],
+        patience: float = 2.0,
+        size: BatchSize | None = None,
     ) -> None:
         self._producer = producer
         self._topic = topic
         self._cause = cause
         self._topic_is_gone = topic_is_gone
         self._tasks = tasks
+        self._patience = patience
+        self._size = size or BatchSize(topic)
+        self._lanes: dict[int, Lane] = {}
         self._open: dict[int, _Batch] = {}
-        self._room = BATCH_BYTES
 
     def add(
         self,
@@ -143,7 +156,7 @@ class Outbox:
 
     def _begin(self, partition: int, leader: int, hand_over_by: float) -> _Batch:
         builder = self._producer.create_batch()
-        batch = self._open[partition] = _Batch(builder, hand_over_by, self._room)
+        batch = self._open[partition] = _Batch(builder, hand_over_by, self._size.most(_now()))
         task = asyncio.get_running_loop().create_task(self._carry(batch, partition, leader))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -155,7 +168,7 @@ class Outbox:
         except _TOO_LARGE as error:
             if not batch.is_single:
                 batch.taken_back()
-                self._make_smaller(batch.builder.size())
+                self._size.refused(batch.builder.size(), _now())
                 halves = batch.halves(self._producer.create_batch)
                 await asyncio.gather(*(self._carry(half, partition, leader) for half in halves))
                 return
@@ -164,20 +177,28 @@ class Outbox:
 
     async def _send(self, batch: _Batch, partition: int, leader: int) -> str:
         """Why it was not acknowledged; empty if it was. Raises if it is too large."""
+        lane = self._lanes.setdefault(partition, Lane())
+        began = _now()
         try:
-            async with asyncio.timeout_at(batch.hand_over_by) as batch.timeout:
-                # Connects if there is no connection; costs nothing if there is one.
-                if not await self._producer.client.ready(leader):
-                    refuses = f"broker {leader} refuses connections"
-                    raise KafkaUnavailable(self._cause.instead_of(refuses))
-                acknowledged = await self._producer.send_batch(
-                    batch.builder, self._topic, partition=partition
-                )
-                batch.sent()
+            while True:
+                try:
+                    async with asyncio.timeout_at(batch.hand_over_by) as batch.timeout:
+                        acknowledged = await self._hand_over(batch, lane, partition, leader)
+                    break
+                except TimeoutError:
+                    # As long as Kafka answers for the others, it only waits for its turn.
+                    if lane.moved_at <= began or lane.moved_at + self._patience <= _now():
+                        raise
+                    batch.hand_over_by = lane.moved_at + self._patience
+            if acknowledged is None:
+                return "nobody waits for it any more"
             await acknowledged
+            lane.moved_at = _now()
+            self._size.accepted(batch.builder.size())
         except TimeoutError:
             return "Kafka did not take the requests in time"
         except _TOO_LARGE:
+            lane.moved_at = _now()
             raise
         except (KafkaError, KafkaUnavailable, OSError) as error:
             return str(error) or type(error).__name__
@@ -189,18 +210,22 @@ class Outbox:
                 del self._open[partition]
         return ""
 
-    def _make_smaller(self, refused: int) -> None:
-        """From now on, batches have half the bytes of one that was refused.
-
-        What was refused is more than the topic takes, so this is never less than half of that.
-        """
-        if self._room == BATCH_BYTES:
-            logger.warning(
-                "%s takes no batch of %d bytes: they are smaller from now on (max.message.bytes)",
-                self._topic,
-                refused,
+    async def _hand_over(
+        self, batch: _Batch, lane: Lane, partition: int, leader: int
+    ) -> asyncio.Future[object] | None:
+        """The future of its acknowledgement; None if it need not be sent any more."""
+        async with lane.turn:
+            if not batch.is_wanted:
+                return None
+            # Connects if there is no connection; costs nothing if there is one.
+            if not await self._producer.client.ready(leader):
+                refuses = f"broker {leader} refuses connections"
+                raise KafkaUnavailable(self._cause.instead_of(refuses))
+            acknowledged: asyncio.Future[object] = await self._producer.send_batch(
+                batch.builder, self._topic, partition=partition
             )
-        self._room = min(self._room, refused // 2)
+            batch.sent()
+            return acknowledged
 
 
 class _Batch:
@@ -228,7 +253,7 @@ class _Batch:
     ) -> bool:
         """Take one more record; False if it is full or on its way already."""
         value = request[1]
-        if self._room < BATCH_BYTES and self._is_full_with(value):
+        if self._room < BATCH_BYTES and self._is_full_with(_size_of(key, value, headers)):
             return False
         if self.builder.append(timestamp=None, key=key, value=value, headers=headers) is None:
             return False
@@ -237,8 +262,8 @@ class _Batch:
             publication.sent(1)
         return True
 
-    def _is_full_with(self, value: bytes) -> bool:
-        return bool(self._requests) and self.builder.size() + len(value) > self._room
+    def _is_full_with(self, size: int) -> bool:
+        return bool(self._requests) and self.builder.size() + size > self._room
 
     def sent(self) -> None:
         """All of it is on its way to Kafka."""
@@ -251,6 +276,11 @@ class _Batch:
         if self.handed_over:
             for publication, requests in self._requests.items():
                 publication.taken_back(len(requests))
+
+    @property
+    def is_wanted(self) -> bool:
+        """A takedown that has a record in it still waits."""
+        return not all(publication.stopped for publication in self._requests)
 
     @property
     def is_single(self) -> bool:
@@ -276,6 +306,15 @@ class _Batch:
                 publication.failed(containers, cause, handed_over=self.handed_over)
             else:
                 publication.acknowledged(containers)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _size_of(key: bytes, value: bytes, headers: Headers) -> int:
+    content = sum(len(name) + len(text) + 4 for name, text in headers)
+    return len(key) + len(value) + content + _LENGTHS
 
 
 def _headers(takedown: Takedown) -> Headers:

@@ -31,7 +31,7 @@ from aiokafka.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from bus.connection import Connection
     from bus.safeguards import Safeguards
@@ -60,12 +60,14 @@ class TopicSettings:
         retention_ms: milliseconds after which `delete` deletes; `UNLIMITED`: never.
         retention_bytes: of a partition, beyond which `delete` deletes; `UNLIMITED`: never.
         delete_retention_ms: milliseconds for which `compact` retains a null value.
+        max_message_bytes: the size of the largest batch that the topic accepts.
     """
 
     cleanup_policy: frozenset[str] | None = None
     retention_ms: int | None = None
     retention_bytes: int | None = None
     delete_retention_ms: int | None = None
+    max_message_bytes: int | None = None
 
     @property
     def compacts(self) -> bool:
@@ -119,6 +121,7 @@ def _settings(entries: Sequence[Sequence[Any]]) -> TopicSettings:
         _number(values.get("retention.ms")),
         _number(values.get("retention.bytes")),
         _number(values.get("delete.retention.ms")),
+        _number(values.get("max.message.bytes")),
     )
 
 
@@ -138,6 +141,7 @@ class TopicChecks:
         safeguards: is told what the broker does not report, and which settings are doubtful.
         deadline: seconds that a takedown may take.
         may_expire: whether items older than the retention of `published` count as gone.
+        on_read: receives each topic's settings whenever they were read.
         interval: seconds between two checks.
         timeout: seconds until a request is given up.
     """
@@ -151,6 +155,7 @@ class TopicChecks:
         safeguards: Safeguards,
         deadline: float,
         may_expire: bool = False,
+        on_read: Callable[[str, TopicSettings], object] = lambda _topic, _settings: None,
         interval: float = 60.0,
         timeout: float = 3.0,
     ) -> None:
@@ -160,6 +165,7 @@ class TopicChecks:
         self._safeguards = safeguards
         self._deadline = deadline
         self._may_expire = may_expire
+        self._on_read = on_read
         self._interval = interval
         self._timeout = timeout
         self._soon = asyncio.Event()
@@ -205,6 +211,10 @@ class TopicChecks:
     def check_soon(self) -> None:
         """Check without waiting for the interval: Kafka was found (again)."""
         self._unanswered = 0
+        self._soon.set()
+
+    def read_again(self) -> None:
+        """Read without waiting for the interval: a setting may have changed."""
         self._soon.set()
 
     async def until_known(self) -> None:
@@ -254,6 +264,7 @@ class TopicChecks:
         for topic, answer in answers.items():
             if isinstance(answer, TopicSettings):
                 self._safeguards.present(_readable(topic))
+                self._on_read(topic, answer)
                 if topic == self._published:
                     self._settings, self._refused, self._error = answer, False, ""
                     self._judge_catalogue(topic, answer)

@@ -31,7 +31,8 @@ from observation.histogram import Histogram
 from observation.shapes import OutcomeName
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+    from collections.abc import Set as AbstractSet
 
     from actors.feed import FeedItem
     from bus.event_bus import PartitionKey
@@ -100,9 +101,9 @@ class Record:
         self.outcome = ""
         self.detail: str | None = None
         self.containers: tuple[Container, ...] | None = None
-        self.outstanding: frozenset[ContainerId] = frozenset()
-        self.confirmed: tuple[DeletedContainer, ...] = ()
-        self.awaited: frozenset[ContainerId] = frozenset()
+        self.outstanding: AbstractSet[ContainerId] = frozenset()
+        self.confirmed: Sequence[DeletedContainer] = ()
+        self.awaited: AbstractSet[ContainerId] = frozenset()
         self.late = 0
 
     @property
@@ -251,9 +252,9 @@ class Journal:
             record.detail = outcome.detail
         elif type(outcome) is Refused:
             record.detail = outcome.cause
-        record.awaited = record.outstanding.union(
+        record.awaited = record.outstanding | {
             each.container_id for each in record.confirmed if each.confirmed_by == "list"
-        )
+        }
         if record.weight > self._most_weight // 10:  # more than anybody wants to look at
             record.dropped += len(record.steps) // 2
             record.steps.clear()

@@ -23,7 +23,8 @@ from observation.shapes import FinishedTakedown, Lane, Progress, Step, Timeline
 from observation.text import cut
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Set as AbstractSet
     from datetime import datetime
 
     from messages import Container, DeletedContainer
@@ -103,8 +104,8 @@ def timeline(record: Record, data: object, clock: Clock) -> Timeline:
 def progress(
     record: Record | None,
     containers: tuple[Container, ...],
-    outstanding: frozenset[Any],
-    confirmed: tuple[DeletedContainer, ...],
+    outstanding: AbstractSet[Any],
+    confirmed: Sequence[DeletedContainer],
     clock: Clock,
 ) -> tuple[Progress, ...]:
     """Each container, and when the deletion that confirms it was read."""

@@ -170,9 +170,9 @@ def _problem(
                 outstanding=outstanding,
             ), {}
         case Unavailable(reason, detail, retry_after):
-            return problem(503, reason, _UNAVAILABLE[reason], f"{detail}; nothing was published"), {
-                "Retry-After": str(retry_after)
-            }
+            headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+            text = f"{detail}; nothing was published"
+            return problem(503, reason, _UNAVAILABLE[reason], text), headers
         case Failed() | Deleted():
             return problem(
                 500,
@@ -193,6 +193,7 @@ def _why_late(outcome: TimedOut) -> str:
                 "it could not be shown in time that the list of containers is the newest",
                 not outcome.proven,
             ),
+            ("a newer list names more containers than one takedown may have", outcome.too_many),
         )
         if holds
     ]
@@ -213,4 +214,5 @@ _UNAVAILABLE = {
     "kafka-unreachable": "Kafka cannot be reached",
     "shutting-down": "Shutting down",
     "item-in-doubt": "Item in doubt",
+    "too-many-containers": "Too many containers",
 }

@@ -23,6 +23,8 @@ from errors import KafkaUnavailable
 from messages import Container, PublishFailed, RequestsPublished
 
 TOPIC = "item_reported"
+OVERHEAD = 200
+"""Bytes of a record besides its value, about: its key and headers."""
 
 
 @dataclass
@@ -43,13 +45,17 @@ class FakeBatch:
         return object()
 
     def size(self) -> int:
-        return sum(map(len, self.records))
+        return sum(OVERHEAD + len(record) for record in self.records)
 
 
 class FakeProducer:
-    """One broker; batches wait in `sent` for what the test says of them."""
+    """One broker; batches wait in `sent` for what the test says of them.
+
+    With `one_at_a_time` it accepts a batch only when the one before it is settled.
+    """
 
     def __init__(self) -> None:
+        self.one_at_a_time = False
         self.room = 100
         self.connected = True
         self.reachable = True
@@ -79,6 +85,8 @@ class FakeProducer:
         assert partition in self.partitions
         if self.takes is not None:
             await self.takes.wait()
+        while self.one_at_a_time and self.sent and not self.sent[-1][1].done():
+            await asyncio.wait([self.sent[-1][1]])
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.sent.append((batch, future))
         return future
@@ -408,12 +416,12 @@ async def test_batches_are_smaller_once_one_was_too_large(
     for number in (1, 2):
         await post.acknowledge(number)
 
-    post.publish("two", places("a", "b", "c", "a-name-that-is-longer-than-all-others"))
+    post.publish("two", places("a", "b", "c", "a-name-that-is-longer-than-all-the-others-here"))
     await settle()
     assert post.sent[3:] == [
         [b"two a", b"two b"],
         [b"two c"],
-        [b"two a-name-that-is-longer-than-all-others"],
+        [b"two a-name-that-is-longer-than-all-the-others-here"],
     ]
     for number in (3, 4, 5):
         await post.acknowledge(number)
@@ -438,6 +446,67 @@ async def test_what_is_not_handed_over_in_time_never_is(post: Post) -> None:
     await settle()
     assert post.sent == [[b"next c"]]
     await post.acknowledge()
+
+
+async def test_batches_wait_for_their_turn_for_as_long_as_kafka_answers_for_those_before(
+    post: Post,
+) -> None:
+    post.producer.one_at_a_time = True
+    post.producer.room = 1
+    post.publish("one", places(*"abcdefghij"), by=2.0)
+    for number in range(10):
+        await asyncio.sleep(0.9)
+        assert len(post.sent) == number + 1
+        await post.acknowledge(number)
+    assert post.told == [RequestsPublished("one")]  # type: ignore[arg-type]
+    assert post.settled == [(10, 0, "")]
+    assert post.tasks == set()
+
+
+async def test_batches_do_not_wait_longer_once_kafka_answers_no_more(post: Post) -> None:
+    post.producer.one_at_a_time = True
+    post.producer.room = 1
+    one = post.publish("one", places("a"), by=2.0)
+    post.publish("two", places("b", "c"), by=2.0)
+    await asyncio.sleep(1.5)
+    await post.acknowledge()  # the next one is sent, and never answered
+    await asyncio.sleep(1.9)
+    assert post.told == [RequestsPublished(one.takedown.takedown_id)]
+    await asyncio.sleep(0.2)
+    told = post.told[-1]
+    assert isinstance(told, PublishFailed)
+    assert told.handed_over
+    assert told.unpublished == places("c")
+    await post.acknowledge(1)
+    assert len(post.sent) == 2
+
+
+async def test_what_nobody_waits_for_any_more_is_not_sent_when_its_turn_comes(post: Post) -> None:
+    post.producer.one_at_a_time = True
+    post.producer.room = 1
+    post.publish("one", places("a"))
+    post.publish("two", places("b"))  # aiokafka has it
+    late = post.publish("three", places("c"))
+    post.publish("four", places("d"))
+    await settle()
+    late.stop()
+    for number in range(3):
+        await post.acknowledge(number)
+    assert post.sent == [[b"one a"], [b"two b"], [b"four d"]]
+    assert sorted(each[:2] for each in post.settled) == [(0, 1), (1, 0), (1, 0), (1, 0)]
+
+
+async def test_batches_have_their_full_size_again_when_the_topic_accepts_it(post: Post) -> None:
+    post.publish("one", places("a", "b", "c", "d"))
+    await settle()
+    await post.acknowledge(0, MessageSizeTooLargeError())
+    for number in (1, 2):
+        await post.acknowledge(number)
+    await asyncio.sleep(1)
+    post.publish("two", places("a", "b", "c", "d"))
+    await settle()
+    assert post.sent[3:] == [[b"two a", b"two b", b"two c", b"two d"]]
+    await post.acknowledge(3)
 
 
 async def test_who_has_stopped_is_told_nothing_and_counted(post: Post) -> None:
