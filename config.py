@@ -250,6 +250,18 @@ SETTINGS: Mapping[str, Setting] = {
             "pool_max", _integer(1, 10_000_000), "10000", "takedowns in flight; more get a 503"
         ),
         Setting(
+            "containers_max",
+            _integer(1, 1_000_000),
+            "10000",
+            "containers of an item; one in more gets a 503, and nothing is published",
+        ),
+        Setting(
+            "wait_for_kafka",
+            _seconds(0, 60),
+            "2",
+            "seconds for which a request waits, with nothing published, for a Kafka that is away",
+        ),
+        Setting(
             "workers",
             _integer(1, 256),
             "1",
@@ -375,6 +387,8 @@ class Settings:
     timeout: float
     shutdown_grace: float
     pool_max: int
+    containers_max: int
+    wait_for_kafka: float
     workers: int
     follow_changes: bool
     clock_tolerance: float

@@ -132,6 +132,10 @@ class Flush(Struct, frozen=True, gc=False):
     """Coordinator to a censor that has finished: forget everything, you will be used again."""
 
 
+class LookAgain(Struct, frozen=True, gc=False):
+    """Coordinator to itself: see whether takedowns that wait for Kafka may begin."""
+
+
 class Drain(Struct, frozen=True):
     """To the coordinator: take nothing new; the answer comes when nothing is in flight."""
 

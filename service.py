@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from actors.item_censor import Catalogue, Publisher
     from actors.runtime import LoopActorRef, Supervisor
     from bus.reader import Record
+    from bus.topic_settings import TopicSettings
     from catalogue.doubts import ItemDoubt
     from catalogue.store import Store
     from config import Settings
@@ -152,6 +153,7 @@ class Service:
             safeguards=self.safeguards,
             deadline=settings.timeout,
             may_expire=settings.catalogue_may_expire,
+            on_read=self._on_settings,
         )
         prepare = self._prepare
         self.tracing = _tracing(settings, utc_now)
@@ -163,6 +165,8 @@ class Service:
             connection=connection,
             topic=settings.topic_item_reported,
             prepare=prepare,
+            wait_for_kafka=settings.wait_for_kafka,
+            read_settings=self.topic_checks.read_again,
             utc_now=utc_now,
         )
         self.deletions = TopicReader(
@@ -332,6 +336,8 @@ class Service:
             start_censor=self._start_censor,
             pool_max=self._settings.pool_max,
             why_not_ready=self.readiness.why_not,
+            may_pass=self._is_kafka_away,
+            wait=self._settings.wait_for_kafka,
             supervisor=OneForOne(now=self._loop.time, on_failure=self._on_coordinator_failure),
         )
         # Kept for its statistics; everything else goes by its ref.
@@ -441,6 +447,10 @@ class Service:
         await self._prepare()
         await self.topic_checks.until_known()
 
+    def _on_settings(self, topic: str, settings: TopicSettings) -> None:
+        if topic == self._settings.topic_item_reported:
+            self.publisher.topic_settings(settings)
+
     def _on_deletion(self, record: Record) -> None:
         event = decode_item_deleted(record.value)
         if not self.bus.publish(event):
@@ -482,6 +492,7 @@ class Service:
         return machine_of(
             follow_changes=self._follows_changes,
             clock_tolerance=timedelta(seconds=self._settings.clock_tolerance),
+            containers_max=self._settings.containers_max,
         )
 
     def _on_change(
@@ -512,6 +523,7 @@ class Service:
             feed=self.feed,
             follow_changes=self._follows_changes,
             clock_tolerance=timedelta(seconds=self._settings.clock_tolerance),
+            containers_max=self._settings.containers_max,
             on_stale=self.observatory.stale_deletions.note,
             supervisor=supervisor,
         )
@@ -539,6 +551,13 @@ class Service:
             checks = {**health.checks, "running": "the callers' port is not open yet"}
             return replace(health, checks=checks)
         return health
+
+    def _is_kafka_away(self) -> bool:
+        """Whether what is not ready is the way to Kafka and nothing else, so that it may pass."""
+        if not self._settings.catalogue_url and self.topic_checks.why_not_ready() is not None:
+            return False
+        catalogue = self.over_http or self.view
+        return catalogue is not None and catalogue.why_not_ready() is None
 
     def _check_consumer(self) -> str | None:
         if self.deletions.positioned:

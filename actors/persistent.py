@@ -171,9 +171,9 @@ def with_entry(
     """`deleted` and one entry more, which takes the place of an earlier one of its container."""
     if type(deleted) is Deletions:
         return deleted.with_entry(entry)
+    if len(deleted) >= MANY:
+        return Deletions(deleted).with_entry(entry)
     name = entry.container_id
     if any(each.container_id == name for each in deleted):
         return tuple(entry if each.container_id == name else each for each in deleted)
-    if len(deleted) < MANY:
-        return (*deleted, entry)
-    return Deletions(deleted).with_entry(entry)
+    return (*deleted, entry)

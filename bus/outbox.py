@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from typing import TYPE_CHECKING, TypeAlias
 
 from aiokafka import TopicPartition
@@ -57,6 +58,9 @@ _TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 
 _LENGTHS = 24
 """Bytes of a record in a batch besides its key, value and headers, at most: lengths and deltas."""
+
+_RECONNECT = 0.05
+"""Seconds between two attempts to connect to a leader that refuses connections."""
 
 LARGEST_RECORD = 1024 * 1024 - 1024
 """Bytes of a value that Kafka's brokers take unless told otherwise, less key and headers."""
@@ -101,6 +105,7 @@ class Outbox:
         publication: KafkaPublication,
         requests: list[Request],
         hand_over_by: float,
+        wait_until: float = -math.inf,
     ) -> None:
         """Put a takedown's requests into its partition's batch.
 
@@ -108,26 +113,31 @@ class Outbox:
             publication: hears what becomes of them.
             requests: each container with its record's value; at least one.
             hand_over_by: the loop's time after which they are not handed over any more.
+            wait_until: the loop's time until which they wait for a leader that refuses
+                connections, or for a partition without one.
 
         Raises:
             KafkaUnavailable: nothing can be handed over.
         """
-        if any(len(value) > LARGEST_RECORD for _, value in requests):
-            raise KafkaUnavailable("a delete request is larger than Kafka takes")
+        check_size(requests)
         takedown = publication.takedown
         key = item_key(takedown.item_id)
         headers = _headers(takedown)
-        partition, leader = self._find(key)
+        partition = self._partition(key)
+        leader = self._leader(partition)
+        if leader is None and wait_until <= _now():
+            raise KafkaUnavailable(f"{self._topic}[{partition}] has no leader")
         batch = self._open.get(partition)
         if batch is not None and batch.handed_over and not self._is_connected(leader):
             batch = None
         if batch is not None:
             batch.hurry(hand_over_by)
+            batch.wait_until = max(batch.wait_until, wait_until)
         taken = 0
         try:
             for request in requests:
                 if batch is None or not batch.take(publication, request, key, headers):
-                    batch = self._begin(partition, leader, hand_over_by)
+                    batch = self._begin(partition, hand_over_by, wait_until)
                     batch.take(publication, request, key, headers)
                 taken += 1
         except Exception as error:
@@ -136,60 +146,54 @@ class Outbox:
             cause = f"defect: {error!r}"
             publication.failed([c for c, _ in requests[taken:]], cause, handed_over=False)
 
-    def _find(self, key: bytes) -> tuple[int, int]:
-        cluster = self._producer.client.cluster
+    def _partition(self, key: bytes) -> int:
         # Known since the producer was started, unless the topic is gone: aiokafka would wait.
-        partitions = cluster.partitions_for_topic(self._topic)
+        partitions = self._producer.client.cluster.partitions_for_topic(self._topic)
         if not partitions:
             trouble = topic_trouble(self._producer, self._topic)
             self._topic_is_gone(trouble)
             raise KafkaUnavailable(trouble)
-        partition = partition_of(key, len(partitions))
-        leader = cluster.leader_for_partition(TopicPartition(self._topic, partition))
+        return partition_of(key, len(partitions))
+
+    def _leader(self, partition: int) -> int | None:
+        """The broker that leads it; None, and asked for, if there is none."""
+        tp = TopicPartition(self._topic, partition)
+        leader: int | None = self._producer.client.cluster.leader_for_partition(tp)
         if leader is None or leader == -1:
             self._producer.client.force_metadata_update()
-            raise KafkaUnavailable(f"{self._topic}[{partition}] has no leader")
-        return partition, leader
+            return None
+        return leader
 
-    def _is_connected(self, leader: int) -> bool:
-        return is_connected(self._producer.client, leader)
+    def _is_connected(self, leader: int | None) -> bool:
+        return leader is not None and is_connected(self._producer.client, leader)
 
-    def _begin(self, partition: int, leader: int, hand_over_by: float) -> _Batch:
+    def _begin(self, partition: int, hand_over_by: float, wait_until: float) -> _Batch:
         builder = self._producer.create_batch()
-        batch = self._open[partition] = _Batch(builder, hand_over_by, self._size.most(_now()))
-        task = asyncio.get_running_loop().create_task(self._carry(batch, partition, leader))
+        batch = _Batch(builder, hand_over_by, wait_until, self._size.most(_now()))
+        self._open[partition] = batch
+        task = asyncio.get_running_loop().create_task(self._carry(batch, partition))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return batch
 
-    async def _carry(self, batch: _Batch, partition: int, leader: int) -> None:
+    async def _carry(self, batch: _Batch, partition: int) -> None:
         try:
-            cause = await self._send(batch, partition, leader)
+            cause = await self._send(batch, partition)
         except _TOO_LARGE as error:
             if not batch.is_single:
                 batch.taken_back()
                 self._size.refused(batch.builder.size(), _now())
                 halves = batch.halves(self._producer.create_batch)
-                await asyncio.gather(*(self._carry(half, partition, leader) for half in halves))
+                await asyncio.gather(*(self._carry(half, partition) for half in halves))
                 return
             cause = str(error)
         batch.settle(cause)
 
-    async def _send(self, batch: _Batch, partition: int, leader: int) -> str:
+    async def _send(self, batch: _Batch, partition: int) -> str:
         """Why it was not acknowledged; empty if it was. Raises if it is too large."""
         lane = self._lanes.setdefault(partition, Lane())
-        began = _now()
         try:
-            while True:
-                try:
-                    async with asyncio.timeout_at(batch.hand_over_by) as batch.timeout:
-                        acknowledged = await self._hand_over(batch, lane, partition, leader)
-                    break
-                except TimeoutError:
-                    # As long as Kafka answers for the others, it only waits for its turn.
-                    if lane.moved_at <= began or lane.moved_at + self._patience <= _now():
-                        raise
-                    batch.hand_over_by = lane.moved_at + self._patience
+            acknowledged = await self._in_turn(batch, lane, partition)
             if acknowledged is None:
                 return "nobody waits for it any more"
             await acknowledged
@@ -210,33 +214,72 @@ class Outbox:
                 del self._open[partition]
         return ""
 
+    async def _in_turn(
+        self, batch: _Batch, lane: Lane, partition: int
+    ) -> asyncio.Future[object] | None:
+        """The same as `_hand_over`, within the time for it. Raises TimeoutError."""
+        began = _now()
+        while True:
+            try:
+                async with asyncio.timeout_at(batch.hand_over_by) as batch.timeout:
+                    return await self._hand_over(batch, lane, partition)
+            except TimeoutError:
+                # As long as Kafka answers for the others, it only waits for its turn.
+                if lane.moved_at <= began or lane.moved_at + self._patience <= _now():
+                    raise
+                batch.hand_over_by = lane.moved_at + self._patience
+
     async def _hand_over(
-        self, batch: _Batch, lane: Lane, partition: int, leader: int
+        self, batch: _Batch, lane: Lane, partition: int
     ) -> asyncio.Future[object] | None:
         """The future of its acknowledgement; None if it need not be sent any more."""
         async with lane.turn:
+            while trouble := await self._why_not_connected(partition):
+                if batch.wait_until <= _now():
+                    raise KafkaUnavailable(trouble)
+                await asyncio.sleep(_RECONNECT)
             if not batch.is_wanted:
                 return None
-            # Connects if there is no connection; costs nothing if there is one.
-            if not await self._producer.client.ready(leader):
-                refuses = f"broker {leader} refuses connections"
-                raise KafkaUnavailable(self._cause.instead_of(refuses))
             acknowledged: asyncio.Future[object] = await self._producer.send_batch(
                 batch.builder, self._topic, partition=partition
             )
             batch.sent()
             return acknowledged
 
+    async def _why_not_connected(self, partition: int) -> str:
+        """Connect to the leader, which costs nothing if we are; empty if that worked."""
+        leader = self._leader(partition)
+        if leader is None:
+            return f"{self._topic}[{partition}] has no leader"
+        if await self._producer.client.ready(leader):
+            return ""
+        return self._cause.instead_of(f"broker {leader} refuses connections")
+
 
 class _Batch:
     """Records for one partition, and whose they are."""
 
-    __slots__ = ("_requests", "_room", "builder", "hand_over_by", "handed_over", "timeout")
+    __slots__ = (
+        "_requests",
+        "_room",
+        "builder",
+        "hand_over_by",
+        "handed_over",
+        "timeout",
+        "wait_until",
+    )
 
-    def __init__(self, builder: BatchBuilder, hand_over_by: float, room: int = BATCH_BYTES) -> None:
+    def __init__(
+        self,
+        builder: BatchBuilder,
+        hand_over_by: float,
+        wait_until: float,
+        room: int = BATCH_BYTES,
+    ) -> None:
         self._room = room
         self.builder = builder
         self.hand_over_by = hand_over_by
+        self.wait_until = wait_until
         self.handed_over = False
         self.timeout: asyncio.Timeout | None = None
         self._requests: dict[KafkaPublication, list[Request]] = {}
@@ -291,7 +334,8 @@ class _Batch:
         """The same records again, in two batches of their own."""
         records = [(whose, request) for whose, own in self._requests.items() for request in own]
         middle = len(records) // 2
-        halves = _Batch(create(), self.hand_over_by), _Batch(create(), self.hand_over_by)
+        by, until = self.hand_over_by, self.wait_until
+        halves = _Batch(create(), by, until), _Batch(create(), by, until)
         for half, part in zip(halves, (records[:middle], records[middle:]), strict=True):
             for publication, request in part:
                 takedown = publication.takedown
@@ -319,6 +363,12 @@ def _size_of(key: bytes, value: bytes, headers: Headers) -> int:
 
 def _headers(takedown: Takedown) -> Headers:
     return headers_of_request(takedown.takedown_id, takedown.traceparent)
+
+
+def check_size(requests: list[Request]) -> None:
+    """Raise `KafkaUnavailable` if one of these requests is larger than Kafka accepts."""
+    if any(len(value) > LARGEST_RECORD for _, value in requests):
+        raise KafkaUnavailable("a delete request is larger than Kafka takes")
 
 
 def topic_trouble(producer: AIOKafkaProducer, topic: str) -> str:

@@ -6,7 +6,11 @@ A record that was handed over to aiokafka cannot be called back: it is in a batc
 when the leader can be reached, for as long as the client's request timeout lasts. So the line is
 drawn at the hand-over. Before it, we make sure that there is a live connection to the leader of
 the item's partition, within a bound of our own; if not, nothing was handed over, and the caller
-can be told so (503). After it, whatever fails is "unknown" (502 or 504).
+can be told so (503). After it, whatever fails is "unknown" (502 or 504). While Kafka is away for a
+moment, requests wait before the hand-over (`wait_for_kafka`).
+
+The requests for many containers are encoded and handed over in slices, between which others on
+the loop have their turn.
 
 The producer is looked after by `run`: it is made anew when its background task has died or when
 it stays silent while a fresh client gets through, and `working` says whether Kafka answered its
@@ -29,8 +33,9 @@ from typing import TYPE_CHECKING
 from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
 from bus.backoff import Backoff
+from bus.batch_size import BATCH_BYTES, BatchSize
 from bus.codec import encode, request_for
-from bus.outbox import BATCH_BYTES, Outbox, topic_trouble
+from bus.outbox import Outbox, Request, check_size, topic_trouble
 from bus.publication import KafkaPublication, Tell
 from bus.quirks import Cause, hear_refusals, hearing, sender_of, stop_producer
 from errors import KafkaUnavailable
@@ -41,6 +46,7 @@ if TYPE_CHECKING:
     from aiokafka import AIOKafkaProducer, TopicPartition
 
     from bus.connection import Connection
+    from bus.topic_settings import TopicSettings
     from messages import Container, Takedown
 
 logger = logging.getLogger("takedown.kafka")
@@ -49,7 +55,10 @@ _MARGIN = 0.25
 """Seconds before the deadline by which the hand-over is given up, so that 503 can be said."""
 
 _SOON = 0.1
-"""Seconds after a topic was made again at which it is looked whether it is there."""
+"""Seconds after a topic was made again, or Kafka was found to be away, at which we look again."""
+
+_SLICE = 500
+"""Requests that are encoded or handed over at once: about 5 ms of the loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +90,9 @@ class KafkaPublisher:
         topic: where the requests go.
         prepare: makes sure that the topics exist; run whenever Kafka (again) answers.
         hand_over_timeout: seconds within which the records of a takedown must be handed over.
+        wait_for_kafka: seconds for which they wait if Kafka refuses connections or is not
+            connected yet; the deadline and `hand_over_timeout` end that earlier.
+        read_settings: has the settings of the topics read; `topic_settings` receives them.
         watch_interval: seconds between two questions to Kafka.
         watch_timeout: seconds after which Kafka counts as away.
         utc_now: the wall clock, a label for `reportedAt`.
@@ -93,6 +105,8 @@ class KafkaPublisher:
         topic: str,
         prepare: Callable[[], Awaitable[object]],
         hand_over_timeout: float = 2.0,
+        wait_for_kafka: float = 0.0,
+        read_settings: Callable[[], object] = lambda: None,
         watch_interval: float = 1.0,
         watch_timeout: float = 3.0,
         utc_now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -100,7 +114,9 @@ class KafkaPublisher:
         self._connection = connection
         self._topic = topic
         self._prepare = prepare
-        self._hand_over_timeout = hand_over_timeout
+        self._hand_over_timeout = max(hand_over_timeout, wait_for_kafka)
+        self._wait_for_kafka = wait_for_kafka
+        self._size = BatchSize(topic, read_settings=read_settings)
         self._watch_interval = watch_interval
         self._watch_timeout = watch_timeout
         self._utc_now = utc_now
@@ -108,6 +124,7 @@ class KafkaPublisher:
         self._outbox: Outbox | None = None
         self._working = False
         self._look_now = asyncio.Event()
+        self._connected = asyncio.Event()
         self._cause = Cause()
         self._batches: set[asyncio.Task[None]] = set()
         self._in_flight = 0
@@ -145,27 +162,80 @@ class KafkaPublisher:
         """Publish one request for each container; tells the result (`KafkaPublication`)."""
         publication = KafkaPublication(takedown, containers, tell, self._settled)
         self._in_flight += 1
+        if len(containers) > _SLICE or (self._outbox is None and self._wait_for_kafka):
+            task = asyncio.get_running_loop().create_task(self._publish(publication, containers))
+            self._batches.add(task)
+            task.add_done_callback(self._batches.discard)
+            return publication
         try:
-            self._hand_over(publication, containers)
-        except KafkaUnavailable as error:
-            publication.failed(containers, str(error), handed_over=False)
-        except Exception as error:
-            logger.exception("Defect while publishing")
-            publication.failed(containers, f"defect: {error!r}", handed_over=False)
+            requests = self._requests(takedown, containers, self._utc_now())
+            self._hand_over(publication, requests)
+        except Exception as error:  # noqa: BLE001 - told to the takedown
+            self._not_handed_over(publication, containers, error)
         return publication
 
-    def _hand_over(self, publication: KafkaPublication, containers: tuple[Container, ...]) -> None:
+    async def _publish(
+        self, publication: KafkaPublication, containers: tuple[Container, ...]
+    ) -> None:
+        """The same in slices, and once there is a connection."""
+        takedown, now = publication.takedown, self._utc_now()
+        left = containers
+        try:
+            if self._outbox is None:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout_at(self._wait_until(takedown)):
+                        await self._connected.wait()
+            requests: list[Request] = []
+            # All of them before the first is handed over: one that is too large holds all back.
+            for first in range(0, len(containers), _SLICE):
+                part = self._requests(takedown, containers[first : first + _SLICE], now)
+                check_size(part)
+                requests += part
+                await asyncio.sleep(0)
+            for first in range(0, len(containers), _SLICE):
+                left = containers[first:]
+                if publication.stopped:
+                    raise KafkaUnavailable("nobody waits for it any more")
+                self._hand_over(publication, requests[first : first + _SLICE])
+                await asyncio.sleep(0)
+            left = ()
+        except Exception as error:  # noqa: BLE001 - told to the takedown
+            self._not_handed_over(publication, left, error)
+
+    def _not_handed_over(
+        self, publication: KafkaPublication, containers: tuple[Container, ...], error: Exception
+    ) -> None:
+        cause = str(error)
+        if not isinstance(error, KafkaUnavailable):
+            logger.error("Defect while publishing", exc_info=error)
+            cause = f"defect: {error!r}"
+        if containers:
+            publication.failed(containers, cause, handed_over=False)
+
+    def _requests(
+        self, takedown: Takedown, containers: tuple[Container, ...], now: datetime
+    ) -> list[Request]:
+        return [(c, encode(request_for(takedown, c, now))) for c in containers]
+
+    def _hand_over(self, publication: KafkaPublication, requests: list[Request]) -> None:
         if self._outbox is None:
             raise KafkaUnavailable(self._last_error or "not connected to Kafka yet")
         takedown = publication.takedown
-        now = self._utc_now()
-        requests = [(c, encode(request_for(takedown, c, now))) for c in containers]
-        self._outbox.add(publication, requests, self._time_to_hand_over(takedown.deadline))
+        by = self._time_to_hand_over(takedown.deadline)
+        self._outbox.add(publication, requests, by, self._wait_until(takedown))
 
     def _time_to_hand_over(self, deadline: float) -> float:
         now = asyncio.get_running_loop().time()
         left = deadline - now
         return now + min(self._hand_over_timeout, max(left - _MARGIN, left / 2))
+
+    def _wait_until(self, takedown: Takedown) -> float:
+        """The loop's time until which its requests wait for a Kafka that is away."""
+        now = asyncio.get_running_loop().time()
+        until = takedown.accepted_at + self._wait_for_kafka
+        if until <= now:  # containers that a newer list has added: the takedown is older than that
+            until = now + self._wait_for_kafka
+        return min(until, self._time_to_hand_over(takedown.deadline))
 
     def _settled(self, published: int, failed: int, cause: str) -> None:
         self._in_flight -= 1
@@ -173,6 +243,10 @@ class KafkaPublisher:
         self._failed += failed
         if cause:
             self._last_error = cause
+
+    def topic_settings(self, settings: TopicSettings) -> None:
+        """The topic's settings were read."""
+        self._size.limit_is(settings.max_message_bytes)
 
     # ------------------------------------------------------------------ looking after
 
@@ -209,13 +283,17 @@ class KafkaPublisher:
                 cause=self._cause,
                 topic_is_gone=self._interrupted,
                 tasks=self._batches,
+                patience=self._hand_over_timeout,
+                size=self._size,
             )
+            self._connected.set()
             self._working = True
             logger.info("The producer is connected")
             backoff.reset()
             await self._watch(producer)
         finally:
             self._working = False
+            self._connected.clear()
             self._producer = self._outbox = None
             await stop_producer(producer, within=self._watch_timeout)
 
@@ -249,6 +327,8 @@ class KafkaPublisher:
                 continue
             self._note(self._cause.instead_of("Kafka does not answer the producer"))
             self._working = False
+            # Soon at first: whoever waits for Kafka waits for this look.
+            wait = min(self._watch_interval, _SOON if wait == self._watch_interval else 1.3 * wait)
             if await self._fresh_client_gets_through() and not await self._answers(producer):
                 self._note("the producer stays silent while Kafka is there: it is replaced")
                 return

@@ -3,11 +3,15 @@
 The asker's reply goes with the takedown to the censor, which answers it itself. The coordinator
 answers only where no censor does: when nothing may begin (503), and when the censor that had the
 takedown failed (500, at once). It never answers twice.
+
+While Kafka is away for a moment, takedowns wait before they begin (`waiting`). As many may wait as
+could begin, so that whoever waited finds a censor.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -15,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from actors.runtime import LoopActor, LoopActorRef, Supervisor
 from coordinator.pool import CensorPool
 from coordinator.supervision import OneForOne
+from coordinator.waiting import Waiting, WaitingRoom
 from messages import (
     Begin,
     CensorFailed,
@@ -22,6 +27,7 @@ from messages import (
     Drain,
     Failed,
     Flush,
+    LookAgain,
     Outcome,
     Reply,
     TakeDown,
@@ -29,6 +35,7 @@ from messages import (
 )
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable, Mapping
     from types import TracebackType
 
@@ -37,6 +44,17 @@ if TYPE_CHECKING:
     from messages import Takedown, TakedownId
 
 logger = logging.getLogger("takedown.coordinator")
+
+
+_LOOK = 0.02
+"""Seconds between two looks at whether takedowns that wait may begin."""
+
+_AT_ONCE = 100
+"""Of those that waited, so many begin before others on the loop have their turn."""
+
+
+def _never() -> bool:
+    return False
 
 
 class StartCensor(Protocol):
@@ -55,6 +73,7 @@ class CoordinatorStatistics:
     Attributes:
         in_flight: takedowns that are carried by a censor.
         idle: censors in the pool.
+        waiting: takedowns that wait for Kafka and have not begun.
         maximum: takedowns that may be in flight.
         draining: nothing new is taken.
         accepted: takedowns that were given to a censor.
@@ -66,6 +85,7 @@ class CoordinatorStatistics:
 
     in_flight: int
     idle: int
+    waiting: int
     maximum: int
     draining: bool
     accepted: int
@@ -82,6 +102,8 @@ class Coordinator(LoopActor):
         start_censor: starts one.
         pool_max: how many takedowns may be in flight.
         why_not_ready: says in words what is missing, or None when takedowns may begin.
+        may_pass: whether what is missing now may be there in a moment; asked only if it is missing.
+        wait: seconds for which a takedown waits for that, after it was accepted.
         supervisor: decides about the coordinator itself.
         restarts: how many restarts a censor may have ...
         within: ... in this many seconds.
@@ -93,6 +115,8 @@ class Coordinator(LoopActor):
         start_censor: StartCensor,
         pool_max: int,
         why_not_ready: Callable[[], str | None],
+        may_pass: Callable[[], bool] = _never,
+        wait: float = 0.0,
         supervisor: Supervisor | None = None,
         restarts: int = 3,
         within: float = 15.0,
@@ -100,6 +124,9 @@ class Coordinator(LoopActor):
         super().__init__(supervisor=supervisor)
         self._start_censor = start_censor
         self._why_not_ready = why_not_ready
+        self._may_pass = may_pass
+        self._room = WaitingRoom(wait)
+        self._look: asyncio.TimerHandle | None = None
         self._supervision = OneForOne(
             now=self.loop.time, on_failure=self._tell_failure, restarts=restarts, within=within
         )
@@ -132,8 +159,12 @@ class Coordinator(LoopActor):
                 self._restarted(urn, error, takedown_id)
             case CensorFailed(urn, error, alive=False):
                 self._died(urn, error)
+            case LookAgain():
+                self._look = None
+                self._look_again()
             case Drain():
                 self._draining = True
+                self._look_again()
                 self._drained.append(self.defer_reply())
                 self._answer_if_drained()
             case _:
@@ -142,7 +173,8 @@ class Coordinator(LoopActor):
     def _begin(self, takedown: Takedown, reply: Reply) -> None:
         refusal = self._why_refuse()
         if refusal is None:
-            while (censor := self._pool.take(takedown, reply)) is not None:
+            # What waits for Kafka comes first: it was promised a censor.
+            while self._has_room and (censor := self._pool.take(takedown, reply)) is not None:
                 if censor.try_tell(Begin(takedown, reply)):
                     self._accepted += 1
                     return
@@ -150,8 +182,47 @@ class Coordinator(LoopActor):
             refusal = Unavailable(
                 "overloaded", f"{self._pool.maximum} takedowns are in flight, which is the maximum"
             )
+        elif self._may_wait(refusal) and self._room.add(Waiting(takedown, reply), self.loop.time()):
+            self._look_later(_LOOK)
+            return
+        self._refuse(refusal, reply)
+
+    def _refuse(self, refusal: Unavailable, reply: Reply) -> None:
         self._rejected[refusal.reason] += 1
         reply.set(refusal)
+
+    def _may_wait(self, refusal: Unavailable) -> bool:
+        return refusal.reason == "not-ready" and self._has_room and self._may_pass()
+
+    @property
+    def _has_room(self) -> bool:
+        return len(self._room) + self._pool.in_flight < self._pool.maximum
+
+    def _look_later(self, seconds: float) -> None:
+        if self._look is None:
+            self._look = self.loop.call_later(seconds, self._actor_ref.try_tell, LookAgain())
+
+    def _look_again(self) -> None:
+        """Begin what waited, or answer whoever has waited for as long as possible."""
+        refusal = self._why_refuse()
+        if refusal is None:
+            for _ in range(_AT_ONCE):
+                waiting = self._room.take()
+                if waiting is None:
+                    return
+                try:
+                    self._begin(waiting.takedown, waiting.reply)
+                except BaseException:
+                    if not waiting.reply.done():
+                        waiting.reply.set(Failed())
+                    raise
+            self._look_later(0)
+            return
+        over = self._draining or not self._may_pass()
+        for waiting in self._room.expired(math.inf if over else self.loop.time()):
+            self._refuse(refusal, waiting.reply)
+        if self._room:
+            self._look_later(_LOOK)
 
     def _why_refuse(self) -> Unavailable | None:
         if self._draining:
@@ -227,6 +298,12 @@ class Coordinator(LoopActor):
         self._abandon()
 
     def _abandon(self) -> None:
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
+        for waiting in self._room.expired(math.inf):
+            if not waiting.reply.done():
+                self._refuse(Unavailable("not-ready", "The coordinator has stopped"), waiting.reply)
         in_flight, censors = self._pool.clear()
         for entry in in_flight:
             if not entry.reply.done():
@@ -243,6 +320,7 @@ class Coordinator(LoopActor):
         return CoordinatorStatistics(
             in_flight=self._pool.in_flight,
             idle=self._pool.idle,
+            waiting=len(self._room),
             maximum=self._pool.maximum,
             draining=self._draining,
             accepted=self._accepted,

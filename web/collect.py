@@ -144,6 +144,11 @@ class Parts:
             return
         yield gauge("takedown_in_flight", "Takedowns in flight.", coordinator.in_flight)
         yield gauge("takedown_pool_idle", "Idle censors in the pool.", coordinator.idle)
+        yield gauge(
+            "takedown_waiting_for_kafka",
+            "Takedowns that wait for Kafka and have not begun.",
+            coordinator.waiting,
+        )
         yield gauge("takedown_pool_maximum", "Most takedowns in flight.", coordinator.maximum)
         yield counter("takedown_accepted", "Takedowns begun.", coordinator.accepted)
         yield labelled_counter(

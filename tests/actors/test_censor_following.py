@@ -269,7 +269,7 @@ class Followed(RuleBasedStateMachine):
         if not isinstance(self.data, ItemsToBeDeleted):
             return
         assert self.data.outstanding == self.of("outstanding")
-        assert set(named(self.data.deleted)) == self.of("confirmed", "vanished")
+        assert set(named(tuple(self.data.deleted))) == self.of("confirmed", "vanished")
         assert named(self.data.containers) == list(dict.fromkeys(named(self.data.containers)))
         assert self.of("outstanding") <= self.subscribed
         not_asked = self.of("outstanding") - self.asked

@@ -140,6 +140,7 @@ async def test_every_ending_is_answered_and_counted() -> None:
         assert own.now == CoordinatorStatistics(
             in_flight=0,
             idle=1,
+            waiting=0,
             maximum=10,
             draining=False,
             accepted=5,

@@ -472,7 +472,7 @@ IN_ACTIVE: dict[tuple[State, type], Cases] = {
         "and is a 200 if nothing is outstanding": (
             replace(CONFIRMED, doubted=True, proven=True),
             listed(),
-            done(Deleted(CONFIRMED.deleted)),
+            done(Deleted(tuple(CONFIRMED.deleted))),
         ),
         "an older list does not end it": (
             replace(FOLLOWED, doubted=True),
@@ -501,7 +501,7 @@ IN_ACTIVE: dict[tuple[State, type], Cases] = {
         "all are confirmed: 200": (
             CONFIRMED,
             CatalogueCaughtUp(TID),
-            done(Deleted(CONFIRMED.deleted)),
+            done(Deleted(tuple(CONFIRMED.deleted))),
         ),
         "in no container: 404": (NOWHERE, CatalogueCaughtUp(TID), done(NotFound())),
         "no 200 and no 404 while the item is in doubt": (

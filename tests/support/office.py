@@ -31,13 +31,14 @@ GRACE = 0.25
 class Office:
     """Everything that a takedown needs, and what a test wants to know of it."""
 
-    def __init__(self, *, pool_max: int = 10, supervised: bool = True) -> None:
+    def __init__(self, *, pool_max: int = 10, supervised: bool = True, wait: float = 0.0) -> None:
         loop = asyncio.get_running_loop()
         self.catalogue = FakeCatalogue({ITEM: places("a", "b")})
         self.publisher = FakePublisher()
         self.bus = EventBus()
         self.feed = TransitionFeed()
         self.missing: str | None = None
+        self.may_pass = True
         self.why_not_ready_raises: Exception | None = None
         self.start_raises: Exception | None = None
         self.censors: list[LoopActorRef[ItemCensor]] = []
@@ -46,6 +47,8 @@ class Office:
             start_censor=self._start_censor,
             pool_max=pool_max,
             why_not_ready=self._why_not_ready,
+            may_pass=lambda: self.may_pass,
+            wait=wait,
             supervisor=OneForOne(now=loop.time, on_failure=self._failed) if supervised else None,
         )
         actor = self.ref.actor()
