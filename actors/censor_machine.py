@@ -56,6 +56,7 @@ from actors.censor_parts import (
     Data,
     FindContainers,
     FollowItem,
+    GiveWay,
     ItemsToBeDeleted,
     ItemToBeLocated,
     PublishRequests,
@@ -106,6 +107,9 @@ CLOCK_TOLERANCE = timedelta(seconds=1)
 
 CONTAINERS_MAX = 10_000
 """In how many containers an item may be, unless set."""
+
+LONG = 500
+"""Containers from which on a list gives others on the loop their turn."""
 
 _PRECISION = timedelta(milliseconds=1)
 """A tombstone's time is its record's, in whole milliseconds: less than one apart, none is older."""
@@ -190,8 +194,13 @@ def _found(data: ItemToBeLocated, event: ContainersFound, *, containers_max: int
         (
             SubscribeToDeletions(takedown.item_id, containers),
             PublishRequests(takedown, containers),
+            *_give_way(event),
         ),
     )
+
+
+def _give_way(event: ContainersFound | ItemListed) -> tuple[GiveWay, ...]:
+    return (GiveWay(),) if len(event.containers) > LONG else ()
 
 
 def _too_many(containers_max: int) -> Unavailable:
@@ -265,7 +274,7 @@ def _listed(
     if len(known) + len(new) > containers_max:
         if not data.containers:  # nothing was published
             return _finish(data.takedown, _too_many(containers_max))
-        return Step(State.ACTIVE, replace(data, too_many=True))
+        return Step(State.ACTIVE, replace(data, too_many=True), _give_way(event))
     again = (data.vanished & listed) | refuted(data, event, listed, tolerance)
     added = again | new.keys()
     data = replace(
@@ -280,9 +289,10 @@ def _listed(
     if gone or added:
         data = _with_changes(data, event, gone=gone, added=added, new=tuple(new.values()))
     if not added:
-        return _go_on(data)
+        return _go_on(data, *_give_way(event))
     more = tuple(c for c in data.containers if c.container_id in added)
-    return _publish_what_is_due(data, SubscribeToDeletions(data.takedown.item_id, more))
+    subscribe = SubscribeToDeletions(data.takedown.item_id, more)
+    return _publish_what_is_due(data, *_give_way(event), subscribe)
 
 
 def _with_changes(
@@ -458,6 +468,7 @@ def item_censor(
             FindContainers,
             SubscribeToDeletions,
             PublishRequests,
+            GiveWay,
             StopPublishing,
             UnsubscribeAll,
             ReportStaleDeletion,
@@ -497,7 +508,7 @@ def item_censor(
                     State.IDLE: "in no container: 404, or in too many: 503",
                     State.LOCATING: "for an earlier takedown",
                 },
-                (SubscribeToDeletions, PublishRequests, *_FINISH),
+                (SubscribeToDeletions, PublishRequests, GiveWay, *_FINISH),
             ),
             Row(
                 State.LOCATING,
@@ -545,7 +556,7 @@ def item_censor(
                     ),
                     State.ACTIVE: "what it adds is asked for, what it lacks is deleted",
                 },
-                (SubscribeToDeletions, PublishRequests, *_FINISH),
+                (SubscribeToDeletions, PublishRequests, GiveWay, *_FINISH),
             ),
             Row(State.ACTIVE, ItemInDoubt, _in_doubt, {State.ACTIVE: "no 200 until a list"}),
             Row(

@@ -125,6 +125,10 @@ class PublishRequests(Effect, frozen=True, gc=False):
     containers: tuple[Container, ...]
 
 
+class GiveWay(Effect, frozen=True, gc=False):
+    """Let others on the loop have their turn before the next event: this one took long."""
+
+
 class StopPublishing(Effect, frozen=True, gc=False):
     """Hand nothing more over to Kafka; there need be nothing left to hand over."""
 

@@ -3,7 +3,8 @@
 A takedown is seven messages from actor to actor. If each mailbox asked the loop for a turn of its
 own, each of these messages would wait until everything else that is ready has had its turn. So they
 stand in one line, and the loop comes to it once in a turn: what one actor tells another is handled
-in the same turn, after those that stood there before.
+in the same turn, after those that stood there before. A mailbox whose message took long ends the
+turn of the line.
 """
 
 from __future__ import annotations
@@ -26,11 +27,15 @@ class Dispatcher:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._line: deque[Callable[[], None]] = deque()
+        self._line: deque[Callable[[], object]] = deque()
         self._scheduled = False
 
-    def add(self, drain: Callable[[], None]) -> None:
-        """Call `drain` once, in this turn of the loop if it is the line's, else in the next."""
+    def add(self, drain: Callable[[], object]) -> None:
+        """Call `drain` once, in this turn of the loop if it is the line's, else in the next.
+
+        If it returns something true, it has taken long, and the rest of the line waits for the
+        loop's next turn.
+        """
         self._line.append(drain)
         if not self._scheduled:
             self._scheduled = True
@@ -40,9 +45,8 @@ class Dispatcher:
         line = self._line
         try:
             for _ in range(AT_ONCE):
-                if not line:
+                if not line or line.popleft()():
                     break
-                line.popleft()()
         finally:
             self._scheduled = bool(line)
             if line:

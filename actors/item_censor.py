@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from actors.censor_machine import CLOCK_TOLERANCE, CONTAINERS_MAX, ITEM_CENSOR, item_censor
+from actors.censor_machine import CLOCK_TOLERANCE, CONTAINERS_MAX, ITEM_CENSOR, LONG, item_censor
 from actors.censor_parts import (
     Answer,
     Data,
     FindContainers,
     FollowItem,
+    GiveWay,
     PublishRequests,
     Release,
     ReportStaleDeletion,
@@ -20,7 +21,7 @@ from actors.censor_parts import (
 )
 from actors.machine_actor import MachineActor
 from bus.event_bus import list_key, partition_key
-from messages import Begin, CensorFailed, CensorFinished
+from messages import Begin, CensorFailed, CensorFinished, ContainersFound
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -157,7 +158,16 @@ class ItemCensor(MachineActor[Data]):
     def _find(self, effect: FindContainers) -> None:
         self._reply = self.handling.reply  # of the Begin; the machine does not need to know it
         self._carried = effect.takedown.takedown_id
-        self._catalogue.locate(effect.takedown, self._tell)
+        self._catalogue.locate(effect.takedown, self._located)
+
+    def _located(self, event: Any) -> bool:
+        """Receive what the catalogue says; a long list took long to be found."""
+        if type(event) is ContainersFound and len(event.containers) > LONG:
+            self.gives_way = True
+        return self._actor_ref.try_tell(event)
+
+    def _give_way(self, _effect: GiveWay) -> None:
+        self.gives_way = True
 
     def _follow(self, effect: FollowItem) -> None:
         self._bus.subscribe(self._actor_ref, list_key(effect.item_id))
@@ -198,6 +208,7 @@ class ItemCensor(MachineActor[Data]):
         FollowItem: _follow,
         SubscribeToDeletions: _subscribe,
         PublishRequests: _publish,
+        GiveWay: _give_way,
         StopPublishing: _stop_publishing,
         UnsubscribeAll: _unsubscribe,
         ReportStaleDeletion: _report_stale,

@@ -131,7 +131,7 @@ class Mailbox:
         self.arrived: list[Any] = []
         self.taken: list[Any] | None = None  # out of `arrived`, the first one last
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._receive: Callable[[], None] | None = None
+        self._receive: Callable[[], object] | None = None
         self._scheduled = False
         self._thread = 0
 
@@ -139,8 +139,11 @@ class Mailbox:
         """Whether the caller runs on the thread of the loop that drains this mailbox."""
         return get_ident() == self._thread
 
-    def attach(self, loop: asyncio.AbstractEventLoop, receive: Callable[[], None]) -> None:
-        """Have `receive` called on `loop` whenever there is something to handle."""
+    def attach(self, loop: asyncio.AbstractEventLoop, receive: Callable[[], object]) -> None:
+        """Have `receive` called on `loop` whenever there is something to handle.
+
+        If it returns something true, it has taken long, and the rest waits for its turn.
+        """
         self._loop = loop
         self._dispatcher = dispatcher_of(loop)
         self._receive = receive
@@ -184,16 +187,22 @@ class Mailbox:
             self._scheduled = True
             self._dispatcher.add(self._run)
 
-    def _run(self) -> None:
+    def _run(self) -> bool:
         # Cleared first: a put from another thread that comes after the drain looked for the
         # last time then schedules a run of its own, and at worst one run finds nothing.
         self._scheduled = False
+        gives_way = False
         if self._receive is not None:
-            self._receive()
+            gives_way = bool(self._receive())
             if (self.arrived or self.taken) and not self._scheduled and self._loop is not None:
-                # More than it may handle at a time: the rest comes after everything else's turn.
                 self._scheduled = True
-                self._loop.call_soon(self._run)
+                if gives_way:
+                    # With others in front that took long, too: one of these in each turn.
+                    self._dispatcher.add(self._run)
+                else:
+                    # More than it may handle at a time: the rest comes after everything else.
+                    self._loop.call_soon(self._run)
+        return gives_way
 
 
 class LoopActorRef(ActorRef[A]):
@@ -353,6 +362,8 @@ class LoopActor(pykka.Actor):
         self._started = False
         self.handled = 0
         self.restarts = 0
+        self.gives_way = False
+        """Set while a message is handled that takes long: others have their turn after it."""
 
     @classmethod
     def start(cls, *args: Any, **kwargs: Any) -> LoopActorRef[Self]:
@@ -408,7 +419,8 @@ class LoopActor(pykka.Actor):
 
     # -------------------------------------------------------------------------- driving
 
-    def _drain(self) -> None:
+    def _drain(self) -> bool:
+        """Handle what is there; whether others on the loop should have their turn now."""
         inbox, stopped = self.actor_inbox, self.actor_stopped
         try:
             if not self._started:
@@ -417,9 +429,13 @@ class LoopActor(pykka.Actor):
                 if stopped.already or not (inbox.arrived or inbox.taken):
                     break
                 self._handle(inbox.get())
+                if self.gives_way:
+                    self.gives_way = False
+                    return True
         finally:
             if stopped.already:
                 self._bury()
+        return False
 
     def _begin_life(self) -> None:
         self._started = True

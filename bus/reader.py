@@ -99,6 +99,9 @@ _ASKING = "asking"
 _TURN = 500
 """Records that are handled before others on the loop have their turn."""
 
+_BYTES = 2048
+"""Bytes of a value that take as long as one more record."""
+
 _IDLE_POLL = 0.2
 
 _FIRST_HOLD = 0.01
@@ -649,7 +652,7 @@ class TopicReader:
             self._replaced.update(error.args[0])
             raise LogChanged(f"{self._topic} does not have our position any more") from error
         await self._known.verify_fetched()  # before anything of it is handled
-        handled = 0
+        handled = weight = 0
         for tp, records in batches.items():
             first = position = self._positions[tp]
             for record in records:
@@ -658,7 +661,9 @@ class TopicReader:
                 self._handle_one(record)
                 position = record.offset + 1
                 handled += 1
-                if handled % _TURN == 0:
+                weight += 1 + len(record.value or b"") // _BYTES
+                if weight >= _TURN:
+                    weight = 0
                     self._positions[tp] = position
                     await asyncio.sleep(0)
             self._positions[tp] = position

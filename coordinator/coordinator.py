@@ -174,7 +174,8 @@ class Coordinator(LoopActor):
         refusal = self._why_refuse()
         if refusal is None:
             # What waits for Kafka comes first: it was promised a censor.
-            while self._has_room and (censor := self._pool.take(takedown, reply)) is not None:
+            free = not self._room or self._has_room
+            while free and (censor := self._pool.take(takedown, reply)) is not None:
                 if censor.try_tell(Begin(takedown, reply)):
                     self._accepted += 1
                     return

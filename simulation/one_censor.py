@@ -21,6 +21,7 @@ from actors.censor_parts import (
     Data,
     FindContainers,
     FollowItem,
+    GiveWay,
     PublishRequests,
     Release,
     ReportStaleDeletion,
@@ -399,7 +400,7 @@ class OneCensor:
                 return world._replace(publication=None)
             case UnsubscribeAll():
                 return world._replace(subscribed=frozenset(), follows=False)
-            case ReportStaleDeletion():
+            case ReportStaleDeletion() | GiveWay():
                 return world
             case Answer(outcome):
                 self._check_answer(world, outcome)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import weakref
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -297,3 +298,31 @@ async def test_an_unexpected_message_is_survived_by_an_actor_without_handler() -
     assert await ref.ask("what is this?") is None
     assert ref.is_alive()
     await ref.stop()
+
+
+class Slow(LoopActor):
+    """Each of its messages takes long."""
+
+    def __init__(self, turns: list[int]) -> None:
+        super().__init__()
+        self._turns = turns
+
+    def on_receive(self, message: Any) -> None:
+        self._turns.append(message)
+        self.gives_way = True
+
+
+async def test_of_messages_that_take_long_one_is_handled_in_a_turn_of_the_loop() -> None:
+    """Whether they wait for one actor or for several."""
+    handled: list[int] = []
+    refs = [Slow.start(handled) for _ in range(3)]
+    await settle()
+    for ref in refs:
+        for number in range(2):
+            ref.tell(number)
+    counts = []
+    while len(handled) < 6:
+        await asyncio.sleep(0)
+        counts.append(len(handled))
+    assert max(after - before for before, after in pairwise([0, *counts])) == 1
+    await asyncio.gather(*(ref.stop(block=False) for ref in refs))

@@ -13,6 +13,7 @@ from actors.censor_parts import (
     Data,
     FindContainers,
     FollowItem,
+    GiveWay,
     ItemsToBeDeleted,
     ItemToBeLocated,
     PublishRequests,
@@ -216,6 +217,19 @@ BEFORE_ACTIVE: dict[tuple[State, type], Cases] = {
                 (
                     SubscribeToDeletions(MINE.item_id, (A, B, C)),
                     PublishRequests(MINE, (A, B, C)),
+                ),
+            ),
+        ),
+        "a long list gives way to others": (
+            LOCATING,
+            ContainersFound(TID, (A, B, C) * 200),
+            Step(
+                State.ACTIVE,
+                ACTIVE,
+                (
+                    SubscribeToDeletions(MINE.item_id, (A, B, C)),
+                    PublishRequests(MINE, (A, B, C)),
+                    GiveWay(),
                 ),
             ),
         ),

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from msgspec.structs import replace
 
 from actors.censor_parts import (
+    GiveWay,
     PublishRequests,
     ReportStaleDeletion,
     State,
@@ -186,6 +187,11 @@ IN_ACTIVE: dict[tuple[State, type], Cases] = {
         ),
     },
     (State.ACTIVE, ItemListed): {
+        "a long list gives way to others": (
+            FOLLOWED,
+            listed(*("a", "c") * 300, after=2),
+            Step(State.ACTIVE, FOLLOWED, (GiveWay(),)),
+        ),
         "the same list again": (FOLLOWED, listed("a", "c", after=2), same(State.ACTIVE, FOLLOWED)),
         "the first list whose time is known": (
             ACTIVE,
