@@ -10,18 +10,44 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import deque
 
 
 class Lane:
     """One partition's.
 
     Attributes:
-        turn: held by the batch that is handed over; the others get it in their order.
         moved_at: when Kafka last answered for a batch; the loop's time.
     """
 
-    __slots__ = ("moved_at", "turn")
+    __slots__ = ("_taken", "_tickets", "moved_at")
 
     def __init__(self) -> None:
-        self.turn = asyncio.Lock()
         self.moved_at = -math.inf
+        self._taken = False
+        self._tickets: deque[asyncio.Future[None]] = deque()
+
+    def enter(self) -> asyncio.Future[None] | None:
+        """A ticket that is done when it is the caller's turn; None if that is now.
+
+        `leave` must follow. Until then the place is kept, also by one who stops waiting for a
+        while.
+        """
+        if not self._taken:
+            self._taken = True
+            return None
+        ticket = asyncio.get_running_loop().create_future()
+        self._tickets.append(ticket)
+        return ticket
+
+    def leave(self, ticket: asyncio.Future[None] | None) -> None:
+        """It was one's turn, or one does not wait for it any longer."""
+        if ticket is not None and not ticket.done():
+            ticket.cancel()
+            return
+        while self._tickets:
+            following = self._tickets.popleft()
+            if not following.cancelled():
+                following.set_result(None)
+                return
+        self._taken = False

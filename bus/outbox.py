@@ -217,34 +217,36 @@ class Outbox:
     async def _in_turn(
         self, batch: _Batch, lane: Lane, partition: int
     ) -> asyncio.Future[object] | None:
-        """The same as `_hand_over`, within the time for it. Raises TimeoutError."""
-        began = _now()
-        while True:
-            try:
-                async with asyncio.timeout_at(batch.hand_over_by) as batch.timeout:
-                    return await self._hand_over(batch, lane, partition)
-            except TimeoutError:
-                # As long as Kafka answers for the others, it only waits for its turn.
-                if lane.moved_at <= began or lane.moved_at + self._patience <= _now():
-                    raise
-                batch.hand_over_by = lane.moved_at + self._patience
+        """The same as `_hand_over`, once it is its turn. Raises TimeoutError."""
+        began, ticket = _now(), lane.enter()
+        try:
+            while True:
+                try:
+                    async with asyncio.timeout_at(batch.hand_over_by) as batch.timeout:
+                        if ticket is not None:
+                            await asyncio.wait([ticket])
+                        return await self._hand_over(batch, partition)
+                except TimeoutError:
+                    # As long as Kafka answers for the others, it only waits for its turn.
+                    if lane.moved_at <= began or lane.moved_at + self._patience <= _now():
+                        raise
+                    batch.hand_over_by = lane.moved_at + self._patience
+        finally:
+            lane.leave(ticket)
 
-    async def _hand_over(
-        self, batch: _Batch, lane: Lane, partition: int
-    ) -> asyncio.Future[object] | None:
+    async def _hand_over(self, batch: _Batch, partition: int) -> asyncio.Future[object] | None:
         """The future of its acknowledgement; None if it need not be sent any more."""
-        async with lane.turn:
-            while trouble := await self._why_not_connected(partition):
-                if batch.wait_until <= _now():
-                    raise KafkaUnavailable(trouble)
-                await asyncio.sleep(_RECONNECT)
-            if not batch.is_wanted:
-                return None
-            acknowledged: asyncio.Future[object] = await self._producer.send_batch(
-                batch.builder, self._topic, partition=partition
-            )
-            batch.sent()
-            return acknowledged
+        while trouble := await self._why_not_connected(partition):
+            if batch.wait_until <= _now():
+                raise KafkaUnavailable(trouble)
+            await asyncio.sleep(_RECONNECT)
+        if not batch.is_wanted:
+            return None
+        acknowledged: asyncio.Future[object] = await self._producer.send_batch(
+            batch.builder, self._topic, partition=partition
+        )
+        batch.sent()
+        return acknowledged
 
     async def _why_not_connected(self, partition: int) -> str:
         """Connect to the leader, which costs nothing if we are; empty if that worked."""

@@ -239,7 +239,7 @@ ABLATIONS: tuple[Ablation, ...] = (
             Cut(
                 _machine,
                 "_found",
-                "containers = tuple(first.values())",
+                "containers = containers_of(tuple(first.values()))",
                 "containers = event.containers",
             ),
         ),
@@ -505,7 +505,7 @@ ABLATIONS: tuple[Ablation, ...] = (
             Cut(
                 _machine,
                 "_listed",
-                "added = again.union(new)",
+                "added = again | new.keys()",
                 "new = {}\n    added = frozenset()",
             ),
         ),

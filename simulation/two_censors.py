@@ -29,6 +29,7 @@ from actors.fsm import CancelTimer, IllegalTransition, StartTimer
 from actors.timers import TimerFired
 from coordinator.coordinator import Coordinator
 from coordinator.pool import CensorPool, InFlight
+from coordinator.waiting import WaitingRoom
 from messages import (
     Begin,
     CatalogueCaughtUp,
@@ -184,6 +185,8 @@ class _Coordinator(Coordinator):
         self._draining = world.draining
         self._drained = [model.drain_reply] * world.drains  # type: ignore[list-item]
         self._why_not_ready = lambda: None
+        self._room = WaitingRoom(0.0)  # it is ready: nobody waits
+        self._look = None
         self._accepted = self._restarts = self._replaced = 0
         self._rejected = Counter()
         self._outcomes = Counter()
