@@ -205,6 +205,7 @@ class Service:
                 utc_now=utc_now,
                 delete_retention=self.topic_checks.delete_retention,
                 safeguards=self.safeguards,
+                wait_for_kafka=settings.wait_for_kafka,
             )
             self.items = TopicReader(
                 connection=connection,

@@ -59,6 +59,9 @@ _TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 _LENGTHS = 24
 """Bytes of a record in a batch besides its key, value and headers, at most: lengths and deltas."""
 
+HELD_UP = 0.1
+"""Seconds by which a timer is late if this process was stopped, or its loop is overloaded."""
+
 _RECONNECT = 0.05
 """Seconds between two attempts to connect to a leader that refuses connections."""
 
@@ -99,6 +102,11 @@ class Outbox:
         self._size = size or BatchSize(topic)
         self._lanes: dict[int, Lane] = {}
         self._open: dict[int, _Batch] = {}
+
+    @property
+    def moved_at(self) -> float:
+        """When Kafka last answered for a batch; the loop's time."""
+        return max((lane.moved_at for lane in self._lanes.values()), default=-math.inf)
 
     def add(
         self,
@@ -227,10 +235,14 @@ class Outbox:
                             await asyncio.wait([ticket])
                         return await self._hand_over(batch, partition)
                 except TimeoutError:
+                    now = _now()
                     # As long as Kafka answers for the others, it only waits for its turn.
-                    if lane.moved_at <= began or lane.moved_at + self._patience <= _now():
+                    answers = lane.moved_at > began and lane.moved_at + self._patience > now
+                    # And while we do not come to read its answers, nothing shows that it does not.
+                    held_up = now - batch.hand_over_by > HELD_UP
+                    if not batch.is_wanted or not (answers or held_up):
                         raise
-                    batch.hand_over_by = lane.moved_at + self._patience
+                    batch.hand_over_by = (now if held_up else lane.moved_at) + self._patience
         finally:
             lane.leave(ticket)
 

@@ -35,7 +35,7 @@ from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 from bus.backoff import Backoff
 from bus.batch_size import BATCH_BYTES, BatchSize
 from bus.codec import encode, request_for
-from bus.outbox import Outbox, Request, check_size, topic_trouble
+from bus.outbox import HELD_UP, Outbox, Request, check_size, topic_trouble
 from bus.publication import KafkaPublication, Tell
 from bus.quirks import Cause, hear_refusals, hearing, sender_of, stop_producer
 from errors import KafkaUnavailable
@@ -56,6 +56,9 @@ _MARGIN = 0.25
 
 _SOON = 0.1
 """Seconds after a topic was made again, or Kafka was found to be away, at which we look again."""
+
+_OVERLOADED = 3
+"""Questions without an answer, while our own loop is overloaded, until Kafka counts as away."""
 
 _SLICE = 500
 """Requests that are encoded or handed over at once: about 5 ms of the loop."""
@@ -310,7 +313,7 @@ class KafkaPublisher:
                 error = None if sender.cancelled() else sender.exception()
                 self._note(f"the producer's background task has died: {error!r}")
                 return
-            if await self._answers(producer):
+            if await self._answers(producer) or self._is_acknowledged():
                 trouble = topic_trouble(producer, self._topic)
                 # Once: what `prepare` does not mend is looked at no more often than ever.
                 wait = _SOON if trouble and not before else self._watch_interval
@@ -335,15 +338,29 @@ class KafkaPublisher:
 
     async def _answers(self, producer: AIOKafkaProducer) -> bool:
         self._cause.text = ""  # what was wrong before says nothing about now
-        try:
-            async with asyncio.timeout(self._watch_timeout):
-                # Twice: a connection that was reset is found out by the first, and made anew.
-                return bool(
-                    await producer.client.force_metadata_update()
-                    or await producer.client.force_metadata_update()
-                )
-        except (KafkaError, OSError, TimeoutError):
-            return False
+        loop = asyncio.get_running_loop()
+        for _ in range(_OVERLOADED):
+            timeout = asyncio.timeout(self._watch_timeout)
+            try:
+                async with timeout:
+                    # Twice: a reset connection is found out by the first, and made anew.
+                    return bool(
+                        await producer.client.force_metadata_update()
+                        or await producer.client.force_metadata_update()
+                    )
+            except (KafkaError, OSError):
+                return False
+            except TimeoutError:
+                due = timeout.when()
+                if due is None or loop.time() - due < HELD_UP:
+                    return False
+                # We did not come to read the answer, which may be here.
+        return False
+
+    def _is_acknowledged(self) -> bool:
+        """Whether Kafka acknowledged requests lately: then it is there, however slow we are."""
+        now = asyncio.get_running_loop().time()
+        return self._outbox is not None and now - self._outbox.moved_at < self._watch_timeout
 
     async def _fresh_client_gets_through(self) -> bool:
         try:

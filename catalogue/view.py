@@ -81,6 +81,9 @@ _TURN = 500
 _TOUCH = 30.0
 """Seconds between two dates in the store, while nothing new is read."""
 
+_RETRY = 0.05
+"""Seconds until a search is repeated while Kafka is away."""
+
 _MARGIN = 0.1
 """Seconds before the deadline at which a search is given up, so that its answer is in time."""
 
@@ -189,6 +192,8 @@ class CatalogueView:
         utc_now: the wall clock, to date what is stored.
         delete_retention: the topic's `delete.retention.ms` in seconds; None if it is not known.
         safeguards: told that null values may have been missed.
+        wait_for_kafka: seconds after a takedown was accepted within which its search is repeated if
+            the log cannot be read.
         interval, much, most: see `WriteBehind`.
     """
 
@@ -205,6 +210,7 @@ class CatalogueView:
         utc_now: Callable[[], datetime] = lambda: datetime.now(UTC),
         delete_retention: Callable[[], float | None] = lambda: None,
         safeguards: Safeguards | None = None,
+        wait_for_kafka: float = 0.0,
         interval: float = INTERVAL,
         much: int = MUCH,
         most: int = MOST,
@@ -214,6 +220,7 @@ class CatalogueView:
         self._waits_for_evidence = waits_for_evidence
         self._may_be_empty = may_be_empty
         self._safeguards = safeguards
+        self._wait_for_kafka = wait_for_kafka
         self._on_change = on_change
         self._on_doubt = on_doubt
         self._on_rebuilt = on_rebuilt
@@ -592,7 +599,7 @@ class CatalogueView:
         takedown_id = takedown.takedown_id
         try:
             async with asyncio.timeout_at(takedown.deadline - _MARGIN):
-                found = await self._find(takedown.item_id)
+                found = await self._find_patiently(takedown)
         except TimeoutError:
             reason = "the catalogue is behind its topic and did not catch up in time"
             tell(CatalogueUnavailable(takedown_id, reason))
@@ -610,6 +617,17 @@ class CatalogueView:
                 tell(ItemUnknown(takedown_id))
             else:
                 tell(ContainersFound(takedown_id, found.containers, found.listed_at))
+
+    async def _find_patiently(self, takedown: Takedown) -> Listed | None:
+        """The same as `_find`, also if Kafka is away for a moment."""
+        until = takedown.accepted_at + self._wait_for_kafka
+        while True:
+            try:
+                return await self._find(takedown.item_id)
+            except KafkaUnavailable:
+                if asyncio.get_running_loop().time() >= until:
+                    raise
+            await asyncio.sleep(_RETRY)
 
     async def _find(self, item_id: ItemId) -> Listed | None:
         """The item's list; None on evidence that there is none."""

@@ -39,6 +39,7 @@ from catalogue.view import CatalogueView
 from coordinator.coordinator import Coordinator
 from coordinator.pool import CensorPool
 from coordinator.supervision import OneForOne
+from coordinator.waiting import WaitingRoom
 from service import Service
 from simulation.faults import Fault
 from simulation.world import World
@@ -688,6 +689,37 @@ ABLATIONS: tuple[Ablation, ...] = (
         "reads on from what is stored before it knows how long null values are retained",
         (Cut(Service, "_prepare_catalogue", "await self.topic_checks.until_known()", "pass"),),
         only=(Fault.LONG_STOP,),
+    ),
+    Ablation(
+        "lets a takedown wait for Kafka beyond its deadline",
+        (Cut(WaitingRoom, "add", "takedown.deadline - MARGIN", "1e9"),),
+        only=(Fault.BROKER_REFUSES, Fault.SHORT_WAIT),
+    ),
+    Ablation(
+        "forgets those who wait for Kafka when the coordinator fails",
+        (
+            Cut(
+                Coordinator,
+                "_abandon",
+                "for waiting in self._room.expired(math.inf):",
+                "for waiting in ():",
+            ),
+        ),
+        only=(Fault.BROKER_REFUSES, Fault.COORDINATOR_CRASHED),
+    ),
+    Ablation(
+        "begins a takedown that it has refused after the wait",
+        (
+            Cut(
+                Coordinator,
+                "_look_again",
+                "self._refuse(refusal, waiting.reply)",
+                "self._refuse(refusal, waiting.reply)\n"
+                "            if censor := self._pool.take(waiting.takedown, waiting.reply):\n"
+                "                censor.try_tell(Begin(waiting.takedown, waiting.reply))",
+            ),
+        ),
+        only=(Fault.BROKER_REFUSES,),
     ),
     Ablation(
         "tells a refusal only once all requests are settled",

@@ -45,7 +45,7 @@ def tombstone(item: ItemId = ITEM) -> FakeRecord:
 class View:
     """A catalogue, its log, and what it tells."""
 
-    def __init__(self, *records: FakeRecord) -> None:
+    def __init__(self, *records: FakeRecord, wait_for_kafka: float = 0.0) -> None:
         self.store = MemoryStore()
         self.changes: list[tuple[ItemId, tuple[Container, ...], datetime]] = []
         self.rebuilt = 0
@@ -53,6 +53,7 @@ class View:
             self.store,
             on_change=lambda *change: self.changes.append(change),
             on_rebuilt=self._on_rebuilt,
+            wait_for_kafka=wait_for_kafka,
         )
         self.log = FakeLog()
         self.catalogue.attach(self.log)
@@ -226,6 +227,33 @@ async def test_a_log_that_fails_is_no_evidence() -> None:
     (event,) = told
     assert isinstance(event, CatalogueUnavailable)
     assert "the broker is away" in event.reason
+
+
+async def test_a_search_is_repeated_while_kafka_is_away_for_a_moment() -> None:
+    view = View(published("a"), wait_for_kafka=2.0)
+    view.log.caught_up = False
+    told = view.locate()
+    for _ in range(10):
+        await asyncio.sleep(0.15)
+        view.log.fail(KafkaUnavailable("the broker is away"))
+    assert told == []
+    await asyncio.sleep(0.1)
+    view.log.reach_end()
+    await settle()
+    assert [type(event) for event in told] == [ContainersFound]
+
+
+async def test_a_search_ends_when_kafka_is_away_for_longer_than_it_may_wait() -> None:
+    view = View(published("a"), wait_for_kafka=2.0)
+    view.log.caught_up = False
+    told = view.locate()
+    for _ in range(14):
+        await asyncio.sleep(0.15)
+        view.log.fail(KafkaUnavailable("the broker is away"))
+    await settle()
+    assert [type(event) for event in told] == [CatalogueUnavailable]
+    await asyncio.sleep(5)
+    assert view.catalogue.statistics().waiting == 0
 
 
 async def test_a_defect_in_a_search_is_told_at_once_and_not_at_the_deadline() -> None:
