@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING
 
 from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
-from bus.backoff import Backoff
+from bus.backoff import A_MOMENT, Backoff
 from bus.batch_size import BATCH_BYTES, BatchSize
 from bus.codec import encode, request_for
 from bus.outbox import HELD_UP, Outbox, Request, check_size, topic_trouble
@@ -255,7 +255,7 @@ class KafkaPublisher:
 
     async def run(self) -> None:
         """Keep a producer that works, until cancelled."""
-        backoff = Backoff()
+        backoff = Backoff(quick_for=A_MOMENT)
         while True:
             try:
                 await self._prepare()

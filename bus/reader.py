@@ -57,7 +57,7 @@ from aiokafka.errors import (
     UnknownTopicOrPartitionError,
 )
 
-from bus.backoff import Backoff
+from bus.backoff import A_MOMENT, Backoff
 from bus.catching_up import CatchingUp
 from bus.known_log import KnownLog, LogChanged
 from bus.lag import Lag, describe
@@ -349,7 +349,7 @@ class TopicReader:
             self._positions = {TopicPartition(self._topic, n): at for n, at in positions.items()}
             for tp, at in self._positions.items():
                 self._known.marks.place(tp, at, marks.get(tp.partition, NO_MARK))
-        backoff = Backoff()
+        backoff = Backoff(quick_for=A_MOMENT)
         while True:
             sessions = self._sessions
             try:

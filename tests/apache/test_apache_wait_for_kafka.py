@@ -66,7 +66,7 @@ async def test_under_load_an_outage_of_two_seconds_costs_time_and_no_answer(
         last = loop.time() - back
         await load.until_done(20)
     assert len(items.requests) > requested
-    assert {answer.status for answer in answers} == {200}
+    assert not [(round(a.got.seconds, 2), a.got.body["detail"]) for a in answers if a.status != 200]
     assert not [asked.got.body for asked in service.asked if asked.status != 200]
     measured("an outage of 2 s under load: the last that waited has its 200 after", last)
     measured("an outage of 2 s under load", await service.check(kafka.bootstrap_servers, names))

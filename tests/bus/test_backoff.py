@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from bus.backoff import Backoff
+from bus.backoff import QUICK, Backoff
 
 
 async def waits(backoff: Backoff, count: int) -> list[float]:
@@ -42,3 +42,16 @@ async def test_after_a_success_the_next_failure_is_a_first_one() -> None:
     backoff.reset()
     (seconds,) = await waits(backoff, 1)
     assert seconds == pytest.approx(0.75, abs=0.2501)
+
+
+async def test_at_first_no_wait_is_long_and_then_they_grow_as_ever() -> None:
+    measured = await waits(Backoff(quick_for=10), 150)
+    total = 0.0
+    for number, seconds in enumerate(measured):
+        if total < 10:
+            assert seconds <= QUICK
+            last = number
+        total += seconds
+    assert last >= 50
+    assert min(measured[last + 6 :]) >= 1
+    assert max(measured) <= 2
