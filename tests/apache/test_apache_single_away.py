@@ -21,7 +21,9 @@ from apache_kafka.proxy import FaultProxy
 
 pytestmark = pytest.mark.apache
 
-AT_ONCE = 0.5
+AFTER_THE_WAIT = 2.5
+"""Seconds within which a takedown is refused that has waited for Kafka, 2 s by default."""
+
 RESETS = 20
 PUBLISHER = b"takedown-producer"
 
@@ -52,7 +54,7 @@ async def known(service: Served, items: Platform, count: int = 1) -> str:
     return item_id
 
 
-async def test_a_broker_that_refuses_connections_means_503_at_once_and_nothing_is_published(
+async def test_a_broker_that_refuses_connections_means_503_after_the_wait_and_nothing_is_published(
     service: Served,
     items: Platform,
     proxy: FaultProxy,
@@ -62,9 +64,9 @@ async def test_a_broker_that_refuses_connections_means_503_at_once_and_nothing_i
 ) -> None:
     item_id = await known(service, items)
     await proxy.cut(rst=True)
-    answers = [await service.take_down(item_id) for _ in range(20)]
+    answers = await asyncio.gather(*(service.take_down(item_id) for _ in range(20)))
     await service.until_ready(503)
-    answers += [await service.take_down(item_id) for _ in range(20)]
+    answers += await asyncio.gather(*(service.take_down(item_id) for _ in range(20)))
 
     assert {asked.status for asked in answers} == {503}
     assert {asked.got.body["type"].rpartition(":")[2] for asked in answers} <= {
@@ -73,7 +75,7 @@ async def test_a_broker_that_refuses_connections_means_503_at_once_and_nothing_i
     }
     assert all(asked.got.headers["retry-after"] for asked in answers)
     slowest = max(asked.got.seconds for asked in answers)
-    assert slowest < AT_ONCE
+    assert slowest < AFTER_THE_WAIT
     assert await service.is_alive()
     measured("refused connections: slowest 503", slowest)
 
@@ -127,9 +129,9 @@ async def test_a_broker_that_hangs_makes_no_answer_late_and_means_503_once_it_is
         # Whether the requests go out cannot be known: they are handed over, and unknown is said.
         unknown = [asyncio.create_task(service.take_down(item_id)) for _ in range(30)]
         noticed = await service.until_ready(503)
-        refused = [await service.take_down(item_id) for _ in range(10)]
+        refused = await asyncio.gather(*(service.take_down(item_id) for _ in range(10)))
         assert {asked.status for asked in refused} == {503}
-        assert max(asked.got.seconds for asked in refused) < AT_ONCE
+        assert max(asked.got.seconds for asked in refused) < AFTER_THE_WAIT
         assert {asked.status for asked in await asyncio.gather(*in_flight)} == {504}
         answers = await asyncio.gather(*unknown)
         assert {asked.status for asked in answers} <= {503, 504}

@@ -46,7 +46,7 @@ async def test_after_a_success_the_next_failure_is_a_first_one() -> None:
 
 async def test_at_first_no_wait_is_long_and_then_they_grow_as_ever() -> None:
     measured = await waits(Backoff(quick_for=10), 150)
-    total = 0.0
+    total, last = 0.0, 0
     for number, seconds in enumerate(measured):
         if total < 10:
             assert seconds <= QUICK

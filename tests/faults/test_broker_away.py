@@ -12,6 +12,9 @@ from support.asking import readiness, take_down, until_ready, wait_for_doors
 from support.platform import Names, confirm, container, new_item_id, platform
 from support.processes import Process, running
 
+AFTER_THE_WAIT = 2.5
+"""Seconds within which a takedown is refused that has waited for Kafka, 2 s by default."""
+
 
 async def test_a_service_that_starts_without_a_broker_says_so_and_gets_ready_when_it_comes(
     http: aiohttp.ClientSession,
@@ -63,13 +66,13 @@ async def test_a_broker_that_goes_away_means_503_and_that_comes_back_empty_means
             for child in _children(broker.pid):
                 child.kill()
             broker.wait()
-        # It is gone: refused at once, by the connection or by the readiness.
+        # It is gone: refused after the wait, by the connection or by the readiness.
         status, body, seconds = await take_down(http, door, item_id)
         assert status == 503
         assert body["type"].rpartition(":")[2] in {"kafka-unreachable", "not-ready"}
         assert seconds < 2.9
         await until_ready(http, admin, status=503)
-        assert (await take_down(http, door, item_id))[2] < 0.5
+        assert 1.9 < (await take_down(http, door, item_id))[2] < AFTER_THE_WAIT
 
         # A broker in memory forgets everything: topics, offsets, records.
         with running("broker", broker_port=port, log_format="json") as again:
@@ -113,7 +116,7 @@ async def test_a_broker_that_hangs_never_makes_an_answer_late(
                 await until_ready(http, admin, status=503)
                 status, _, seconds = await take_down(http, door, item_id)
                 assert status == 503
-                assert seconds < 0.5
+                assert seconds < AFTER_THE_WAIT
             finally:
                 for child in children:
                     child.send_signal(signal.SIGCONT)
