@@ -19,9 +19,10 @@ from pathlib import Path
 import aiohttp
 import msgspec
 
-from bench.__main__ import SERVICE, start_kafka, start_service
+from bench.__main__ import start_kafka, start_service
 from bench.items import Topics, item_ids
 from bench.processes import HOST, Child, python
+from bench.report import SERVICE
 
 REACHED_BY = 1.0
 """Seconds after the deadline by which every answer must be here; the caller is loaded, too."""
@@ -34,7 +35,7 @@ async def ask(http: aiohttp.ClientSession, url: str, containers: int) -> tuple[s
         async with http.delete(url) as answer:
             body = msgspec.json.decode(await answer.read())
             status, why = str(answer.status), str(body.get("detail", ""))
-            if answer.status == 200 and len(body["containers"]) != containers:  # noqa: PLR2004
+            if answer.status == 200 and len(body["containers"]) != containers:
                 status = "200, incomplete"
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
         status, why = type(error).__name__, str(error)

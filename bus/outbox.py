@@ -226,7 +226,7 @@ class Outbox:
         self, batch: _Batch, lane: Lane, partition: int
     ) -> asyncio.Future[object] | None:
         """The same as `_hand_over`, once it is its turn. Raises TimeoutError."""
-        began, ticket = _now(), lane.enter()
+        ticket = lane.enter()
         try:
             while True:
                 try:
@@ -237,7 +237,7 @@ class Outbox:
                 except TimeoutError:
                     now = _now()
                     # As long as Kafka answers for the others, it only waits for its turn.
-                    answers = lane.moved_at > began and lane.moved_at + self._patience > now
+                    answers = lane.moved_at + self._patience > now
                     # And while we do not come to read its answers, nothing shows that it does not.
                     held_up = now - batch.hand_over_by > HELD_UP
                     if not batch.is_wanted or not (answers or held_up):
