@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 AT_ONCE = 256
 """How many mailboxes have their turn before others on the loop have theirs."""
 
+MOST_AT_ONCE = 2000
+"""The same if so many wait: what comes in during one turn of the loop must go out in the next, or
+the line grows and everything in it is late. They take about 40 ms."""
+
 
 class Dispatcher:
     """The line of one loop, to be used on its thread alone; `dispatcher_of` finds it."""
@@ -44,7 +48,7 @@ class Dispatcher:
     def _run(self) -> None:
         line = self._line
         try:
-            for _ in range(AT_ONCE):
+            for _ in range(min(max(AT_ONCE, len(line)), MOST_AT_ONCE)):
                 if not line or line.popleft()():
                     break
         finally:

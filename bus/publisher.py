@@ -35,7 +35,7 @@ from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 from bus.backoff import A_MOMENT, Backoff
 from bus.batch_size import BATCH_BYTES, BatchSize
 from bus.codec import encode, request_for
-from bus.outbox import HELD_UP, Outbox, Request, check_size, topic_trouble
+from bus.outbox import HELD_UP, Outbox, Request, check_size, is_held_up, topic_trouble
 from bus.publication import KafkaPublication, Tell
 from bus.quirks import Cause, hear_refusals, hearing, sender_of, stop_producer
 from errors import KafkaUnavailable
@@ -57,7 +57,7 @@ _MARGIN = 0.25
 _SOON = 0.1
 """Seconds after a topic was made again, or Kafka was found to be away, at which we look again."""
 
-_OVERLOADED = 3
+_OVERLOADED = 5
 """Questions without an answer, while our own loop is overloaded, until Kafka counts as away."""
 
 _SLICE = 500
@@ -352,7 +352,8 @@ class KafkaPublisher:
                 return False
             except TimeoutError:
                 due = timeout.when()
-                if due is None or loop.time() - due < HELD_UP:
+                late = due is not None and loop.time() - due > HELD_UP
+                if not late and not await is_held_up():
                     return False
                 # We did not come to read the answer, which may be here.
         return False

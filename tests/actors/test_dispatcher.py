@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 
 from support.fakes import settle
 
 from actors import dispatcher
-from actors.dispatcher import AT_ONCE, Dispatcher, dispatcher_of
+from actors.dispatcher import AT_ONCE, MOST_AT_ONCE, Dispatcher, dispatcher_of
 from actors.runtime import LoopActor
 
 
@@ -117,3 +118,17 @@ def test_each_loop_has_its_own_and_those_that_are_closed_are_forgotten() -> None
     with asyncio.Runner() as runner:
         dispatcher_of(runner.get_loop())
         assert list(dispatcher._DISPATCHERS) == [runner.get_loop()]
+
+
+async def test_all_who_wait_have_their_turn_in_the_next_one_of_the_loop_up_to_a_bound() -> None:
+    for waiting, turns in ((AT_ONCE + 1, 1), (MOST_AT_ONCE, 1), (MOST_AT_ONCE + 1, 2)):
+        line = Dispatcher(asyncio.get_running_loop())
+        done: list[int] = []
+        for number in range(waiting):
+            line.add(partial(done.append, number))
+        needed = 0
+        while len(done) < waiting:
+            await asyncio.sleep(0)
+            needed += 1
+        assert needed == turns
+        assert done == list(range(waiting))
