@@ -163,6 +163,10 @@ ALL = "all 2 known containers are confirmed, but "
         ),
         (TimedOut((A,), (B, C), proven=False), f"{LATE}; {UNPROVEN}"),
         (TimedOut((A,), (B, C), doubted=True), f"{LATE}; {UNREADABLE}"),
+        (
+            TimedOut((A,), (B, C), too_many=True),
+            f"{LATE}; a newer list names more containers than one takedown may have",
+        ),
     ],
 )
 def test_a_504_says_which_evidence_is_missing(outcome: TimedOut, detail: str) -> None:
@@ -179,6 +183,7 @@ def test_a_504_says_which_evidence_is_missing(outcome: TimedOut, detail: str) ->
         ("kafka-unreachable", "Kafka cannot be reached"),
         ("shutting-down", "Shutting down"),
         ("item-in-doubt", "Item in doubt"),
+        ("too-many-containers", "Too many containers"),
     ],
 )
 def test_what_is_not_available_is_a_503_that_says_when_to_come_back(
@@ -189,6 +194,13 @@ def test_what_is_not_available_is_a_503_that_says_when_to_come_back(
     assert response.status == 503
     assert response.headers["Retry-After"] == "7"
     assert body == problem(503, reason, title, "It is so; nothing was published")
+
+
+def test_a_503_that_waiting_does_not_change_names_no_time() -> None:
+    response, _ = answer_to(Unavailable("too-many-containers", "It is in 3", None))
+
+    assert response.status == 503
+    assert "Retry-After" not in response.headers
 
 
 def test_a_defect_is_a_500() -> None:
