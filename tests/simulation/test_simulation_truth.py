@@ -206,6 +206,11 @@ def test_a_list_that_was_cut_off_unstored_gives_way_to_the_one_before_it() -> No
         said = newest.of(ITEM)
         assert said is not None
         assert in_words(said) == counts
+
+
+def test_a_list_that_was_cut_off_unstored_is_forgotten_where_there_was_none_before_it() -> None:
+    newest = Newest()
+    newest.take(Record("item_published", 0, 3, KEY, listed("c0"), (), 0.0, 0))
     assert newest.go_back(Newest(), {0: 0}) == [ITEM]
     assert newest.of(ITEM) is None
 
