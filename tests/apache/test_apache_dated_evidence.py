@@ -32,6 +32,8 @@ from apache_kafka.listeners import Listener
 pytestmark = pytest.mark.apache
 
 BACKLOG = 30_000
+SLOW = 600_000
+"""Bytes a second: a fetch takes less than two seconds, and all of the backlog half a minute."""
 PARTITION = 1
 LATER = "2026-01-02T03:04:06.678Z"
 ONE, BOTH = containers(1), containers(2)
@@ -136,6 +138,39 @@ async def test_no_200_comes_before_a_newer_list_is_read_that_cannot_be_fetched_y
             assert each.status == 200
             assert {c["containerId"] for c in each.got.body["containers"]} == {"c0", "c1"}
             assert requested(items, each.item_id) == {"c0", "c1"}
+
+
+async def test_behind_a_backlog_of_seconds_the_old_list_is_no_200_and_the_service_is_not_ready(
+    kafka: ApacheKafka, names: Names, measured: Measure
+) -> None:
+    """As the first test, and no race: the backlog travels slowly, the answer is due before it."""
+    async with (
+        kafka.proxies() as proxies,
+        served(kafka.bootstrap(Listener.PROXIED), names) as service,
+        platform(kafka.bootstrap_servers, names, on_request=confirm) as items,
+        writer(kafka, linger_ms=5) as bulk,
+    ):
+        old = await known(service, items, names, ONE)
+        await proxies[1].drip(SLOW)
+        place = [container("c" * 500)]
+        written = [
+            await bulk.send(
+                names.published, **listed(new_item_id(), place, NOW), partition=PARTITION
+            )
+            for _ in range(BACKLOG)
+        ]
+        await asyncio.gather(*written)
+        await bulk.send_and_wait(names.published, **listed(old, BOTH, LATER), partition=PARTITION)
+        asked = await service.take_down(old)
+        measured("behind a slow backlog: answer", f"{asked.status} after {asked.got.seconds:.3f} s")
+        assert asked.status in {503, 504}, asked.got.body
+        await service.until_detail("catalogue", "records behind its end")
+        assert (await service.readiness())[0] == 503
+        await proxies[1].heal()
+        await service.until_ready()
+        asked = await service.take_down(old)
+        assert asked.status == 200
+        assert {each["containerId"] for each in asked.got.body["containers"]} == {"c0", "c1"}
 
 
 async def test_behind_an_open_transaction_there_is_no_404_and_no_200_by_an_older_list(
