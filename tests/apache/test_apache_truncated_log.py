@@ -154,7 +154,8 @@ async def take_down_all(service: Served, there: set[str]) -> None:
     for item_id in there:
         service.lists[item_id] = containers(2)
     asked = await asyncio.gather(*(service.take_down(item_id) for item_id in there))
-    assert [each.status for each in asked] == [200] * len(there)
+    others = [each.status for each in asked if each.status != 200]
+    assert not others, f"of {len(there)} items that are in the topic"
 
 
 async def test_what_is_cut_while_the_service_is_stopped_is_found_at_its_next_start(
