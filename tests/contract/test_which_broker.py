@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from support.answers import take_down
 from support.brokers import Broker
-from support.platform import Names, containers, new_item_id, platform
+from support.platform import NOW, Names, confirm, containers, new_item_id, platform
 from support.processes import running
 from support.served import answer_once_ready, served
 
@@ -114,3 +114,37 @@ async def test_a_wrong_topic_name_is_not_ready_and_no_404_for_the_items_of_the_r
             status = await answer_once_ready(service, item_id, "catalogue", wrong)
             assert status != 404, "the item is published"
             assert status is None, "its topic is not the one that is read"
+
+
+async def test_a_topic_that_never_had_a_record_is_not_ready_and_no_404_until_it_has_one(
+    broker: Broker, names: Names
+) -> None:
+    right, wrong = names.published, f"{names.published}.new"
+    compact = {"cleanup.policy": "compact"}
+    await ensure_topics(
+        Connection(broker.address),
+        [
+            Topic(names.deleted, 3),
+            Topic(names.reported, 3),
+            Topic(right, 3, config=compact),
+            Topic(wrong, 3, config=compact),
+        ],
+    )
+    settings = {
+        "topics_create": "",
+        "catalogue_may_be_empty": "",
+        "topic_item_published": wrong,
+        "kafka_fetch_max_wait": broker.fetch_max_wait,
+    }
+    async with platform(broker.address, names, on_request=confirm) as items:
+        item_id = new_item_id()
+        await items.publish_item(item_id, containers(2))
+        async with served(broker.address, names, ready=False, settings=settings) as service:
+            reason = "never had a record"
+            status = await answer_once_ready(service, item_id, "catalogue", wrong, reason)
+            assert status != 404, "the item is published"
+            assert status is None
+            value = {"itemId": item_id, "containers": containers(2), "publishedAt": NOW}
+            await items.send(wrong, value, key=item_id)
+            await service.until_ready()
+            assert (await service.take_down(item_id)).status == 200
