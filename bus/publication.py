@@ -7,6 +7,7 @@ others: they may all end like it.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from messages import Container, ContainerId, Takedown
 
 Tell = Callable[[Any], object]
+
+_FEW = 500
+"""Requests up to which each failure is told by itself."""
 
 Settled = Callable[[int, int, str], object]
 """Is told once: how many requests Kafka acknowledged, how many not, and why not (or nothing)."""
@@ -35,8 +39,21 @@ class KafkaPublication:
         on_settled: is called once all are settled, also if the takedown does not wait any more.
     """
 
-    __slots__ = ("_cause", "_containers", "_failed", "_handed_over", "_in_flight", "_on_settled",
-                 "_open", "_published", "_stopped", "_tell", "_untold", "takedown")  # fmt: skip
+    __slots__ = (
+        "_cause",
+        "_containers",
+        "_failed",
+        "_handed_over",
+        "_in_flight",
+        "_on_settled",
+        "_open",
+        "_published",
+        "_reporting",
+        "_stopped",
+        "_tell",
+        "_untold",
+        "takedown",
+    )
 
     def __init__(
         self,
@@ -57,6 +74,7 @@ class KafkaPublication:
         self._handed_over = False
         self._untold = False  # a failure is known and was not told yet
         self._stopped = False
+        self._reporting = False
 
     @property
     def stopped(self) -> bool:
@@ -71,7 +89,7 @@ class KafkaPublication:
         """So many requests are on their way to Kafka, and not settled."""
         self._in_flight += containers
         if self._untold:
-            self._tell_failure()  # it waited for this
+            self._report()  # it waited for this
 
     def taken_back(self, containers: int) -> None:
         """So many that were sent are not in Kafka, for certain, and are sent again."""
@@ -103,6 +121,22 @@ class KafkaPublication:
             elif not self._stopped:
                 self._tell(RequestsPublished(self.takedown.takedown_id))
         elif self._untold and (self._handed_over or self._in_flight):
+            self._report()
+
+    def _report(self) -> None:
+        """Tell a failure; of very many requests once in a turn of the loop.
+
+        Their batches fail at the same time when a connection breaks, and each report names all.
+        """
+        if len(self._containers) <= _FEW:
+            self._tell_failure()
+        elif not self._reporting:
+            self._reporting = True
+            asyncio.get_running_loop().call_soon(self._report_now)
+
+    def _report_now(self) -> None:
+        self._reporting = False
+        if self._open and self._untold:  # otherwise it was told meanwhile
             self._tell_failure()
 
     def _tell_failure(self) -> None:

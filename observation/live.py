@@ -34,6 +34,7 @@ TURN = 500
 """Actors that are looked at before others on the loop have their turn."""
 
 _MOST_PLACES = 20
+_MANY = 500
 _URN = "urn:uuid:"
 
 SortKey = tuple[bool, Any, str]
@@ -181,8 +182,12 @@ class Live:
         best = best[query.offset :]
         shown = best[: query.limit]
         following = encode_cursor(_order(query), shown[-1][0]) if len(best) > query.limit else None
-        rows = tuple(self.row(glance) for _, glance in shown)
-        return ActorPage(total=total, actors=rows, next=following)
+        rows = []
+        for _, glance in shown:
+            rows.append(self.row(glance))
+            if (glance.outstanding or 0) > _MANY:
+                await asyncio.sleep(0)  # its row took long
+        return ActorPage(total=total, actors=tuple(rows), next=following)
 
     def _filter(self, query: Query) -> Callable[[Glance], bool]:
         accepted_by = None if query.older_than is None else self._clock.now() - query.older_than

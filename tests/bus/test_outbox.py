@@ -585,3 +585,25 @@ async def test_a_defect_in_the_middle_of_a_takedown_is_told_once_the_rest_is_sen
     assert isinstance(told, PublishFailed)
     assert (told.published, told.unpublished) == (places("a"), places("b", "c"))
     assert "Defect while publishing" in caplog.text
+
+
+async def test_batches_of_very_many_requests_that_fail_together_are_told_together(
+    post: Post,
+) -> None:
+    publication = post.publish("one", places(*map(str, range(3000))))
+    await settle()
+    assert len(post.sent) == 30
+    for _, future in post.producer.sent[:20]:
+        future.set_exception(KafkaConnectionError("broken"))
+    await settle()
+    (told,) = post.told
+    assert isinstance(told, PublishFailed)
+    assert told.handed_over
+    assert len(told.unpublished) == 2000
+    assert len(told.unacknowledged) == 1000
+    for number in range(20, 30):
+        await post.acknowledge(number)
+    assert len(post.told) == 2
+    assert len(post.told[-1].published) == 1000
+    assert post.told[-1].unacknowledged == ()
+    assert not publication.stopped
