@@ -63,7 +63,6 @@ HELD_UP = 0.1
 """Seconds by which a timer is late if this process was stopped, or its loop is overloaded."""
 
 _PROBE = 0.04
-
 _RECONNECT = 0.05
 """Seconds between two attempts to connect to a leader that refuses connections."""
 
