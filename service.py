@@ -115,11 +115,10 @@ def topics_used(settings: Settings) -> tuple[Topic, ...]:
 
 def needs_of(settings: Settings) -> tuple[Need, ...]:
     """What the service does with its topics."""
-    published = () if settings.catalogue_url else (settings.topic_item_published,)
-    return (
-        Need(settings.topic_item_reported, (Operation.Write,)),
-        *(Need(topic, (Operation.Read,)) for topic in (settings.topic_item_deleted, *published)),
-    )
+    operations = {topic.name: Operation.Read for topic in topics_used(settings)}
+    operations[settings.topic_item_reported] = Operation.Write
+    creates = settings.creates_topics
+    return tuple(Need(topic, (one,), creates=creates) for topic, one in operations.items())
 
 
 class Service:

@@ -102,6 +102,8 @@ def _change(tried: Tried, security: Security, failure: Failure, now: datetime) -
         text = _login(security, failure)
     else:
         text = _not_kafka(tried, failure)
+        if security.tls is not None and kind in {Kind.CLOSED, Kind.TLS}:
+            text = _perhaps_our_certificate(security, now, text)
     return text
 
 
@@ -195,6 +197,16 @@ def _our_certificate(security: Security, now: datetime) -> str:
         "by its dates: probably the broker's truststore lacks the authority that signed it, or the "
         "broker's clock is wrong"
     )
+
+
+def _perhaps_our_certificate(security: Security, now: datetime, text: str) -> str:
+    """A server need not say why it ends TLS: some just close the connection."""
+    if not security.shows_certificate:
+        return f"{text}; or it demands a certificate of us ({_CERTIFICATE})"
+    problem = _files_problem(security, now, "certificate")
+    if problem is None:
+        return f"{text}; or it does not believe our certificate ({_CERTIFICATE})"
+    return f"Probably since our certificate ({_CERTIFICATE}) {problem}. Renew it. Otherwise: {text}"
 
 
 def _other_protocol(security: Security, failure: Failure) -> str:

@@ -37,11 +37,13 @@ class Need:
         topic: its name.
         operations: without which nothing works.
         wanted: without which a safeguard is missing.
+        creates: whether it is created when it is missing.
     """
 
     topic: str
     operations: tuple[Operation, ...]
     wanted: tuple[Operation, ...] = (Operation.DescribeConfigs,)
+    creates: bool = False
 
 
 def principal(security: Security) -> str:
@@ -74,7 +76,8 @@ def grant(servers: str, security: Security, topic: str, operations: Iterable[Ope
 
 def refused_description(servers: str, security: Security, need: Need) -> str:
     """What is wrong when a broker refuses to describe a topic."""
-    everything = (*dict.fromkeys((Operation.Describe, *need.operations, *need.wanted)),)
+    create = (Operation.Create,) if need.creates else ()
+    everything = (*create, Operation.Describe, *need.operations, *need.wanted)
     return (
         f"{_who(security)} may not describe {need.topic}: the broker answers "
         f"TOPIC_AUTHORIZATION_FAILED. {_names(everything)} are needed on it: "
