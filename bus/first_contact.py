@@ -73,7 +73,8 @@ class FirstContact:
             return found.problem
         if topic in found.topics:
             return found.topics[topic]
-        return f"{error}; {found.problem}" if found.problem else error
+        # A topic that may not be described keeps the other parts from beginning, too.
+        return "; ".join([error, *found.topics.values(), *filter(None, [found.problem])])
 
     async def run(self) -> None:
         """Make diagnoses when they are due, until cancelled."""
@@ -95,7 +96,6 @@ class FirstContact:
         return self._connected() and not self._diagnosis.topics
 
     async def _until_due(self) -> None:
-        self._errors = self._last_errors()
         while self._connected() and not self._is_refused():  # noqa: ASYNC110 - nothing reports it
             await asyncio.sleep(CHECK_EVERY)
 
@@ -105,6 +105,7 @@ class FirstContact:
         return any("Authorization" in error and error not in before for error in self._errors)
 
     async def _diagnose(self) -> None:
+        self._errors = self._last_errors()  # what is refused from now on is not in it
         try:
             async with asyncio.timeout(_BOUND):
                 self._diagnosis = await self._find(self._connection, self._needs)

@@ -1,7 +1,7 @@
 """What the log and `/readyz` say within 5 s when the first contact with Kafka fails.
 
-Servers of the tests' own stand for what is not a usable broker; the same on a real Apache Kafka is in
-`tests/apache/test_apache_first_contact.py`.
+Servers of the tests' own stand for what is not a usable broker. What a real Apache Kafka answers is
+in `tests/apache/test_apache_first_contact.py`.
 """
 
 from __future__ import annotations
