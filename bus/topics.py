@@ -162,7 +162,8 @@ async def _ensure(
                 reason = (rest[0] if rest else None) or error.description
                 if error is TopicAuthorizationFailedError:
                     servers, security = connection.bootstrap_servers, connection.security
-                    reason = f"{reason.rstrip('.')}; {grant(servers, security, name, [Operation.Create])}"
+                    command = grant(servers, security, name, [Operation.Create])
+                    reason = f"{reason.rstrip('.')}; {command}"
                 raise KafkaUnavailable(f"topic {name} cannot be created: {reason}")
             created.append(name)
         if created:

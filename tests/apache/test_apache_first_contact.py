@@ -170,11 +170,11 @@ async def test_a_certificate_that_the_broker_demands_is_named(
     expired: bool, secure: ApacheKafka, authority: Authority
 ) -> None:
     settings = {"kafka_security_protocol": "SSL", "kafka_ssl_ca": authority.certificate}
-    words = ("it ends TLS with the alert", "TAKEDOWN_KAFKA_SSL_CERTIFICATE")
+    words = ["it ends TLS with the alert", "TAKEDOWN_KAFKA_SSL_CERTIFICATE"]
     if expired:
         identity = authority.client("expired", ends=datetime.now(UTC) - timedelta(hours=1))
         settings |= {"kafka_ssl_certificate": identity.certificate, "kafka_ssl_key": identity.key}
-        words += ("expired at",)
+        words.append("expired at")
     await is_explained(secure.bootstrap(Listener.SSL), *words, settings=settings)
 
 
@@ -272,7 +272,7 @@ async def test_topics_that_we_may_not_create_are_named_with_the_command_that_all
     servers = secure.bootstrap(Listener.SASL_PLAINTEXT)
     settings = {**login(), "kafka_sasl_username": "bob"}
     async with served(servers, names, ready=False, settings=settings) as service:
-        granted = set()
+        granted: set[tuple[str, str]] = set()
         while len(granted) < 3:  # one after the other
             text = await explains(service, "cannot be created")
             granted |= set(await obey(secure, text, "bob"))
