@@ -35,11 +35,13 @@ async def listening(handler: Handler, tls: ssl.SSLContext | None = None) -> Asyn
     finally:
         server.close()
         await server.wait_closed()
-        left = list(tasks)
-        for task in left:
+        await asyncio.sleep(0.05)  # for connections that are being accepted
+        left = dict(tasks)
+        for task, writer in left.items():
             task.cancel()
+            writer.transport.abort()  # a task that has not begun cannot do it
         await asyncio.gather(*left, return_exceptions=True)
-        await asyncio.sleep(0.01)  # for the transports that were aborted to be gone
+        await asyncio.sleep(0.05)  # for what was aborted to be gone
 
 
 async def silent(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
