@@ -302,3 +302,34 @@ async def test_a_permission_that_is_withdrawn_while_we_run_is_named(
         await service.until_ready(within=15)
         assert (await service.take_down(item_id)).status == 200
         await service.check(secure.bootstrap_servers, names)
+
+
+# ----------------------------------------------------------------------------- renewed files
+
+
+async def test_a_certificate_that_expires_is_renewed_without_a_restart_of_the_service(
+    secure: ApacheKafka, authority: Authority, names: Names
+) -> None:
+    lifetime = timedelta(seconds=20)
+    ends = datetime.now(UTC) + lifetime
+    identity = authority.client("renewed", ends=ends)
+    settings = {
+        "kafka_security_protocol": "SSL",
+        "kafka_ssl_ca": authority.certificate,
+        "kafka_ssl_certificate": identity.certificate,
+        "kafka_ssl_key": identity.key,
+    }
+    servers = secure.bootstrap(Listener.SSL)
+    async with served(servers, names, settings=settings) as service:
+        async with platform(secure.bootstrap_servers, names, on_request=confirm) as items:
+            assert (await service.take_down(await service.item(items, 2))).status == 200
+            await asyncio.sleep((ends - datetime.now(UTC)).total_seconds() + 1)
+            # Kafka looks at a certificate when a connection begins.
+            assert (await service.take_down(await service.item(items, 2))).status == 200
+        await secure.restart(1)
+        await explains(service, "TAKEDOWN_KAFKA_SSL_CERTIFICATE", "expired at", within=15)
+        authority.client("renewed")
+        await service.until_ready()
+        async with platform(secure.bootstrap_servers, names, on_request=confirm) as items:
+            assert (await service.take_down(await service.item(items, 2))).status == 200
+        await service.check(secure.bootstrap_servers, names)
