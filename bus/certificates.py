@@ -74,7 +74,7 @@ def validity_of(der: bytes) -> Validity:
         begins = _time(tag, der[start:end])
         tag, start, end = _element(der, end)
         return Validity(begins, _time(tag, der[start:end]))
-    except IndexError:
+    except (IndexError, ValueError):
         raise ValueError("this is no certificate") from None
 
 

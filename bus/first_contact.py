@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("takedown.kafka")
 
 CHECK_EVERY = 0.5
-_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 10.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 5.0
 """Seconds between two diagnoses; each pause is twice as long as the one before."""
 _REFUSED_PAUSE = 2.0
 """The longest while only a permission is missing: nothing else shows that it was granted."""

@@ -181,7 +181,7 @@ async def _addresses(server: Server, within: float) -> list[tuple[socket.Address
         raise Failure(
             Kind.NAME, f"the resolver did not answer for the name {server.host} in {within:g} s"
         ) from None
-    except (OSError, UnicodeError) as error:
+    except (OSError, ValueError, OverflowError) as error:  # metadata may hold any text and number
         raise Failure(
             Kind.NAME, f"the name {server.host} does not resolve here ({_words(error)})"
         ) from None
@@ -204,7 +204,7 @@ async def _tcp(
                 await loop.sock_connect(connection, address)
         except TimeoutError:
             failures.append(f"no answer to a TCP connection in {within:g} s")
-        except OSError as error:
+        except (OSError, ValueError, OverflowError) as error:
             failures.append(_words(error))
         except BaseException:
             connection.close()

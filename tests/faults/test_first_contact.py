@@ -121,6 +121,17 @@ async def test_an_advertised_name_cannot_forge_a_line_of_the_log() -> None:
         assert text.isprintable()
 
 
+@pytest.mark.parametrize(("host", "port"), [("a" * 300, 9092), ("", 1), ("b\0c", 9092), (".", 1)])
+async def test_an_advertised_address_that_is_none_is_named(host: str, port: int) -> None:
+    async with listening(kafka((5, host, port))) as address:
+        await is_explained(address, "broker 5 at", *ADVERTISED)
+
+
+async def test_an_advertised_port_that_is_none_is_named() -> None:
+    async with listening(kafka((5, "127.0.0.1", 70_000))) as address:
+        await is_explained(address, "broker 5 at 127.0.0.1:70000", *ADVERTISED)
+
+
 # ------------------------------------------------------------------------ servers that are no Kafka
 
 
