@@ -46,6 +46,9 @@ if TYPE_CHECKING:
 
 _SERVERS = 8
 """Servers of the settings that are tried at most; the same for brokers of the metadata."""
+_ASKED = 2
+"""Servers that are asked for metadata at most, one after the other."""
+_SAME_EVERYWHERE = frozenset({Kind.LOGIN, Kind.LOGIN_NEEDED, Kind.TOKEN})
 _NAMED = 3
 """Servers that are described at most; of the others, only their number is told."""
 
@@ -85,14 +88,16 @@ async def diagnose(
     servers = _servers(connection.bootstrap_servers)
     tried = await asyncio.gather(*(_try(server, connection, patience) for server in servers))
     failures = dict(zip(servers, tried, strict=True))
-    for server in servers:
-        if failures[server] is None:
-            try:
-                cluster = await _metadata(server, connection, needs, patience)
-            except Failure as failure:
-                failures[server] = failure
-            else:
-                return await _examine(cluster, connection, needs, patience)
+    answering = [server for server in servers if failures[server] is None]
+    for server in answering[:_ASKED]:
+        try:
+            cluster = await _metadata(server, connection, needs, patience)
+        except Failure as failure:
+            failures[server] = failure
+            if failure.kind in _SAME_EVERYWHERE:
+                break
+        else:
+            return await _examine(cluster, connection, needs, patience)
     failed = [(Tried(each), failure) for each, failure in failures.items() if failure is not None]
     return Diagnosis(await _in_words(failed, connection))
 
@@ -172,7 +177,7 @@ async def _metadata(
     """
     security = connection.security
     try:
-        async with asyncio.timeout(2 * patience), _logged_in(server, connection) as conn:
+        async with asyncio.timeout(patience + 0.5), _logged_in(server, connection) as conn:
             response = await conn.send(_MetadataRequest([need.topic for need in needs]))
     except AuthenticationFailedError as error:  # of `TokenFile`: there is none
         raise Failure(Kind.TOKEN, str(error)) from None

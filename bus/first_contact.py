@@ -11,6 +11,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from bus.diagnosis import Diagnosis, diagnose
+from printable import escaped
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -74,7 +75,8 @@ class FirstContact:
         if topic in found.topics:
             return found.topics[topic]
         # A topic that may not be described keeps the other parts from beginning, too.
-        return "; ".join([error, *found.topics.values(), *filter(None, [found.problem])])
+        # What a client reports may have a name of the metadata in it, with any characters.
+        return "; ".join([escaped(error), *found.topics.values(), *filter(None, [found.problem])])
 
     async def run(self) -> None:
         """Make diagnoses when they are due, until cancelled."""

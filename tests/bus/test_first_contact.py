@@ -150,6 +150,12 @@ async def test_the_topic_of_the_part_comes_first_and_those_of_others_besides() -
     assert await explained(Diagnosis(topics={"requests": "no"})) == "silence; no"
 
 
+async def test_what_a_part_saw_is_shown_without_control_characters() -> None:
+    world = World()
+    async with world.running():
+        assert world.contact.explain("items", "kafka\x1b[2J") == "kafka\\x1b[2J"
+
+
 async def test_a_diagnosis_that_fails_or_never_ends_leaves_what_the_parts_saw(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -26,6 +26,7 @@ from support.not_kafka import (
     listening,
     nothing,
     silent,
+    without_metadata,
 )
 from support.platform import Names
 from support.served import served
@@ -76,6 +77,13 @@ async def test_one_server_that_works_is_enough() -> None:
         async with listening(kafka((7, "127.0.0.1", port))) as address:
             text = await is_explained(f"127.0.0.1:1,{address}", "broker 7")
             assert f"from {SERVERS}" not in text
+
+
+async def test_servers_that_answer_no_metadata_are_described_in_time() -> None:
+    handlers = [without_metadata] * 3
+    async with contextlib.AsyncExitStack() as stack:
+        servers = [await stack.enter_async_context(listening(each)) for each in handlers]
+        await is_explained(",".join(servers), servers[0], "speaks Kafka", "does not answer in time")
 
 
 # -------------------------------------------------------------------------- advertised addresses

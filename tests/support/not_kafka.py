@@ -76,13 +76,18 @@ async def http_by_lines(reader: asyncio.StreamReader, writer: asyncio.StreamWrit
 
 
 def kafka(*brokers: tuple[int, str, int]) -> Handler:
-    """Answer ApiVersions, and Metadata: the cluster has these brokers (id, host, port)."""
+    """Answer ApiVersions, and Metadata: the cluster has these brokers (id, host, port).
+
+    Without brokers Metadata is not answered.
+    """
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
             (length,) = struct.unpack(">i", await reader.readexactly(4))
             request = await reader.readexactly(length)
             key, _version, correlation = struct.unpack_from(">hhi", request)
+            if key == _METADATA and not brokers:
+                continue
             body = _VERSIONS if key == _API_VERSIONS else _metadata(brokers)
             answer = struct.pack(">i", correlation) + body
             writer.write(struct.pack(">i", len(answer)) + answer)
@@ -90,6 +95,8 @@ def kafka(*brokers: tuple[int, str, int]) -> Handler:
 
     return handle
 
+
+without_metadata = kafka()
 
 _API_VERSIONS, _METADATA = 18, 3
 _VERSIONS = struct.pack(">hi", 0, 2) + struct.pack(">hhh", _API_VERSIONS, 0, 0)
