@@ -143,7 +143,7 @@ def _load_own(context: ssl.SSLContext, certificate: str, key: str, password: str
     try:
         # Always with a password: without one OpenSSL asks for it on the terminal.
         context.load_cert_chain(certificate, key or None, lambda: password)
-    except (ssl.SSLError, ValueError) as error:
+    except (OSError, ValueError) as error:  # an SSLError is an OSError
         if isinstance(error, ssl.SSLError) and error.reason == _KEY_MISMATCH:
             raise UnusableFile("key", "does not belong to the certificate") from None
         if b"ENCRYPTED" in own:

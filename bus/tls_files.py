@@ -119,6 +119,8 @@ class TlsFiles:
                 if state == failed:
                     self._complain(f"{_setting(error.which)} {error}")
                 failed = state
+            except Exception:
+                logger.exception("Defect while reloading TLS files")
             else:
                 failed = None
                 logger.info("TLS files have changed and were reloaded")
