@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from yarl import URL
 
 _END_OF_HEAD = b"\r\n\r\n"
+_LINE_END = (b"\r", b"\n")
 _LARGEST_HEAD = 256 * 1024
 _LONGEST_LINE = 16 * 1024
 """Bytes; aiohttp's own limit is lower."""
@@ -97,16 +98,34 @@ class RequestFraming:
 
         Nothing is ever raised, and no protocol is ever changed: the second and third value say so.
         """
-        parsed: list[Parsed] = []
+        if self._is_one_head(data):  # as almost always
+            self._line = data
+            parsed = self._parse(data)
+            if not self._refusals:
+                return parsed, False, b""
+        else:
+            parsed = []
+            self._feed(data, parsed)
+        parsed += self._refusals
+        self._refusals = []
+        return parsed, False, b""
+
+    def _is_one_head(self, data: bytes) -> bool:
+        """Whether this is a whole head, and nothing came before it or with it."""
+        return (
+            data.endswith(_END_OF_HEAD)
+            and data.find(_END_OF_HEAD) == len(data) - len(_END_OF_HEAD)
+            and not (self._in_flight or self._ended or self._tail or self._unparsed)
+            and not (self._unanswered_upgrade or self._refusals or data.startswith(_LINE_END))
+        )
+
+    def _feed(self, data: bytes, parsed: list[Parsed]) -> None:
         if self._unanswered_upgrade and data:
             self._ended = True
         if not self._ended:
             data = self._feed_heads(self._unparsed + data, parsed)
         if self._ended:
             self._feed_body(data)
-        parsed += self._refusals
-        self._refusals = []
-        return parsed, False, b""
 
     def refuse(self, status: int, reason: str) -> None:
         """The next `feed_data` returns this answer, which is the connection's last one."""

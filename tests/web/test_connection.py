@@ -129,6 +129,30 @@ async def test_while_it_drains_each_answer_is_the_last_one_of_its_connection() -
             assert await connection.closed(within=0.1)
 
 
+async def test_a_request_that_comes_just_before_it_stops_listening_is_handed_on_before_that() -> (
+    None
+):
+    handled = asyncio.Event()
+
+    async def handle(request: web.BaseRequest) -> web.Response:
+        handled.set()
+        return await small(request)
+
+    async with server(handle) as door, connected(door.address) as idle:
+        await idle.send(GET)
+        assert await idle.answer() is not None
+        handled.clear()
+        await idle.send(GET)
+        for _ in range(2):  # the loop receives the request, and that is all
+            await asyncio.sleep(0)
+        assert not handled.is_set()
+        await door.stop_listening()
+        assert handled.is_set()
+        answer = await idle.answer()
+        assert answer is not None
+        assert answer.status == 200
+
+
 async def test_when_it_stops_listening_new_connections_are_refused_and_idle_ones_closed() -> None:
     async with (
         server(small) as door,

@@ -25,8 +25,9 @@ def heads(parsed: Any) -> list[str]:
     return [str(m.status) if isinstance(m, _ErrInfo) else m.method for m, _ in parsed[0]]
 
 
-async def test_requests_come_out_as_they_went_in_however_they_are_cut() -> None:
-    data = b"\r\n" + GET + GET.replace(b"GET", b"PUT") + GET
+@pytest.mark.parametrize("first", [b"", b"\r\n"], ids=["at once", "behind an empty line"])
+async def test_requests_come_out_as_they_went_in_however_they_are_cut(first: bytes) -> None:
+    data = first + GET + GET.replace(b"GET", b"PUT") + GET
     for size in range(1, len(data) + 1):
         own, found = framing(), []
         for start in range(0, len(data), size):
