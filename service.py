@@ -151,8 +151,7 @@ class Service:
         self._lifecycle = lifecycle
         self._loop = asyncio.get_running_loop()
         self.failed: asyncio.Future[str] = self._loop.create_future()
-        self._hurried = asyncio.Event()
-        self._stopping = False
+        self._hurried, self._stopping = asyncio.Event(), False
 
         self.safeguards = Safeguards()
         self.topics = Topics(connection, topics_used(settings), create=settings.creates_topics)
@@ -164,6 +163,7 @@ class Service:
             deadline=settings.timeout,
             may_expire=settings.catalogue_may_expire,
         )
+        prepare = self._prepare
         self.tracing = _tracing(settings, utc_now)
         if self.tracing is not None:  # the first: so it is the last to be stopped
             lifecycle.started("export what is left of traces", self.tracing.stop, within=5)
@@ -172,7 +172,7 @@ class Service:
         self.publisher = KafkaPublisher(
             connection=connection,
             topic=settings.topic_item_reported,
-            prepare=self._prepare,
+            prepare=prepare,
             utc_now=utc_now,
         )
         self.deletions = TopicReader(
@@ -180,7 +180,7 @@ class Service:
             topic=settings.topic_item_deleted,
             start=Start.END,
             handle=self._on_deletion if self.tracing is None else self._on_traced_deletion,
-            prepare=self._prepare,
+            prepare=prepare,
             on_skip=self._on_skip,
             safeguards=self.safeguards,
             consumer_factory=connection.clients.consumer,
