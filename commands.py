@@ -20,7 +20,7 @@ import click
 
 from bus.embedded import EmbeddedBroker
 from catalogue_commands import catalogue
-from config import SETTINGS, Settings, load
+from config import SETTINGS, Setting, Settings, load
 from demo_load import LOAD_FAULTS, Traffic
 from errors import BrokerStartError, SettingsError
 from items_service.faults import Faults
@@ -323,16 +323,19 @@ def _command(
     def callback(**flags: str | None) -> None:
         sys.exit(_run(command, load(os.environ, flags, defaults)))
 
+    chosen: list[Setting] = []
+    for each in (SETTINGS[name] for name in (*settings, *_LOGS)):
+        chosen += [each, each.in_file] if each.secret else [each]
     options: list[click.Parameter] = [
         click.Option(
-            [SETTINGS[name].flag, name],
-            metavar="[true|false]" if SETTINGS[name].switch else "TEXT",
+            [each.flag, each.name],
+            metavar="[true|false]" if each.switch else "TEXT",
             is_flag=False,
-            flag_value="true" if SETTINGS[name].switch else None,
-            help=f"{SETTINGS[name].help} [{SETTINGS[name].variable}; "
-            f"default: {defaults.get(name, SETTINGS[name].default) or 'empty'}]",
+            flag_value="true" if each.switch else None,
+            help=f"{each.help} [{each.variable}; "
+            f"default: {defaults.get(each.name, each.default) or 'empty'}]",
         )
-        for name in (*settings, *_LOGS)
+        for each in chosen
     ]
     _takedown.add_command(
         click.Command(name, callback=callback, params=options, help=command.__doc__)

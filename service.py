@@ -30,10 +30,13 @@ from bus.codec import decode_item_deleted
 from bus.connection import Connection
 from bus.embedded import FETCH_MAX_WAIT, EmbeddedBroker
 from bus.event_bus import EventBus
+from bus.first_contact import FirstContact
+from bus.permissions import Need, Operation
 from bus.publisher import KafkaPublisher
 from bus.reader import Start, TopicReader
 from bus.safeguards import Safeguards
-from bus.security import Security, TokenFile, UnusableFile, tls_context
+from bus.security import Security, TokenFile, UnusableFile
+from bus.tls_files import TlsFiles
 from bus.topic_settings import TopicChecks
 from bus.topics import Topic, Topics
 from catalogue.folder import FolderInUse, UnsafeFolder, refuse_unsafe
@@ -110,6 +113,14 @@ def topics_used(settings: Settings) -> tuple[Topic, ...]:
     return topics
 
 
+def needs_of(settings: Settings) -> tuple[Need, ...]:
+    """What the service does with its topics."""
+    operations = {topic.name: Operation.Read for topic in topics_used(settings)}
+    operations[settings.topic_item_reported] = Operation.Write
+    creates = settings.creates_topics
+    return tuple(Need(topic, (one,), creates=creates) for topic, one in operations.items())
+
+
 class Service:
     """One instance of the service.
 
@@ -140,8 +151,7 @@ class Service:
         self._lifecycle = lifecycle
         self._loop = asyncio.get_running_loop()
         self.failed: asyncio.Future[str] = self._loop.create_future()
-        self._hurried = asyncio.Event()
-        self._stopping = False
+        self._hurried, self._stopping = asyncio.Event(), False
 
         self.safeguards = Safeguards()
         self.topics = Topics(connection, topics_used(settings), create=settings.creates_topics)
@@ -217,6 +227,12 @@ class Service:
                 consumer_factory=connection.clients.consumer,
             )
             self.view.attach(self.items)
+        self.contact = FirstContact(
+            connection,
+            needs_of(settings),
+            connected=self._is_connected,
+            last_errors=self._last_errors,
+        )
         self.readiness = Readiness(self.safeguards.list)
         self.readiness.add("kafka consumer", self._check_consumer)
         self.readiness.add("catalogue", self._check_catalogue)
@@ -314,6 +330,7 @@ class Service:
         self.observatory.begin()
         self._run("looking on", self._look_on(), within=2)
         self._run("checking the topics' settings", self.topic_checks.run(), within=2)
+        self._run("diagnosing Kafka", self.contact.run(), within=2)
         self._run("the producer", self.publisher.run(), within=8)
         started("flush the producer", self._flush, within=5)
         if self._files is not None:
@@ -543,7 +560,8 @@ class Service:
     def _check_consumer(self) -> str | None:
         if self.deletions.positioned:
             return None
-        return self.deletions.last_error or "the positions are not known yet"
+        error = self.deletions.last_error or "the positions are not known yet"
+        return self.contact.explain(self._settings.topic_item_deleted, error)
 
     def _check_catalogue(self) -> str | None:
         if self.over_http is not None:
@@ -556,12 +574,22 @@ class Service:
             return None
         if (why := self.items.why_behind()) is not None:
             return f"not caught up: {why}"
-        return self.items.last_error or "not caught up with item_published yet"
+        error = self.items.last_error or "not caught up with item_published yet"
+        return self.contact.explain(self._settings.topic_item_published, error)
 
     def _check_producer(self) -> str | None:
+        topic = self._settings.topic_item_reported
         if self.publisher.working:
-            return None
-        return self.publisher.last_error or "not connected yet"
+            return self.contact.refused(topic)
+        return self.contact.explain(topic, self.publisher.last_error or "not connected yet")
+
+    def _is_connected(self) -> bool:
+        readers = (self.deletions, self.items)
+        return self.publisher.working and all(each is None or each.positioned for each in readers)
+
+    def _last_errors(self) -> tuple[str, ...]:
+        readers = (each for each in (self.deletions, self.items) if each is not None)
+        return (self.publisher.last_error, *(each.last_error for each in readers))
 
     async def _announce(self) -> None:
         """Log `ready` once, and each loss and return of readiness."""
@@ -698,9 +726,9 @@ def security_of(settings: Settings) -> Security:
     """
     protocol = settings.kafka_security_protocol
     try:
-        tls = None
+        files = None
         if protocol.endswith("SSL"):
-            tls = tls_context(
+            files = TlsFiles(
                 ca=settings.kafka_ssl_ca,
                 certificate=settings.kafka_ssl_certificate,
                 key=settings.kafka_ssl_key,
@@ -718,11 +746,12 @@ def security_of(settings: Settings) -> Security:
         logger.warning("Kafka gets our %s login in the clear", settings.kafka_sasl_mechanism)
     return Security(
         protocol=protocol,
-        tls=tls,
+        tls=None if files is None else files.context,
         mechanism=settings.kafka_sasl_mechanism,
         username=settings.kafka_sasl_username,
         password=settings.kafka_sasl_password,
         tokens=tokens,
+        files=files,
     )
 
 
@@ -734,11 +763,17 @@ async def connect(settings: Settings, lifecycle: Lifecycle) -> Connection:
         SettingsError: Kafka cannot be reached as securely as they say.
     """
     if settings.kafka_bootstrap_servers:
+        security = security_of(settings)
+        if security.files is not None and security.files.named:
+            lifecycle.reloads("TLS files", security.files.reload)
+            watch = asyncio.create_task(security.files.run(), name="watch TLS files")
+            stop = functools.partial(cancel, watch)
+            lifecycle.started("stop watching the TLS files", stop, within=2)
         return Connection(
             bootstrap_servers=settings.kafka_bootstrap_servers,
             request_timeout=settings.kafka_request_timeout,
             fetch_max_wait=settings.kafka_fetch_max_wait,
-            security=security_of(settings),
+            security=security,
         )
     if settings.kafka_security_protocol != "PLAINTEXT":
         raise SettingsError(
