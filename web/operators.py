@@ -6,6 +6,7 @@ also the parameters are checked.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -74,31 +75,49 @@ class OperatorsDoor:
         self._cut = cut
         self._pages = pages
         self._openapi: bytes | None = None
+        self._turn = asyncio.Lock()
 
     def application(self) -> web.Application:
         """The aiohttp application."""
         app = web.Application(client_max_size=1024, middlewares=[_name_bad_parameters])
         get = app.router.add_get
+        costly = self._in_turn
         get("/livez", self._livez)
         get("/readyz", self._readyz)
-        get("/metrics", self._show_metrics)
+        get("/metrics", costly(self._show_metrics))
         get("/openapi.json", self._show_openapi)
-        get("/overview", self._overview)
-        get("/actors", self._actors)
-        get("/actors/{id}", self._actor)
-        get("/takedowns/recent", self._recent)
-        get("/takedowns/{takedownId}", self._takedown)
-        get("/machines", self._machines)
-        get("/machines/{name}", self._machine)
-        get("/statistics", self._statistics)
-        get("/history", self._history)
-        get("/incidents", self._incidents)
-        get("/losses", self._losses)
-        get("/catalogue/doubts", self._doubts)
+        get("/overview", costly(self._overview))
+        get("/actors", costly(self._actors))
+        get("/actors/{id}", costly(self._actor))
+        get("/takedowns/recent", costly(self._recent))
+        get("/takedowns/{takedownId}", costly(self._takedown))
+        get("/machines", costly(self._machines))
+        get("/machines/{name}", costly(self._machine))
+        get("/statistics", costly(self._statistics))
+        get("/history", costly(self._history))
+        get("/incidents", costly(self._incidents))
+        get("/losses", costly(self._losses))
+        get("/catalogue/doubts", costly(self._doubts))
         get("/stream", self._stream, allow_head=False)
         if self._pages is not None:
             self._pages.add_to(app)
         return app
+
+    def _in_turn(self, handler: Handler) -> Handler:
+        """One of these answers at a time, so one at most in each iteration of the event loop.
+
+        Each costs up to some milliseconds. Made together for many clients, which may all pipeline
+        their requests, they would hold up callers, Kafka and `/livez` for seconds.
+        """
+
+        async def handle(request: web.Request) -> web.StreamResponse:
+            await self._turn.acquire()
+            try:
+                return await handler(request)
+            finally:  # not in this iteration, in which others may be about to begin
+                asyncio.get_running_loop().call_soon(self._turn.release)
+
+        return handle
 
     # ------------------------------------------------------------ for machines that ask
 
