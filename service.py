@@ -52,6 +52,7 @@ from messages import Drain, ItemInDoubt, ItemListed
 from observation.broadcast import Broadcast
 from observation.clock import Clock
 from observation.observatory import Observatory, Sources
+from open_files import admin_connections
 from transition_log import log_transition
 from web.callers import CallersDoor
 from web.collect import Parts
@@ -80,7 +81,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("takedown")
 
 _READY_POLL = 0.05
-_ADMIN_CONNECTIONS = 256
 
 
 def topics_of(settings: Settings) -> tuple[Topic, ...]:
@@ -272,7 +272,7 @@ class Service:
             host=settings.admin_host,
             port=settings.admin_port,
             setting="TAKEDOWN_ADMIN_PORT",
-            max_connections=_ADMIN_CONNECTIONS,
+            max_connections=admin_connections(settings.http_max_connections),
             keepalive=settings.http_keepalive,
         )
         traced = self.tracing

@@ -115,8 +115,12 @@ async def test_clients_that_only_connect_use_no_file_that_kafka_or_the_admin_api
         assert (await take_down(http, door, new_item_id()))[
             0
         ] == 404  # over a connection that stays
-        host, _, port = door.removeprefix("http://").partition(":")
-        clients = [socket.create_connection((host, int(port)), timeout=5) for _ in range(2 * files)]
+        ports = [int(address.rpartition(":")[2]) for address in (door, admin)]
+        clients = [
+            socket.create_connection(("127.0.0.1", port), timeout=5)
+            for port in ports * 2
+            for _ in range(files)
+        ]
         try:
             process = psutil.Process(service.pid)
             before = process.cpu_times()
