@@ -304,6 +304,13 @@ class Service:
         Raises:
             SettingsError: a door's address cannot be listened on.
         """
+        try:
+            await self._start()
+        except BaseException:  # also when the start is given up: tasks that end have not failed
+            self._stopping = True
+            raise
+
+    async def _start(self) -> None:
         started = self._lifecycle.started
         if logging.getLogger("takedown.actors").isEnabledFor(logging.DEBUG):
             self.feed.subscribe(log_transition)
