@@ -6,7 +6,6 @@ also the parameters are checked.
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -27,6 +26,7 @@ from web.openapi import (
 from web.parameters import BadParameter, actors_query, parse, recent_query, watching
 from web.problems import json_response
 from web.stream import CUT, stream
+from web.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -75,7 +75,7 @@ class OperatorsDoor:
         self._cut = cut
         self._pages = pages
         self._openapi: bytes | None = None
-        self._turn = asyncio.Lock()
+        self._turns = Turns()
 
     def application(self) -> web.Application:
         """The aiohttp application."""
@@ -104,18 +104,9 @@ class OperatorsDoor:
         return app
 
     def _in_turn(self, handler: Handler) -> Handler:
-        """One of these answers at a time, so one at most in each iteration of the event loop.
-
-        Each costs up to some milliseconds. Made together for many clients, which may all pipeline
-        their requests, they would hold up callers, Kafka and `/livez` for seconds.
-        """
-
         async def handle(request: web.Request) -> web.StreamResponse:
-            await self._turn.acquire()
-            try:
+            async with self._turns:
                 return await handler(request)
-            finally:  # not in this iteration, in which others may be about to begin
-                asyncio.get_running_loop().call_soon(self._turn.release)
 
         return handle
 

@@ -190,8 +190,9 @@ async def test_a_service_that_is_stopped_before_it_is_ready_ends_at_once(
 async def test_a_service_that_is_stopped_in_the_middle_of_its_start_has_not_failed(
     tmp_path: Path,
 ) -> None:
-    folder = Folder.take(tmp_path / "catalogue")  # so the start waits here
-    settings = {"admin_port": "0", "http_port": "0", "catalogue_folder": str(tmp_path / "catalogue")}
+    path = tmp_path / "catalogue"
+    folder = Folder.take(path)  # so the start waits here
+    settings = {"admin_port": "0", "http_port": "0", "catalogue_folder": str(path)}
     lifecycle = Lifecycle()
     service = Service(
         load({f"TAKEDOWN_{name.upper()}": value for name, value in settings.items()}, {}),
@@ -200,7 +201,7 @@ async def test_a_service_that_is_stopped_in_the_middle_of_its_start_has_not_fail
     )
     starting = asyncio.create_task(service.start())
     try:
-        while not service.admin_door.is_open:
+        while not service.admin_door.is_open:  # noqa: ASYNC110 - an iteration or two
             await asyncio.sleep(0)
         await asyncio.sleep(0.1)
         assert not starting.done()
