@@ -105,6 +105,12 @@ class OperatorsDoor:
 
     def _in_turn(self, handler: Handler) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
+            if self._turns.full:
+                response = _problem(
+                    503, "too-many-requests", "Too many requests", "Ask again in a moment"
+                )
+                response.force_close()  # else its next requests wait here
+                return response
             async with self._turns:
                 return await handler(request)
 

@@ -122,6 +122,13 @@ class WorkersDoor:
         return json_response(200 if health.ready else 503, body, headers=_NO_STORE)
 
     async def _metrics(self, request: web.Request) -> web.Response:
+        if self._turns.full:
+            response = problem_response(
+                503, "too-many-requests", "Too many requests", "Ask again in a moment",
+                new_takedown_id(), headers={"Retry-After": "5"},
+            )  # fmt: skip
+            response.force_close()
+            return response
         texts = await asyncio.gather(*(self._text(each) for each in self._supervisor.keepers))
         async with self._turns:
             return self._merged(request, texts)

@@ -35,7 +35,7 @@ class Operators:
             host="127.0.0.1",
             port=0,
             setting="TAKEDOWN_ADMIN_PORT",
-            max_connections=10,
+            max_connections=100,
         )
 
     def sample(self) -> list[Metric]:
@@ -192,6 +192,24 @@ async def test_many_clients_that_scrape_at_once_get_one_answer_in_each_iteration
 
     assert [answer.status for answer in answers] == [200] * 8
     assert len(made) == len(set(made)) == 8
+
+
+async def test_more_requests_than_may_wait_are_refused_and_livez_is_answered_beside_them(
+    operators: Operators,
+) -> None:
+    address = operators.door.address
+    scrapes = [
+        asyncio.create_task(exchange(address, request("GET", "/metrics", close=False) * 50))
+        for _ in range(90)
+    ]
+    assert (await exchange(address, request("GET", "/livez"))).status == 200
+    answers = await asyncio.gather(*scrapes)
+
+    assert {answer.status for answer in answers} == {200, 503}
+    refused = next(answer for answer in answers if answer.status == 503)
+    assert refused.json()["type"] == "urn:takedown:problem:too-many-requests"
+    assert refused.headers["connection"] == "close"
+    assert refused.headers["retry-after"] == "5"
 
 
 async def test_a_client_that_hangs_up_while_it_waits_for_its_turn_keeps_no_other_one_waiting(
