@@ -30,6 +30,7 @@ from log_handler import handlers
 from log_writer import write_in_time
 from logs import configure, echo, log_the_rest
 from open_files import allow_many_files, within
+from printable import escaped
 from service import Service, connect, items_service, with_folder
 from signals import (
     block_signals,
@@ -387,10 +388,10 @@ def run(arguments: list[str] | None = None) -> None:
         _complain(error.format_message())
         sys.exit(_MISUSED)
     except click.ClickException as error:
-        _complain(f"takedown: {error.format_message()}")
+        _complain(f"takedown: {escaped(error.format_message())}")
         sys.exit(_MISUSED)
     except SettingsError as error:
-        _complain(f"takedown: {error}")
+        _complain(f"takedown: {escaped(str(error))}")
         sys.exit(_MISUSED)
     except click.Abort:
         sys.exit(_FAILED)
