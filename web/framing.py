@@ -12,6 +12,7 @@ Errors are answered in order: the requests in front of a malformed one get their
 
 from __future__ import annotations
 
+import asyncio
 import re
 from ipaddress import IPv6Address
 from typing import TYPE_CHECKING, Any
@@ -271,7 +272,11 @@ class RequestFraming:
 
     def _break_body(self, reason: str) -> None:
         if self._payload is not None and not self._body_ended and not self._payload.is_eof():
-            self._payload.set_exception(RequestPayloadError(reason))
+            error = RequestPayloadError(reason)
+            self._payload.set_exception(error)
+            # The end of a chunk may just have woken the one who reads. aiohttp has him wait again
+            # without a look at the exception, so that it is set again when he does.
+            asyncio.get_running_loop().call_soon(self._payload.set_exception, error)
         self._body_ended = True
 
 

@@ -101,6 +101,32 @@ async def test_what_is_sent_behind_the_last_answer_does_not_destroy_it() -> None
         assert await connection.closed(within=1.5)
 
 
+CHUNKED = b"PUT / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "parts", [[b"2\r\nab\r", b"\n\r\n"], [b"2\r\nab\r\n", b"x\r\n"], [b"2\r\nabc", b"\r\n"]]
+)
+async def test_whoever_reads_a_body_that_breaks_hears_of_it_at_once(parts: list[bytes]) -> None:
+    """Also when the end of a chunk, and nothing else, came in the same piece."""
+
+    async def read(request: web.BaseRequest) -> web.Response:
+        try:
+            await request.read()
+        except web.RequestPayloadError:
+            return web.Response(status=400)
+        return web.Response()
+
+    async with server(read) as door, connected(door.address) as connection:
+        await connection.send(CHUNKED)
+        for part in parts:
+            await connection.send(part)
+            await asyncio.sleep(0.1)
+        answer = await connection.answer()
+        assert answer is not None
+        assert answer.status == 400
+
+
 async def test_the_head_of_a_request_has_a_largest_size() -> None:
     async with server(small) as door, connected(door.address) as connection:
         await connection.send(b"GET / HTTP/1.1\r\n")
