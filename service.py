@@ -55,6 +55,7 @@ from messages import Drain, ItemInDoubt, ItemListed
 from observation.broadcast import Broadcast
 from observation.clock import Clock
 from observation.observatory import Observatory, Sources
+from open_files import admin_connections
 from transition_log import log_transition
 from web.callers import CallersDoor
 from web.collect import Parts
@@ -83,7 +84,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("takedown")
 
 _READY_POLL = 0.05
-_ADMIN_CONNECTIONS = 256
 
 
 def topics_of(settings: Settings) -> tuple[Topic, ...]:
@@ -288,7 +288,7 @@ class Service:
             host=settings.admin_host,
             port=settings.admin_port,
             setting="TAKEDOWN_ADMIN_PORT",
-            max_connections=_ADMIN_CONNECTIONS,
+            max_connections=admin_connections(settings.http_max_connections),
             keepalive=settings.http_keepalive,
         )
         traced = self.tracing
@@ -320,6 +320,13 @@ class Service:
         Raises:
             SettingsError: a door's address cannot be listened on.
         """
+        try:
+            await self._start()
+        except BaseException:  # also when the start is given up: tasks that end have not failed
+            self._stopping = True
+            raise
+
+    async def _start(self) -> None:
         started = self._lifecycle.started
         if logging.getLogger("takedown.actors").isEnabledFor(logging.DEBUG):
             self.feed.subscribe(log_transition)

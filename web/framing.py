@@ -13,6 +13,7 @@ Errors are answered in order: the requests in front of a malformed one get their
 from __future__ import annotations
 
 import asyncio
+import re
 from ipaddress import IPv6Address
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,9 @@ _LONGEST_LINE = 16 * 1024
 """Bytes; aiohttp's own limit is lower."""
 
 _VERSIONS = (HttpVersion11, HttpVersion10)
+_HOST = re.compile(
+    r"(?:\[[0-9A-Za-z:.%_~!$&'()*+,;=-]++\]|[0-9A-Za-z._~!$&'()*+,;=%-]*+)(?::[0-9]{0,5})?"
+)
 _SCHEMES = frozenset({"", "http", "https"})  # CONNECT names none
 _CONTINUE = "100-continue"
 
@@ -241,6 +245,11 @@ class RequestFraming:
             problem = 400, "The request line is not method, one space, target, one space, version"
         elif message.chunked and message.version == HttpVersion10:
             problem = 400, "HTTP/1.0 has no chunks"
+        elif not message.chunked and hdrs.TRANSFER_ENCODING in message.headers:
+            # aiohttp ignores an empty one, and others perhaps do not.
+            problem = 400, "The only transfer coding that is understood here is chunked"
+        elif _HOST.fullmatch(message.headers.get(hdrs.HOST, "")) is None:
+            problem = 400, "The Host header is not a host and perhaps a port"
         elif message.url.absolute and not _is_usable(message.url):
             problem = 400, "The request's target cannot be used"
         elif self._refuses_expectations and message.version == HttpVersion11:

@@ -200,3 +200,41 @@ async def test_when_it_stops_listening_new_connections_are_refused_and_idle_ones
         assert answer is not None
         assert answer.headers["connection"] == "close"
         await stopping
+
+
+async def test_a_client_that_does_not_read_its_answer_makes_room_for_a_new_one() -> None:
+    async with server(large, maximum=2) as door, deaf(door) as one, deaf(door) as two:
+        for client in (one, two):
+            client.write(GET)
+            await asyncio.sleep(0.5)
+        async with connected(door.address) as other:
+            await other.send(request("HEAD", "/"))
+            answer = await other.answer(head=True)
+            assert answer is not None
+            assert answer.status == 200
+        assert not two.transport.is_closing()
+
+
+async def test_a_client_that_reads_again_makes_room_no_more() -> None:
+    release = asyncio.Event()
+
+    async def handle(request: web.BaseRequest) -> web.Response:
+        if request.path == "/wait":
+            await release.wait()
+        return await large(request)
+
+    async with server(handle, maximum=1) as door:
+        port = int(door.address.rpartition(":")[2])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(GET)
+        await asyncio.sleep(0.5)  # it has not read all, and then it does
+        await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(10_000_000)
+        writer.write(request("GET", "/wait"))
+        await asyncio.sleep(0.5)
+        async with connected(door.address) as other:
+            await other.send(GET)
+            assert await other.answer() is None
+        release.set()
+        assert len(await reader.read()) > 10_000_000
+        writer.close()
