@@ -100,7 +100,7 @@ class Life:
         connection = Connection(
             "simulated:9092",
             request_timeout=4.0,
-            clients=Clients(self.net.consumer, self.net.producer, self.net.admin),
+            clients=Clients(self.net.consumer, self.net.producer, self.net.admin, sockets=False),
         )
         now = functools.partial(wall_clock, world.loop)
         self.service = Service(

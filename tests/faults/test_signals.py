@@ -210,3 +210,23 @@ async def test_sigquit_ends_the_process_at_once(settings: dict[str, Any]) -> Non
         await asyncio.to_thread(service.wait_for_event, "ready")
         service.signal(signal.SIGQUIT)
         assert service.wait(within=5) == -signal.SIGQUIT
+
+
+@pytest.mark.parametrize(
+    "signum", [signal.SIGHUP, signal.SIGUSR1, signal.SIGTERM, signal.SIGINT], ids=str
+)
+async def test_signals_that_come_until_the_very_end_leave_the_exit_status_at_0(
+    settings: dict[str, Any], signum: signal.Signals
+) -> None:
+    service = in_a_session_of_its_own("serve", **settings)
+    try:
+        await asyncio.to_thread(service.wait_for_event, "ready")
+        service.signal(signal.SIGTERM)
+        await asyncio.to_thread(service.wait_for_event, "Stopped")
+        while service.returncode is None:
+            service.signal(signum)
+            await asyncio.sleep(0.001)
+        assert service.wait() == 0
+        assert "Traceback" not in service.text()
+    finally:
+        service.close()
