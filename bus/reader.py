@@ -59,6 +59,7 @@ from aiokafka.errors import (
 
 from bus.backoff import Backoff
 from bus.catching_up import CatchingUp
+from bus.fetch_filter import FetchFilter
 from bus.known_log import KnownLog, LogChanged
 from bus.lag import Lag, describe
 from bus.log_end import LogEnd
@@ -67,9 +68,11 @@ from bus.log_rounds import LogRounds
 from bus.pulse import Pulse
 from bus.quirks import client_of, hear_refusals, hold_fetches, stop_consumer
 from bus.safeguards import Safeguards
+from bus.skip_log import SkipLog
 from errors import KafkaUnavailable, UnreadableRecord
 
 if TYPE_CHECKING:
+    from bus.batches import Unreadable
     from bus.catching_up import Ends
     from bus.connection import Connection
     from bus.topic_identity import TopicDescription, TopicIdentity
@@ -90,6 +93,7 @@ Advance: TypeAlias = Callable[
 Distrust: TypeAlias = Callable[[], "str | None"]
 
 OnSkip: TypeAlias = Callable[[str, int, int, str], object]
+OnUnreadable: TypeAlias = "Callable[[Record, Unreadable], object]"
 
 ConsumerFactory: TypeAlias = Callable[..., Any]
 """Makes a consumer of options, as the class `AIOKafkaConsumer` does."""
@@ -178,6 +182,8 @@ class TopicReader:
             is read again from the beginning.
         safeguards: notes which safeguards the brokers do not provide.
         on_skip: told of each record that is skipped: topic, partition, offset, and why.
+        on_unreadable: receives what stands in the place of records that cannot be decoded, and why
+            (see `bus.fetch_filter`), in the order of their partition. They are skipped in any case.
         watch_interval: seconds between two looks at the log's ends.
         watch_timeout: seconds after which a broker that does not answer counts as away.
         consumer_factory: makes the aiokafka consumers.
@@ -195,6 +201,7 @@ class TopicReader:
         resume: Resume | None = None,
         advance: Advance | None = None,
         on_skip: OnSkip | None = None,
+        on_unreadable: OnUnreadable | None = None,
         distrust: Distrust | None = None,
         safeguards: Safeguards | None = None,
         watch_interval: float = 1.0,
@@ -211,11 +218,14 @@ class TopicReader:
         self._resume = resume
         self._advance = advance
         self._on_skip = on_skip
+        self._on_unreadable = on_unreadable
+        self._skips = SkipLog(topic)
         self._distrust = distrust
         self._watch_interval = watch_interval
         self._watch_timeout = watch_timeout
         self._patience = max(watch_timeout, 2 * connection.fetch_max_wait + 1)
         self._positions: dict[TopicPartition, int] = {}
+        self._filter = FetchFilter(lambda tp: self._positions.get(tp, 0))
         self._replaced: set[TopicPartition] = set()
         self._known = KnownLog(topic, timeout=watch_timeout, safeguards=safeguards or Safeguards())
         self._refused = asyncio.Event()
@@ -232,6 +242,7 @@ class TopicReader:
         self._positioned = False
         self._caught_up = False
         self._behind = 0
+        self._placeholders: set[int] = set()
         self._read = 0
         self._skipped = 0
         self._sessions = 0
@@ -346,6 +357,12 @@ class TopicReader:
             self._positions = {TopicPartition(self._topic, n): at for n, at in positions.items()}
             for tp, at in self._positions.items():
                 self._known.marks.place(tp, at, marks.get(tp.partition, NO_MARK))
+        try:
+            await self._sessions_forever()
+        finally:
+            self._skips.close()
+
+    async def _sessions_forever(self) -> None:
         backoff = Backoff()
         while True:
             sessions = self._sessions
@@ -388,6 +405,7 @@ class TopicReader:
     async def _session(self) -> None:
         await self._prepare()
         async with self._consumer(_ASKING) as asking, self._consumer("fetching") as fetching:
+            self._filter.attach(client_of(fetching))
             hear_refusals(client_of(fetching), self._on_refusal, self._known.fetched)
             self._fetching = fetching
             log_end = LogEnd(
@@ -478,6 +496,8 @@ class TopicReader:
         consumer = self._consumer_factory(
             **self._connection.client_options(f"{self._topic}-{role}"),
             fetch_max_wait_ms=round(_FIRST_HOLD * 1000),
+            max_poll_records=_TURN,  # a batch can hold millions
+            check_crcs=False,  # the filter has compared them, and changes batches
             # A position that the log does not have is ours to look into.
             auto_offset_reset="none",
             enable_auto_commit=False,
@@ -655,7 +675,7 @@ class TopicReader:
             for record in records:
                 if record.offset < position:
                     continue  # fetched again, since the partitions were assigned again meanwhile
-                self._handle_one(record)
+                self._handle_one(tp, record)
                 position = record.offset + 1
                 handled += 1
                 if handled % _TURN == 0:
@@ -663,12 +683,16 @@ class TopicReader:
                     await asyncio.sleep(0)
             self._positions[tp] = position
             tail = [record for record in records[-TAIL:] if record.offset >= first]
+            if self._placeholders:
+                tail = [record for record in tail if record.offset not in self._placeholders]
+                self._placeholders.clear()
             self._known.marks.read(tp, tail, position)
         for tp in tuple(self._positions):
             # Further than the last record: markers of transactions and records that compaction
             # removed have offsets too. It does not wait, the position is known.
             self._positions[tp] = max(self._positions[tp], await fetching.position(tp))
             self._known.marks.read(tp, (), self._positions[tp])
+        self._filter.passed(self._positions)
         self._settle()
         if self._advance is not None:
             at = {tp.partition: position for tp, position in self._positions.items()}
@@ -685,8 +709,12 @@ class TopicReader:
         self._known.marks.forget_tails()
         logger.warning("Skipped a record of %s that is too large: %s", self._topic, error)
 
-    def _handle_one(self, record: Record) -> None:
+    def _handle_one(self, tp: TopicPartition, record: Record) -> None:
         self._read += 1
+        if (unreadable := self._filter.unreadable(tp, record.offset)) is not None:
+            self._placeholders.add(record.offset)
+            self._pass_unreadable(record, unreadable)
+            return
         try:
             self._handle(record)
         except UnreadableRecord as error:
@@ -695,19 +723,22 @@ class TopicReader:
             self._skip(record, f"defect: {error!r}")
             logger.exception("Defect while handling a record")
 
+    def _pass_unreadable(self, record: Record, unreadable: Unreadable) -> None:
+        """Records that cannot be decoded; `record` is what stands in their place."""
+        try:
+            if self._on_unreadable is not None:
+                self._on_unreadable(record, unreadable)
+        except Exception:
+            logger.exception("Defect while handling an unreadable record")
+        many = unreadable.last > unreadable.first
+        behind = f" (offsets {unreadable.first} to {unreadable.last})" if many else ""
+        self._skip(record, unreadable.reason + behind)
+
     def _skip(self, record: Record, reason: str) -> None:
         self._skipped += 1
         if self._on_skip is not None:
             self._on_skip(record.topic, record.partition, record.offset, reason)
-        logger.warning(
-            "Skipped an unreadable record: %s",
-            reason,
-            extra={
-                "topic": record.topic,
-                "partition": record.partition,
-                "offset": record.offset,
-            },
-        )
+        self._skips.note(record, reason)
 
     async def _watch(self, fetching: AIOKafkaConsumer) -> None:
         pulse = self._pulse()

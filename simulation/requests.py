@@ -22,6 +22,7 @@ _LIST_OFFSETS, _METADATA = 2, 3
 VERSIONS = {_LIST_OFFSETS: (1, 9), _METADATA: (0, 12)}
 _EPOCH_AT = 12
 _NO_PRODUCER = -1
+_NO_RECORDS = bytes(DefaultRecordBatchBuilder(2, 0, False, _NO_PRODUCER, -1, -1, 1024).build())
 _READ_COMMITTED = 1
 
 
@@ -43,8 +44,9 @@ def batch(record: Any, epoch: int, *, transactional: bool = False) -> bytes:
 
 
 def batch_header(offset: int, epoch: int) -> bytes:
-    """As much of a batch as tells its leader epoch."""
-    return struct.pack(">qiib", offset, 5, epoch, 2)
+    """A batch without records, as compaction leaves it: it tells its leader epoch."""
+    # Neither is part of the checksum.
+    return struct.pack(">qii", offset, len(_NO_RECORDS) - _EPOCH_AT, epoch) + _NO_RECORDS[16:]
 
 
 def fetched(topic: str, batches: Mapping[int, bytes], refused: Mapping[int, int]) -> Any:
