@@ -1,9 +1,10 @@
 """Record batches as bytes: their headers, and the records of one that aiokafka cannot decode.
 
-aiokafka decodes a batch in one piece and gives up at the first record that it does not like. So such
-a batch is taken apart here, record by record: each has its length in front, so that one which cannot
-be read says where the next one begins. A record that cannot be read gets a *placeholder* in its place,
-with its offset and what is known of its key and value, so that the others keep their order.
+aiokafka decodes a batch in one piece and gives up at the first record that it does not like. So
+such a batch is taken apart here, record by record: each has its length in front, so that one which
+cannot be read says where the next one begins. A record that cannot be read gets a *placeholder* in
+its place, with its offset and what is known of its key and value, so that the others keep their
+order.
 
 Batches of format 2 only; the formats before it are not taken apart.
 """
@@ -35,7 +36,8 @@ _TRANSACTIONAL = 0x10
 _CONTROL = 0x20
 
 LONGEST_VALUE = 8 << 20
-"""Bytes of a value that is decoded. JSON of this size takes about 0.1 s, in which nothing else runs."""
+"""Bytes of a value that is decoded. JSON of this size takes about 0.1 s, in which nothing else
+runs."""
 
 _WIDEST_VARINT = 10
 _SIGN_BITS = 64
@@ -71,7 +73,7 @@ class Header(NamedTuple):
     producer_id: int
     producer_epoch: int
     base_sequence: int
-    count: int
+    records: int
 
     @property
     def last(self) -> int:
@@ -156,9 +158,16 @@ def build(header: Header, base: int, last: int, records: bytes, count: int) -> b
     length = HEADER.size - BEFORE_LENGTH + len(records)
     return (
         HEADER.pack(
-            base, length, header.epoch, FORMAT, 0, attributes, last - base,
-            *header[7:12], count,
-        )  # fmt: skip
+            base,
+            length,
+            header.epoch,
+            FORMAT,
+            0,
+            attributes,
+            last - base,
+            *header[7:12],
+            count,
+        )
         + records
     )
 
@@ -172,7 +181,10 @@ def untrusted(base: int, epoch: int = -1) -> Header:
 
 
 def placeholder(
-    offset_delta: int, timestamp_delta: int = 0, key: bytes | None = None, value: bytes | None = None
+    offset_delta: int,
+    timestamp_delta: int = 0,
+    key: bytes | None = None,
+    value: bytes | None = None,
 ) -> bytes:
     """A record that stands in the place of one that cannot be read."""
     record = b"\0" + _varint(timestamp_delta) + _varint(offset_delta)

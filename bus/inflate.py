@@ -1,8 +1,8 @@
 """Decompresses what a batch holds, up to a limit.
 
-A few kilobytes can decompress to gigabytes. aiokafka decompresses a batch in one piece, whatever its
-size, so that one record of a writer could use up this process's memory. Here the output has a limit
-that the decompressor cannot pass.
+A few kilobytes can decompress to gigabytes. aiokafka decompresses a batch in one piece, whatever
+its size, so that one record of a writer could use up this process's memory. Here the output has a
+limit that the decompressor cannot pass.
 
 zlib is asked for so much output and no more. cramjam, which aiokafka uses for the other codecs, has
 no such argument, but it can write into a buffer of a given size, and fails when that is full.

@@ -682,11 +682,7 @@ class TopicReader:
                     self._positions[tp] = position
                     await asyncio.sleep(0)
             self._positions[tp] = position
-            tail = [record for record in records[-TAIL:] if record.offset >= first]
-            if self._placeholders:
-                tail = [record for record in tail if record.offset not in self._placeholders]
-                self._placeholders.clear()
-            self._known.marks.read(tp, tail, position)
+            self._mark(tp, records, first)
         for tp in tuple(self._positions):
             # Further than the last record: markers of transactions and records that compaction
             # removed have offsets too. It does not wait, the position is known.
@@ -703,6 +699,14 @@ class TopicReader:
                 self._held = False
         if handled:
             await asyncio.sleep(0)  # aiokafka does not wait as long as it has records at hand
+
+    def _mark(self, tp: TopicPartition, records: list[Record], first: int) -> None:
+        """Remember what was read last: those of these records from this offset on are new."""
+        tail = [record for record in records[-TAIL:] if record.offset >= first]
+        if self._placeholders:
+            tail = [record for record in tail if record.offset not in self._placeholders]
+            self._placeholders.clear()
+        self._known.marks.read(tp, tail, self._positions[tp])
 
     def _skip_unfetched(self, error: RecordTooLargeError) -> None:
         self._skipped += 1

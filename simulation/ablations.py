@@ -397,8 +397,8 @@ ABLATIONS: tuple[Ablation, ...] = (
             Cut(
                 CatalogueView,
                 "apply",
-                "pack(key, containers, listed_at, record.partition, written_at)",
-                "pack(key, containers, listed_at, record.partition) if containers else None",
+                "self._entries.put(key, value)",
+                "self._entries.put(key, value if containers else None)",
             ),
         ),
         only=(Fault.LISTED_ELSEWHERE, Fault.ITEM_GONE, Fault.PARTITION_LAGS),

@@ -56,7 +56,7 @@ async def test_status_says_what_is_kept(tmp_path: Path) -> None:
         "topic": "item_published",
         "clusterId": "cluster",
         "topicId": "log",
-        "format": 4,
+        "format": 5,
         "items": 20,
         "containers": 40,
         "tombstones": 0,

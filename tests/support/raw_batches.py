@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import time
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import cramjam
 from aiokafka import codec
@@ -135,7 +135,7 @@ class Raw:
     def __init__(self, bootstrap: str) -> None:
         self._client = AIOKafkaClient(bootstrap_servers=bootstrap)
 
-    async def __aenter__(self) -> Raw:
+    async def __aenter__(self) -> Self:
         await self._client.bootstrap()
         return self
 
