@@ -132,7 +132,8 @@ def _into_buffer(into: Callable[[bytes, bytearray], int], data: bytes, most: int
             if _FULL not in str(error):
                 raise
             if size == most:
-                raise _too_large("lz4 or zstd", most) from None
+                name = "lz4" if into is cramjam.lz4.decompress_into else "zstd"
+                raise _too_large(name, most) from None
             size = most
         else:
             with memoryview(buffer) as view:

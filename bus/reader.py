@@ -736,13 +736,13 @@ class TopicReader:
             logger.exception("Defect while handling an unreadable record")
         many = unreadable.last > unreadable.first
         behind = f" (offsets {unreadable.first} to {unreadable.last})" if many else ""
-        self._skip(record, unreadable.reason + behind)
+        self._skip(record, unreadable.reason + behind, named=unreadable.named)
 
-    def _skip(self, record: Record, reason: str) -> None:
+    def _skip(self, record: Record, reason: str, *, named: bool = True) -> None:
         self._skipped += 1
         if self._on_skip is not None:
             self._on_skip(record.topic, record.partition, record.offset, reason)
-        self._skips.note(record, reason)
+        self._skips.note(record, reason, named=named)
 
     async def _watch(self, fetching: AIOKafkaConsumer) -> None:
         pulse = self._pulse()

@@ -34,12 +34,13 @@ class SkipLog:
         self._timer: asyncio.TimerHandle | None = None
         self._last: tuple[Any, str] | None = None
 
-    def note(self, record: Any, reason: str) -> None:
+    def note(self, record: Any, reason: str, *, named: bool = True) -> None:
         """A record was skipped.
 
         Args:
             record: with `topic`, `partition`, `offset` and `key`.
             reason: why.
+            named: its key is known; otherwise any item may be concerned, which is an error.
         """
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(PERIOD, self._period_ends)
@@ -47,7 +48,11 @@ class SkipLog:
         if self._in_period > IN_FULL:
             self._last = (record, reason)
             return
-        logger.warning("Skipped an unreadable record: %s", reason, extra=_place(record))
+        what = (
+            "an unreadable record" if named else "unreadable records, and their keys are not known"
+        )
+        level = logging.WARNING if named else logging.ERROR
+        logger.log(level, "Skipped %s: %s", what, reason, extra=_place(record))
 
     def close(self) -> None:
         """Log now what waits to be logged."""

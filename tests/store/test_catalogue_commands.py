@@ -91,6 +91,7 @@ async def test_doubts_are_listed_newest_first_and_item_shows_one(tmp_path: Path)
     assert for_programs.status == 0
     assert for_programs.json() == {
         "total": 2,
+        "gaps": [],
         "doubts": [
             {
                 "itemId": item_id(2),

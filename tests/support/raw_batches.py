@@ -7,7 +7,6 @@ import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Self
 
-import cramjam
 from aiokafka import codec
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import for_code
@@ -120,8 +119,6 @@ def bomb(codec: int, size: int, key: bytes | None = None) -> bytes:
     head = b"\0" + varint(0) + varint(0) + part(key)
     value = size - 2 * len(head) - 32
     body = framed(head + varint(value) + bytes(value) + varint(0))
-    if codec == SNAPPY:
-        return bytes(cramjam.snappy.compress_raw(body))
     return bytes(COMPRESS[codec](body))
 
 
@@ -141,6 +138,11 @@ class Raw:
 
     async def __aexit__(self, *_: object) -> None:
         await self._client.close()
+
+    async def partitions(self, topic: str) -> int:
+        """How many there are."""
+        await self._client.set_topics([topic])
+        return len(self._client.cluster.partitions_for_topic(topic))
 
     async def send(self, topic: str, raw: bytes, partition: int = 0) -> int:
         """Write it; the offset of its first record."""
