@@ -191,7 +191,9 @@ async def test_behind_a_batch_of_which_nothing_is_known_only_newer_lists_count(
         await items.publish_item(item_id, containers(1), published_at=later())
         assert (await service.take_down(item_id)).status == 200
     await items.remove_item(known)
-    assert (await service.take_down(known)).status == 404
+    async with asyncio.timeout(10):
+        while (await service.take_down(known)).status != 404:  # it may be known a moment longer
+            await asyncio.sleep(0.02)
 
 
 async def test_a_restart_forgets_nothing_of_it(broker: Broker, tmp_path: Path) -> None:
