@@ -59,6 +59,7 @@ class Cleaning:
         self._parts: list[bytes] = []
         self._unchanged = True
         self._size = 0
+        self._waits = False
 
     def result(self, raw: bytes) -> bytes:
         """What of these batches can be decoded, once they were looked at."""
@@ -88,6 +89,8 @@ class Cleaning:
                 self._give_up_damaged(raw, batch, stop, str(error))
             at = stop
         else:
+            if not self._parts and not self._waits:
+                self._pass_nothing(raw)
             return
         self._unchanged = False  # what is missing is fetched again
 
@@ -118,11 +121,22 @@ class Cleaning:
         base = batches.base_of(raw, stop)
         return base - 1 if base > self._next and (self._end < 0 or base < self._end) else None
 
+    def _pass_nothing(self, raw: bytes) -> None:
+        """Nothing of what was sent is at our position or above it."""
+        if not self._is_at_end and not self._owner.again(self._tp, self._next, raw):
+            self._give_up(self._next, "the broker sends other records than those that are here")
+
+    @property
+    def _is_at_end(self) -> bool:
+        """Whether nothing can be at our position."""
+        return 0 <= self._end <= self._next
+
     def _pass_malformed(self, raw: bytes, at: int) -> int:
         """Pass bytes that are no batch; returns where to go on in them."""
-        if self._owner.again(self._tp, self._next, raw[at:]):
+        if self._is_at_end or self._owner.again(self._tp, self._next, raw[at:]):
             self._unchanged = False
-            return len(raw) + 1  # the end, and nothing was passed
+            self._waits = True
+            return len(raw)
         found = self._intact_behind(raw, at)
         last = self._next if found is None else batches.base_of(raw, found) - 1
         self._give_up(last, "what the broker sent is no record batch")

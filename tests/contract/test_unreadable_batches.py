@@ -192,7 +192,7 @@ async def test_behind_a_batch_of_which_nothing_is_known_only_newer_lists_count(
         assert (await service.take_down(item_id)).status == 200
     await items.remove_item(known)
     async with asyncio.timeout(10):
-        while (await service.take_down(known)).status != 404:  # it may be known a moment longer
+        while (await service.take_down(known)).status != 404:  # noqa: ASYNC110 - another process
             await asyncio.sleep(0.02)
 
 
