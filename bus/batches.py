@@ -12,7 +12,10 @@ Batches of format 2 only; the formats before it are not taken apart.
 from __future__ import annotations
 
 import struct
+import zlib
 from typing import TYPE_CHECKING, NamedTuple
+
+from aiokafka.record.default_records import DefaultRecordBatch
 
 from bus.inflate import NotInflatable, inflate
 
@@ -125,6 +128,15 @@ def magic_of(raw: bytes, at: int) -> int:
     """The format of a batch."""
     magic: int = struct.unpack_from(">b", raw, at + 16)[0]
     return magic
+
+
+def is_intact(batch: bytes) -> bool:
+    """Whether a batch's checksum is right. It covers neither the first offset nor the length."""
+    magic = magic_of(batch, 0)
+    if magic in _LEGACY_FORMATS:
+        (checksum,) = struct.unpack_from(">I", batch, BEFORE_LENGTH)
+        return bool(zlib.crc32(memoryview(batch)[16:]) == checksum)
+    return magic == FORMAT and bool(DefaultRecordBatch(batch).validate_crc())
 
 
 def legacy_size(batch: bytes) -> int:

@@ -83,10 +83,12 @@ class Cleaning:
             try:
                 if not await self._batch(batch, self._last_possible(raw, stop)):
                     break
-            except _Damaged as error:
+            except Exception as error:  # noqa: BLE001 - nothing in a batch may end the fetcher
                 if self._parts or self._owner.again(self._tp, self._next, batch):
                     break
-                self._give_up_damaged(raw, batch, stop, str(error))
+                known = isinstance(error, _Damaged)
+                reason = str(error) if known else f"defect: {error!r}"
+                self._give_up_damaged(raw, batch, stop, reason)
             at = stop
         else:
             if not self._parts and not self._waits:
@@ -112,7 +114,7 @@ class Cleaning:
             return False
         if batches.magic_of(raw, at) != batches.FORMAT:
             return True
-        return bool(DefaultRecordBatch(raw[at:stop]).validate_crc())
+        return batches.is_intact(raw[at:stop])
 
     def _last_possible(self, raw: bytes, stop: int) -> int | None:
         """The offset before the one at which the batch behind this one begins; None if unknown."""
@@ -155,7 +157,7 @@ class Cleaning:
                 and self._is_plausible(raw, start)
             ):
                 sums += 1
-                if DefaultRecordBatch(raw[start:stop]).validate_crc():
+                if batches.is_intact(raw[start:stop]):
                     return start
             middle = raw.find(b"\2", middle + 1, at + _SEARCHED)
         return None
@@ -201,7 +203,7 @@ class Cleaning:
             await self._former_format(batch, magic)
             return True
         header = batches.header_of(batch)
-        if not DefaultRecordBatch(batch).validate_crc():
+        if not batches.is_intact(batch):
             raise _Damaged("the checksum of a batch is wrong")
         last = header.last
         if header.last_delta < 0 or (last_possible is not None and last > last_possible):
@@ -304,14 +306,13 @@ class Cleaning:
         if magic not in (0, 1):
             raise _Damaged(f"a batch of the unknown format {magic}")
         last = batches.base_of(batch, 0)
-        message = LegacyRecordBatch(batch, magic)
-        if not message.validate_crc():
+        if not batches.is_intact(batch):
             raise _Damaged("the checksum of a message is wrong")
         try:
             size = batches.legacy_size(batch)
             await self._owner.pause(size)
             before = -1
-            for number, record in enumerate(message, 1):
+            for number, record in enumerate(LegacyRecordBatch(batch, magic), 1):
                 if not before < record.offset <= last:
                     raise NotInflatable("its offsets are out of order")
                 before = record.offset

@@ -29,7 +29,7 @@ from support.raw_batches import (
     with_checksum,
 )
 
-from bus.batches import HEADER
+from bus.batches import HEADER, LONGEST_VALUE
 
 Damage = Callable[[bytes], bytes]
 MEBI = 1 << 20
@@ -49,6 +49,7 @@ class Hostile:
         skipped: something must be skipped and counted.
         damage: what happens to it in each answer to a fetch.
         times: in so many answers only; None: in all.
+        decodes: it can be decoded; what its records say is another matter.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Hostile:
     skipped: bool = True
     damage: Damage | None = None
     times: int | None = None
+    decodes: bool = False
 
 
 @cache
@@ -223,7 +225,7 @@ class BatchGenerator:
         number = self._rng.choice((1000, 20_000))
         body = b"".join(row_bytes(Row(b"", b""), n) for n in range(number))
         raw = batch_of(body, number, codec=self._rng.choice((GZIP, LZ4, ZSTD)))
-        return Hostile(f"{number} empty records", raw)
+        return Hostile(f"{number} empty records", raw, decodes=True)
 
     def _large(self, rows: Sequence[Row]) -> Hostile:
         """A value that decompresses to less than the limit."""
@@ -232,7 +234,8 @@ class BatchGenerator:
         row = rows[0]._replace(value=fill * size)
         codec = self._rng.choice((GZIP, LZ4, ZSTD))
         raw = batch([row, *rows[1:]], codec=codec)
-        return Hostile(f"a value of {size} bytes {fill!r}", raw, tuple(range(1, len(rows))))
+        name, readable = f"a value of {size} bytes {fill!r}", tuple(range(1, len(rows)))
+        return Hostile(name, raw, readable, decodes=size < LONGEST_VALUE)
 
     # ---------------------------------------------------------------------- on the way
 
