@@ -30,7 +30,9 @@ BEFORE_LENGTH = 12
 
 FORMAT = 2
 _SMALLEST = {0: 26, 1: 34, 2: HEADER.size}
-_LEGACY_FORMATS = (0, 1)
+LEGACY_FORMATS = (0, 1)
+"""Of messages that stand by themselves, or in a compressed one."""
+
 _LEGACY_START = {0: 18, 1: 26}
 """Where the key's length stands in a message of the former formats."""
 
@@ -133,22 +135,22 @@ def magic_of(raw: bytes, at: int) -> int:
 def is_intact(batch: bytes) -> bool:
     """Whether a batch's checksum is right. It covers neither the first offset nor the length."""
     magic = magic_of(batch, 0)
-    if magic in _LEGACY_FORMATS:
+    if magic in LEGACY_FORMATS:
         (checksum,) = struct.unpack_from(">I", batch, BEFORE_LENGTH)
         return bool(zlib.crc32(memoryview(batch)[16:]) == checksum)
     return magic == FORMAT and bool(DefaultRecordBatch(batch).validate_crc())
 
 
-def legacy_size(batch: bytes) -> int:
-    """Bytes of what a compressed message of the formats before 2 holds; 0 if it is not compressed.
+def inflate_legacy(batch: bytes, most: int) -> None:
+    """Decompress what a message of the formats before 2 holds, if it is compressed.
 
     Raises:
         NotInflatable: it cannot be decompressed, or there is too much of it.
     """
     magic = magic_of(batch, 0)
     codec = batch[17] & _CODEC
-    if magic not in _LEGACY_FORMATS or not codec:
-        return 0
+    if not codec:
+        return
     try:
         at = _LEGACY_START[magic]
         (key,) = struct.unpack_from(">i", batch, at)
@@ -158,10 +160,10 @@ def legacy_size(batch: bytes) -> int:
         raise NotInflatable("a message without a value") from None
     if value < 0:
         raise NotInflatable("a message without a value")
-    return len(inflate(codec, batch[at + 4 : at + 4 + value]))
+    inflate(codec, batch[at + 4 : at + 4 + value], most)
 
 
-def build(header: Header, base: int, last: int, records: bytes, count: int) -> bytes:
+def build(header: Header, base: int, last: int, records: bytes | bytearray, count: int) -> bytes:
     """A batch of format 2, not compressed, with the offsets from `base` to `last`.
 
     Its checksum is not set: nobody looks at it.
@@ -223,7 +225,7 @@ class _Malformed(Exception):
 class _Cursor:
     """Reads one record's fields, within its bounds."""
 
-    def __init__(self, body: bytes, at: int, end: int) -> None:
+    def __init__(self, body: bytes | bytearray, at: int, end: int) -> None:
         self.body = body
         self.at = at
         self.end = end
@@ -243,14 +245,18 @@ class _Cursor:
         raise _Malformed("a number that does not end")
 
     def part(self) -> bytes | None:
-        size = self.number()
+        size = self.size()
         if size < 0:
             return None
+        self.at += size
+        return bytes(self.body[self.at - size : self.at])
+
+    def size(self) -> int:
+        """Of the part that follows."""
+        size = self.number()
         if size > self.end - self.at:
             raise _Malformed(f"a part of {size} bytes, and {self.end - self.at} are left")
-        part = self.body[self.at : self.at + size]
-        self.at += size
-        return part
+        return size
 
 
 class Record(NamedTuple):
@@ -275,7 +281,7 @@ class Record(NamedTuple):
     problem: str = ""
 
 
-def records_in(body: bytes) -> Iterator[Record]:
+def records_in(body: bytes | bytearray) -> Iterator[Record]:
     """Each record, up to the first whose length cannot be believed."""
     at = 0
     while at < len(body):
@@ -292,13 +298,19 @@ def records_in(body: bytes) -> Iterator[Record]:
 
 
 def _record(cursor: _Cursor, start: int) -> Record:
-    record = Record(start, cursor.end)
+    record, large = Record(start, cursor.end), ""
     try:
         cursor.at += 1  # attributes: none is in use
         record = record._replace(timestamp_delta=cursor.number())
         record = record._replace(offset_delta=cursor.number())
         record = record._replace(key=cursor.part(), named=True)
-        record = record._replace(value=cursor.part())
+        before = cursor.at
+        if (size := cursor.size()) > LONGEST_VALUE:
+            cursor.at += size
+            large = f"a value of {size:,} bytes is too large"
+        else:
+            cursor.at = before
+            record = record._replace(value=cursor.part())
         for _ in range(_header_count(cursor)):
             name = cursor.part()
             if name is None:
@@ -311,10 +323,7 @@ def _record(cursor: _Cursor, start: int) -> Record:
         return record._replace(problem="a header's name is not UTF-8")
     except _Malformed as error:
         return record._replace(problem=f"malformed: {error}")
-    if record.value is not None and len(record.value) > LONGEST_VALUE:
-        size = len(record.value)
-        return record._replace(value=None, problem=f"a value of {size:,} bytes is too large")
-    return record
+    return record._replace(problem=large)
 
 
 def _header_count(cursor: _Cursor) -> int:

@@ -5,25 +5,18 @@
 
 from __future__ import annotations
 
-import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
-from aiokafka.record.control_record import ControlRecord
-from aiokafka.record.default_records import DefaultRecordBatch
-from aiokafka.record.legacy_records import LegacyRecordBatch
-
 from bus import batches
-from bus.batches import Header, Record, Unreadable
-from bus.inflate import NotInflatable, TooLarge, inflate
+from bus.batches import Header, Unreadable
+from bus.decoding import Damaged, Unusable, check_message, decode
 
 if TYPE_CHECKING:
     from aiokafka import TopicPartition
 
+    from bus.decoding import Decoded
     from bus.fetch_filter import FetchFilter
-
-
-_RECORDS = 500
-"""Records that are looked at before others on the loop have their turn."""
 
 _HIGHEST = 1 << 62
 """No log reaches this offset."""
@@ -31,14 +24,6 @@ _HIGHEST = 1 << 62
 _SEARCHED = 1 << 18
 _SEARCHED_SUMS = 32
 """Bytes in which, and checksums by which, the next intact batch is looked for."""
-
-
-class _Damaged(Exception):
-    """A batch that may be intact when it is fetched again."""
-
-
-class _Unusable(Exception):
-    """A batch of which nothing can be read, however often it is fetched."""
 
 
 class Cleaning:
@@ -86,7 +71,7 @@ class Cleaning:
             except Exception as error:  # noqa: BLE001 - nothing in a batch may end the fetcher
                 if self._parts or self._owner.again(self._tp, self._next, batch):
                     break
-                known = isinstance(error, _Damaged)
+                known = isinstance(error, Damaged)
                 reason = str(error) if known else f"defect: {error!r}"
                 self._give_up_damaged(raw, batch, stop, reason)
             at = stop
@@ -184,7 +169,7 @@ class Cleaning:
         base = min(header.base, first)
         last = min(last, base + 2**31 - 1)
         later = header.max_timestamp - header.first_timestamp
-        record = batches.placeholder(first - base, later if 0 < later < _HIGHEST else 0)
+        record = batches.placeholder(last - base, later if 0 < later < _HIGHEST else 0)
         self._put(batches.build(header, base, last, record, 1), last, changed=True)
         self._owner.note(self._tp, Unreadable(first, last, reason))
 
@@ -197,156 +182,39 @@ class Cleaning:
 
     async def _batch(self, batch: bytes, last_possible: int | None) -> bool:
         """Put it, or what can be read of it. False: not now, and nothing behind it."""
-        await self._owner.pause(len(batch))
-        magic = batches.magic_of(batch, 0)
-        if magic != batches.FORMAT:
-            await self._former_format(batch, magic)
+        if batches.magic_of(batch, 0) != batches.FORMAT:
+            await self._former_format(batch)
             return True
         header = batches.header_of(batch)
-        if not batches.is_intact(batch):
-            raise _Damaged("the checksum of a batch is wrong")
+        decoded: Decoded | None
+        try:
+            decoded, reason = await self._owner.work(partial(decode, batch), len(batch)), ""
+        except Unusable as error:
+            decoded, reason = None, str(error)
         last = header.last
         if header.last_delta < 0 or (last_possible is not None and last > last_possible):
             last = self._next if last_possible is None else last_possible
-            self._put_placeholder(header, self._first(header), last, "a batch's offsets are wrong")
+            decoded, reason = None, "a batch's offsets are wrong"
+        if decoded is None:
+            self._put_placeholder(header, max(header.base, self._next), last, reason)
             return True
-        try:
-            return await self._intact(header, batch)
-        except _Unusable as error:
-            self._put_placeholder(header, self._first(header), last, str(error))
-            return True
-
-    def _first(self, header: Header) -> int:
-        return max(header.base, self._next)
-
-    async def _intact(self, header: Header, batch: bytes) -> bool:
-        """A batch whose checksum and offsets are right."""
-        sent = batch
-        body = batch[batches.HEADER.size :]
-        if header.codec:
-            try:
-                body = inflate(header.codec, body, self._owner.most)
-            except TooLarge as error:
-                raise _Unusable(f"a batch of {error}") from None
-            except NotInflatable as error:
-                raise _Unusable(f"a batch cannot be decompressed: {error}") from None
-            if not self._owner.has_room(self._tp, self._size + len(body)):
+        if decoded.inflated:
+            if not self._owner.has_room(self._tp, self._size + decoded.inflated):
                 return False
-            self._size += len(body)
-            self._owner.waits(self._tp, header.last, self._size)
-            await self._owner.pause(len(body))
-        if header.is_control:
-            if not _is_marker(
-                batches.build(header, header.base, header.last, body, header.records)
-            ):
-                raise _Unusable("a transaction's marker is malformed")
-            self._put(batch, header.last, changed=False)
-            return True
-        if header.codec:
-            batch = batches.build(header, header.base, header.last, body, header.records)
-        if not await self._decodes(batch, header):
-            batch = await self._taken_apart(header, body)
-        self._put(batch, header.last, changed=batch is not sent)
+            self._size += decoded.inflated
+            self._owner.waits(self._tp, last, self._size)
+        for each in decoded.unreadable:
+            if each.last >= self._next:
+                self._owner.note(self._tp, each)
+        self._put(decoded.batch, last, changed=decoded.batch is not batch)
         return True
 
-    async def _decodes(self, batch: bytes, header: Header) -> bool:
-        """Whether aiokafka can decode all of it, and its offsets are in order."""
-        before, number = header.base - 1, 0
-        try:
-            for number, record in enumerate(DefaultRecordBatch(batch), 1):
-                if not before < record.offset <= header.last:
-                    return False
-                if record.value is not None and len(record.value) > batches.LONGEST_VALUE:
-                    return False
-                before = record.offset
-                if number % _RECORDS == 0:
-                    await asyncio.sleep(0)
-        except Exception:  # noqa: BLE001 - whatever it is, aiokafka would raise it
-            return False
-        return number == header.records
-
-    async def _taken_apart(self, header: Header, body: bytes) -> bytes:
-        """The batch again, with placeholders in the place of what cannot be read."""
-        parts: list[bytes] = []
-        found: list[Unreadable] = []
-        before, number, at = header.base - 1, 0, 0
-        for number, record in enumerate(batches.records_in(body), 1):
-            at = record.end
-            placed = _placed(record, header, before)
-            offset = before = (
-                before + 1 if placed.offset_delta is None else header.base + placed.offset_delta
-            )
-            if offset > header.last:
-                break
-            if placed.problem:
-                parts.append(_placeholder_of(placed, offset - header.base))
-                found.append(Unreadable(offset, offset, placed.problem, placed.named))
-            else:
-                parts.append(body[record.start : record.end])
-            if number % _RECORDS == 0:
-                await asyncio.sleep(0)
-        first = max(before + 1, self._next)
-        if first <= header.last and (at < len(body) or number != header.records):
-            # What is behind this is not known, nor whether it is one record or many.
-            parts.append(batches.placeholder(first - header.base))
-            found.append(
-                Unreadable(first, header.last, "malformed: its records cannot be told apart")
-            )
-        batch = batches.build(header, header.base, header.last, b"".join(parts), len(parts))
-        rebuilt = batches.header_of(batch)
-        if not await self._decodes(batch, rebuilt):
-            raise _Unusable("its records cannot be decoded")
-        for each in found:
-            if each.first >= self._next:
-                self._owner.note(self._tp, each)
-        return batch
-
-    async def _former_format(self, batch: bytes, magic: int) -> None:
+    async def _former_format(self, batch: bytes) -> None:
         """A message of format 0 or 1, as logs hold that are older than Kafka 0.11."""
-        if magic not in (0, 1):
-            raise _Damaged(f"a batch of the unknown format {magic}")
         last = batches.base_of(batch, 0)
-        if not batches.is_intact(batch):
-            raise _Damaged("the checksum of a message is wrong")
         try:
-            size = batches.legacy_size(batch)
-            await self._owner.pause(size)
-            before = -1
-            for number, record in enumerate(LegacyRecordBatch(batch, magic), 1):
-                if not before < record.offset <= last:
-                    raise NotInflatable("its offsets are out of order")
-                before = record.offset
-                if number % _RECORDS == 0:
-                    await asyncio.sleep(0)
-        except TooLarge as error:
-            problem = f"a message of {error}"
-        except Exception as error:  # noqa: BLE001 - whatever it is, aiokafka would raise it
-            problem = f"a message cannot be decoded: {error}"
+            await self._owner.work(partial(check_message, batch), len(batch))
+        except Unusable as error:
+            self._put_placeholder(batches.untrusted(self._next), self._next, last, str(error))
         else:
             self._put(batch, last, changed=False)
-            return
-        self._put_placeholder(batches.untrusted(self._next), self._next, last, problem)
-
-
-def _placed(record: Record, header: Header, before: int) -> Record:
-    """The record, without an offset that cannot be its own: it comes behind `before`."""
-    if record.offset_delta is None:
-        return record._replace(problem=record.problem or "no offset")
-    if before < header.base + record.offset_delta <= header.last:
-        return record
-    return record._replace(offset_delta=None, problem="an offset that is out of order", named=False)
-
-
-def _placeholder_of(record: Record, offset_delta: int) -> bytes:
-    if not record.named:
-        return batches.placeholder(offset_delta, record.timestamp_delta)
-    return batches.placeholder(offset_delta, record.timestamp_delta, record.key, record.value)
-
-
-def _is_marker(batch: bytes) -> bool:
-    """Whether aiokafka can decode what ends a transaction."""
-    try:
-        ControlRecord.parse(next(DefaultRecordBatch(batch)).key)
-    except Exception:  # noqa: BLE001 - whatever it is, aiokafka would raise it
-        return False
-    return True

@@ -23,7 +23,7 @@ comes:
 - No more is handed on than `most` bytes that were decompressed and are not handled yet. The rest is
   fetched again later: an answer that ends early is nothing special to a consumer.
 
-The work is done in pieces, so that nothing else waits for long.
+The work is done in pieces, and in a thread where it may take long, so that nothing else waits.
 """
 
 from __future__ import annotations
@@ -31,12 +31,13 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiokafka import TopicPartition
 from aiokafka.protocol.fetch import FetchRequest
 
 from bus.cleaning import Cleaning
+from bus.decoding import Unusable
 from bus.inflate import MOST
 
 if TYPE_CHECKING:
@@ -46,10 +47,12 @@ if TYPE_CHECKING:
 
     from bus.batches import Unreadable
 
+T = TypeVar("T")
 PositionOf = Callable[[TopicPartition], int]
 
 _PIECE = 1 << 18
-"""Bytes that are looked at before others on the loop have their turn."""
+"""Bytes of a batch that needs no thread, and bytes that are looked at before others on the loop
+have their turn."""
 
 
 _ATTEMPTS = 3
@@ -60,7 +63,7 @@ _WAIT = 0.1
 
 
 _SMALL = 1 << 20
-"""Bytes of decompressed records that are not counted as waiting."""
+"""Bytes of decompressed records that need no thread, and are not counted as waiting."""
 
 
 class FetchFilter:
@@ -154,8 +157,28 @@ class FetchFilter:
         return clean
 
     def note(self, tp: TopicPartition, found: Unreadable) -> None:
-        """A placeholder stands at the first of these offsets."""
-        self._unreadable[tp.partition, found.first] = found
+        """A placeholder stands at the last of these offsets."""
+        self._unreadable[tp.partition, found.last] = found
+
+    async def work(self, work: Callable[[int], T], size: int) -> T:
+        """Run what decodes a batch of so many bytes: in a thread, if it may take long.
+
+        Args:
+            work: is given how many bytes may come of it.
+            size: of the batch.
+        """
+        if size <= _PIECE:
+            self._work += size
+            if self._work >= _PIECE:
+                self._work = 0
+                await asyncio.sleep(0)
+            quick = min(self._most, _SMALL)
+            try:
+                return work(quick)
+            except Unusable as error:
+                if not error.too_large or quick == self._most:
+                    raise
+        return await asyncio.to_thread(work, self._most)
 
     def has_room(self, tp: TopicPartition, size: int) -> bool:
         """Whether so many bytes more may wait to be handled."""
@@ -189,15 +212,3 @@ class FetchFilter:
     def gave_up(self, tp: TopicPartition, following: int) -> None:
         """Damage was passed up to this offset."""
         self._given_up[tp] = following
-
-    @property
-    def most(self) -> int:
-        """Bytes of a decompressed batch."""
-        return self._most
-
-    async def pause(self, work: int) -> None:
-        """So many bytes more were looked at."""
-        self._work += work
-        if self._work >= _PIECE:
-            self._work = 0
-            await asyncio.sleep(0)

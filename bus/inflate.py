@@ -50,7 +50,7 @@ class TooLarge(NotInflatable):
     """It is longer than the limit when it is decompressed."""
 
 
-def inflate(codec: int, data: bytes, most: int = MOST) -> bytes:
+def inflate(codec: int, data: bytes, most: int = MOST) -> bytes | bytearray:
     """Decompress.
 
     Args:
@@ -122,7 +122,7 @@ def _raw_snappy(data: bytes, left: int, most: int | None = None) -> bytes:
     return bytes(cramjam.snappy.decompress_raw(data))
 
 
-def _into_buffer(into: Callable[[bytes, bytearray], int], data: bytes, most: int) -> bytes:
+def _into_buffer(into: Callable[[bytes, bytearray], int], data: bytes, most: int) -> bytearray:
     size = min(most, max(_SMALLEST_GUESS, _FIRST_GUESS * len(data)))
     while True:
         buffer = bytearray(size)
@@ -136,5 +136,5 @@ def _into_buffer(into: Callable[[bytes, bytearray], int], data: bytes, most: int
                 raise _too_large(name, most) from None
             size = most
         else:
-            with memoryview(buffer) as view:
-                return bytes(view[:written])
+            del buffer[written:]
+            return buffer

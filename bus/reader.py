@@ -103,6 +103,9 @@ _ASKING = "asking"
 _TURN = 500
 """Records that are handled before others on the loop have their turn."""
 
+_TURN_BYTES = 1 << 18
+"""Bytes of their values, likewise."""
+
 _IDLE_POLL = 0.2
 
 _FIRST_HOLD = 0.01
@@ -669,7 +672,7 @@ class TopicReader:
             self._replaced.update(error.args[0])
             raise LogChanged(f"{self._topic} does not have our position any more") from error
         await self._known.verify_fetched()  # before anything of it is handled
-        handled = 0
+        handled = size = 0
         for tp, records in batches.items():
             first = position = self._positions[tp]
             for record in records:
@@ -678,7 +681,9 @@ class TopicReader:
                 self._handle_one(tp, record)
                 position = record.offset + 1
                 handled += 1
-                if handled % _TURN == 0:
+                size += len(record.value or b"")
+                if handled % _TURN == 0 or size > _TURN_BYTES:
+                    size = 0
                     self._positions[tp] = position
                     await asyncio.sleep(0)
             self._positions[tp] = position
