@@ -229,11 +229,10 @@ class BatchGenerator:
 
     def _large(self, rows: Sequence[Row]) -> Hostile:
         """A value that decompresses to less than the limit."""
-        size = self._rng.choice((2, 9, 40)) * MEBI
+        size = self._rng.choice((2, 9, 20)) * MEBI
         fill = self._rng.choice((b" ", b"[", b'"', b"\0"))
         row = rows[0]._replace(value=fill * size)
-        codec = self._rng.choice((GZIP, LZ4, ZSTD))
-        raw = batch([row, *rows[1:]], codec=codec)
+        raw = batch([row, *rows[1:]], codec=self._rng.choice((LZ4, ZSTD)))  # gzip takes long
         name, readable = f"a value of {size} bytes {fill!r}", tuple(range(1, len(rows)))
         return Hostile(name, raw, readable, decodes=size < LONGEST_VALUE)
 
