@@ -549,7 +549,7 @@ class Service:
 
     def _check_consumer(self) -> str | None:
         if self.deletions.positioned:
-            return None
+            return self.deletions.why_late()
         return self.deletions.last_error or "the positions are not known yet"
 
     def _check_catalogue(self) -> str | None:

@@ -69,6 +69,7 @@ from bus.pulse import Pulse
 from bus.quirks import client_of, hear_refusals, hold_fetches, stop_consumer
 from bus.safeguards import Safeguards
 from bus.skip_log import SkipLog
+from bus.throttle import Throttle
 from errors import KafkaUnavailable, UnreadableRecord
 
 if TYPE_CHECKING:
@@ -223,6 +224,7 @@ class TopicReader:
         self._on_skip = on_skip
         self._on_unreadable = on_unreadable
         self._skips = SkipLog(topic)
+        self._throttle = Throttle(f"Reading {topic}")
         self._distrust = distrust
         self._watch_interval = watch_interval
         self._watch_timeout = watch_timeout
@@ -283,7 +285,18 @@ class TopicReader:
         """
         if not self._positioned or self._fetching is None:
             return None
-        return describe(self._ends, self._positions, self._fetching)
+        behind = describe(self._ends, self._positions, self._fetching)
+        throttled = self._throttle.why() if behind is not None else None
+        return behind if throttled is None else f"{throttled}; {behind}"
+
+    def why_late(self) -> str | None:
+        """Why what is in the log for seconds is not read, where that is the broker's doing.
+
+        None if it is read, or the broker has announced no silence.
+        """
+        if not self._lag.is_late(asyncio.get_running_loop().time()):
+            return None
+        return self._throttle.why()
 
     @property
     def identity(self) -> TopicIdentity | None:
@@ -349,7 +362,7 @@ class TopicReader:
         self._refused.set()
 
     def _why_not(self) -> str:
-        return self._last_error or "not connected yet"
+        return self._throttle.why() or self._last_error or "not connected yet"
 
     # ------------------------------------------------------------------------ sessions
 
@@ -394,7 +407,7 @@ class TopicReader:
         """From now on it is known that we are blind, and why."""
         text = str(error) or type(error).__name__
         if isinstance(error, TimeoutError):
-            text = "Kafka does not answer in time"
+            text = self._throttle.why() or "Kafka does not answer in time"
         if text != self._last_error or self._positioned:
             logger.warning("Reading %s is interrupted: %s", self._topic, text)
         self._last_error = text
@@ -408,6 +421,8 @@ class TopicReader:
     async def _session(self) -> None:
         await self._prepare()
         async with self._consumer(_ASKING) as asking, self._consumer("fetching") as fetching:
+            for client in (client_of(asking), client_of(fetching)):
+                self._throttle.attach(client)
             self._filter.attach(client_of(fetching))
             hear_refusals(client_of(fetching), self._on_refusal, self._known.fetched)
             self._fetching = fetching
@@ -766,8 +781,9 @@ class TopicReader:
                     f"{self._topic}[{_numbers(beyond)}] ends before our position, "
                     "or has a new leader"
                 )
-            if self._held:
-                pulse = self._pulse()  # nobody fetches, so nothing is answered
+            if self._held or self._throttle.is_active:
+                # Nobody fetches, or the broker has announced that it does not answer for a while.
+                pulse = self._pulse()
                 continue
             silent = pulse.silent({tp: fetching.last_poll_timestamp(tp) for tp in self._positions})
             if silent:

@@ -457,11 +457,11 @@ class CatalogueView:
 
     def _report_gaps(self) -> None:
         for number in self._gaps.partitions():
-            if self._safeguards is not None and (gap := self._gaps.of(number)) is not None:
+            if self._safeguards is not None:
                 self._safeguards.missing(
                     f"{self._topic}[{number}]: every record is read",
-                    f"{gap.reason}; items whose records are not newer than offset {gap.offset} are "
-                    "in doubt until they are published again",
+                    "some cannot be, and which items they are about is not known: items that were "
+                    "not published since then are in doubt (takedown catalogue doubts says more)",
                 )
 
     def _put_in_doubt(self, record: Record, reason: str, *, building: bool) -> None:
