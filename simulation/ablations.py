@@ -618,7 +618,7 @@ ABLATIONS: tuple[Ablation, ...] = (
             Cut(
                 CatalogueView,
                 "start",
-                "self._doubts.load(await self._store.doubts())",
+                "self._doubts.load(stored)",
                 "for key, _ in await self._store.doubts():\n"
                 "                self._entries.put(key, None)",
             ),
