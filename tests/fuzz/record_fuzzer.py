@@ -58,7 +58,7 @@ class Beside(Neighbour):
 
     def _waited(self) -> float:
         own = waited_for_a_processor(os.getpid(), threading.get_native_id())
-        threads = os.listdir(f"/proc/{self.pid}/task")
+        threads = [each.name for each in Path(f"/proc/{self.pid}/task").iterdir()]
         return own + sum(waited_for_a_processor(self.pid, int(thread)) for thread in threads)
 
 
