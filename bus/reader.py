@@ -45,8 +45,6 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -67,6 +65,15 @@ from bus.log_marks import NO_MARK, TAIL, LogMark
 from bus.log_rounds import LogRounds
 from bus.pulse import Pulse
 from bus.quirks import client_of, hear_refusals, hold_fetches, stop_consumer
+from bus.reader_parts import (
+    Lost,
+    ReaderStatistics,
+    Start,
+    Stuck,
+    first_of,
+    numbers_of,
+    until_one_fails,
+)
 from bus.safeguards import Safeguards
 from bus.skip_log import SkipLog
 from bus.throttle import Throttle
@@ -77,6 +84,8 @@ if TYPE_CHECKING:
     from bus.catching_up import Ends
     from bus.connection import Connection
     from bus.topic_identity import TopicDescription, TopicIdentity
+
+__all__ = ["ReaderStatistics", "Record", "Start", "TopicReader"]
 
 logger = logging.getLogger("takedown.kafka")
 
@@ -117,50 +126,6 @@ _NEW_LEADER = 1.0
 
 _BETWEEN_LOOKS = 0.05
 """Seconds between two looks at least, however often fetches are refused."""
-
-
-class Start(Enum):
-    """Where a partition is read from that was never read before."""
-
-    BEGINNING = "beginning"
-    END = "end"
-
-
-@dataclass(frozen=True, slots=True)
-class ReaderStatistics:
-    """What a reader has done and where it is.
-
-    Attributes:
-        topic: which topic it reads.
-        positioned: every position is known and set, and the log's ends were seen lately.
-        caught_up: it has read to where the log ended when it (re)connected, and does not lag.
-        partitions: how many it reads.
-        positions: the next offset of each partition.
-        behind: records between the positions and the log's ends as last seen.
-        read: records read.
-        skipped: records that could not be read.
-        sessions: how often it connected.
-        last_error: why it last had to connect again; empty if never.
-    """
-
-    topic: str
-    positioned: bool
-    caught_up: bool
-    partitions: int
-    positions: dict[int, int]
-    behind: int
-    read: int
-    skipped: int
-    sessions: int
-    last_error: str
-
-
-class _Lost(Exception):
-    """The session cannot go on."""
-
-
-class _Stuck(_Lost):
-    """The fetcher gets no answers while the broker answers questions."""
 
 
 class TopicReader:
@@ -234,7 +199,7 @@ class TopicReader:
         self._replaced: set[TopicPartition] = set()
         self._known = KnownLog(topic, timeout=watch_timeout, safeguards=safeguards or Safeguards())
         self._refused = asyncio.Event()
-        self._gone: _Lost | LogChanged | None = None
+        self._gone: Lost | LogChanged | None = None
         self._again = ""
         self._held = False
         self._catching_up = CatchingUp(self._distance)
@@ -387,14 +352,14 @@ class TopicReader:
             except* (
                 KafkaError,
                 KafkaUnavailable,
-                _Lost,
+                Lost,
                 LogChanged,
                 OSError,
                 TimeoutError,
             ) as group:
-                self._interrupted(_first(group))
+                self._interrupted(first_of(group))
             except* Exception as group:
-                self._interrupted(_first(group))
+                self._interrupted(first_of(group))
                 logger.exception("Defect while reading %s", self._topic)
             finally:
                 self._positioned = False
@@ -452,7 +417,7 @@ class TopicReader:
             )
             self._settle()
             try:
-                await _until_one_fails(
+                await until_one_fails(
                     asyncio.create_task(self._fetch(fetching), name=f"fetch {self._topic}"),
                     asyncio.create_task(self._watch(fetching), name=f"watch {self._topic}"),
                     asyncio.create_task(
@@ -475,7 +440,7 @@ class TopicReader:
         if tp.topic != self._topic or not self._positioned:
             return
         if error is UnknownTopicOrPartitionError:
-            self._gone = _Lost(f"{tp.topic}[{tp.partition}] is not known to its broker any more")
+            self._gone = Lost(f"{tp.topic}[{tp.partition}] is not known to its broker any more")
             self._interrupted(self._gone)
             self._unknown()
         self._refused.set()
@@ -773,12 +738,12 @@ class TopicReader:
                 async with asyncio.timeout(self._watch_timeout):
                     self._saw(await self._rounds.look())
             except KafkaUnavailable:
-                raise self._gone or _Lost(self._why_not()) from None
+                raise self._gone or Lost(self._why_not()) from None
             self._settle()
             if beyond := self._beyond_the_log(fetching):
                 # The next session finds out which it is.
-                raise _Lost(
-                    f"{self._topic}[{_numbers(beyond)}] ends before our position, "
+                raise Lost(
+                    f"{self._topic}[{numbers_of(beyond)}] ends before our position, "
                     "or has a new leader"
                 )
             if self._held or self._throttle.is_active:
@@ -787,7 +752,7 @@ class TopicReader:
                 continue
             silent = pulse.silent({tp: fetching.last_poll_timestamp(tp) for tp in self._positions})
             if silent:
-                raise _Stuck(f"no fetch of {self._topic}[{_numbers(silent)}] is answered any more")
+                raise Stuck(f"no fetch of {self._topic}[{numbers_of(silent)}] is answered any more")
 
     def _pulse(self) -> Pulse:
         return Pulse(
@@ -826,7 +791,7 @@ class TopicReader:
         partitions = await self._partitions(asking)
         gone = self._positions.keys() - partitions
         if gone:
-            raise LogChanged(f"{self._topic} has lost partitions: {_numbers(gone)}")
+            raise LogChanged(f"{self._topic} has lost partitions: {numbers_of(gone)}")
         new = partitions - self._positions.keys()
         async with asyncio.timeout(self._watch_timeout):
             if new:
@@ -836,7 +801,7 @@ class TopicReader:
                 )
                 self._known.marks.keep_only(self._positions)
                 self._assign(fetching)
-                logger.info("New partitions of %s: %s", self._topic, _numbers(new))
+                logger.info("New partitions of %s: %s", self._topic, numbers_of(new))
             ends: dict[TopicPartition, int] = await asking.end_offsets(partitions)
         # After the rest: what it said is of this log, or of no use.
         return ends, await self._same_log()
@@ -861,30 +826,3 @@ class TopicReader:
 
     def _distance(self, ends: Ends) -> int:
         return sum(max(0, end - self._positions.get(tp, 0)) for tp, end in ends.items())
-
-
-def _numbers(partitions: set[TopicPartition]) -> str:
-    return ", ".join(str(tp.partition) for tp in sorted(partitions))
-
-
-async def _until_one_fails(*tasks: asyncio.Task[None]) -> None:
-    """Wait for tasks of which none ends by itself; ends all of them and raises why one failed.
-
-    A TaskGroup would do this, but when it is cancelled while it ends with an error, it forgets the
-    one for the other before Python 3.13, and whoever wanted us to stop would wait for ever.
-    """
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
-    errors = [error for task in tasks if not task.cancelled() and (error := task.exception())]
-    raise errors[0] if errors else _Lost("a part of the session was cancelled by itself")
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
