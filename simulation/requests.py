@@ -49,11 +49,20 @@ def batch_header(offset: int, epoch: int) -> bytes:
     return struct.pack(">qii", offset, len(_NO_RECORDS) - _EPOCH_AT, epoch) + _NO_RECORDS[16:]
 
 
-def fetched(topic: str, batches: Mapping[int, bytes], refused: Mapping[int, int]) -> Any:
-    """An answer to a fetch: what was found, and the codes of what was refused."""
+def fetched(
+    topic: str, batches: Mapping[int, bytes], refused: Mapping[int, int], *, throttled: int = 0
+) -> Any:
+    """An answer to a fetch: what was found, and the codes of what was refused.
+
+    Args:
+        topic: which.
+        batches: by partition.
+        refused: by partition.
+        throttled: milliseconds for which the broker is silent from now on.
+    """
     rows: list[Any] = [(number, 0, -1, -1, [], found) for number, found in batches.items()]
     rows += [(number, code, -1, -1, [], b"") for number, code in refused.items()]
-    return FetchResponse_v4(0, [(topic, rows)])
+    return FetchResponse_v4(throttled, [(topic, rows)])
 
 
 def epoch_end(epochs: Sequence[tuple[int, int]], end: int, wanted: int) -> tuple[int, int]:
