@@ -6,7 +6,7 @@ PYTHON ?= $(firstword $(foreach p,python3.13 python3.12 python3.11 python3,$(she
 BIN := .venv/bin
 STAMP := .venv/.set-up
 
-.PHONY: help setup run test test-kafka kafka check bench bench-quick lock diagrams screenshots clean simulate fuzz-http fuzz-records
+.PHONY: help setup run test test-fast test-kafka kafka check bench bench-quick lock diagrams screenshots clean simulate fuzz-http fuzz-records
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /	/' | expand -t 12
@@ -26,6 +26,9 @@ run: $(STAMP) ## the demo: broker, Items service and takedown in one go
 test: $(STAMP) ## the whole test suite
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not apache and not browser"
 	$(BIN)/python -m pytest -m "apache or browser"
+
+test-fast: $(STAMP) ## the unit tests alone, within a minute of CPU
+	$(BIN)/python -m pytest -n 2 --dist worksteal --fast -m "not slow" --hypothesis-profile fast
 
 test-kafka: $(STAMP) ## the part of it that runs on a real Apache Kafka, which must not be missing
 	REQUIRE_APACHE_KAFKA=1 REQUIRE_FAKETIME=1 $(BIN)/python -m pytest -m apache

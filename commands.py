@@ -20,7 +20,7 @@ import click
 
 from bus.embedded import EmbeddedBroker
 from catalogue_commands import catalogue
-from config import SETTINGS, Settings, load
+from config import SETTINGS, Setting, Settings, load
 from demo_load import LOAD_FAULTS, Traffic
 from errors import BrokerStartError, SettingsError
 from items_service.faults import Faults
@@ -30,8 +30,15 @@ from log_handler import handlers
 from log_writer import write_in_time
 from logs import configure, echo, log_the_rest
 from open_files import allow_many_files, within
+from printable import escaped
 from service import Service, connect, items_service, with_folder
-from signals import handle_signals, hold_signals, open_standard_streams
+from signals import (
+    block_signals,
+    handle_signals,
+    hold_signals,
+    ignore_signals,
+    open_standard_streams,
+)
 from supervised import supervise, work
 from top_command import top
 from workers.channel import Link, Misused
@@ -239,6 +246,8 @@ def _run(command: Command, settings: Settings, number: int | None = None) -> int
     except Exception:
         logger.critical("Stopped by a defect", exc_info=True)
         return _FAILED
+    finally:
+        ignore_signals()
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -298,6 +307,7 @@ async def _until_stopped(command: Command, settings: Settings) -> int:
         return _FAILED
     finally:
         await lifecycle.stop()
+        block_signals()
     if failed.done():
         logger.critical("Stopped: %s", failed.result())
         return _FAILED
@@ -323,16 +333,19 @@ def _command(
     def callback(**flags: str | None) -> None:
         sys.exit(_run(command, load(os.environ, flags, defaults)))
 
+    chosen: list[Setting] = []
+    for each in (SETTINGS[name] for name in (*settings, *_LOGS)):
+        chosen += [each, each.in_file] if each.secret else [each]
     options: list[click.Parameter] = [
         click.Option(
-            [SETTINGS[name].flag, name],
-            metavar="[true|false]" if SETTINGS[name].switch else "TEXT",
+            [each.flag, each.name],
+            metavar="[true|false]" if each.switch else "TEXT",
             is_flag=False,
-            flag_value="true" if SETTINGS[name].switch else None,
-            help=f"{SETTINGS[name].help} [{SETTINGS[name].variable}; "
-            f"default: {defaults.get(name, SETTINGS[name].default) or 'empty'}]",
+            flag_value="true" if each.switch else None,
+            help=f"{each.help} [{each.variable}; "
+            f"default: {defaults.get(each.name, each.default) or 'empty'}]",
         )
-        for name in (*settings, *_LOGS)
+        for each in chosen
     ]
     _takedown.add_command(
         click.Command(name, callback=callback, params=options, help=command.__doc__)
@@ -378,10 +391,10 @@ def run(arguments: list[str] | None = None) -> None:
         _complain(error.format_message())
         sys.exit(_MISUSED)
     except click.ClickException as error:
-        _complain(f"takedown: {error.format_message()}")
+        _complain(f"takedown: {escaped(error.format_message())}")
         sys.exit(_MISUSED)
     except SettingsError as error:
-        _complain(f"takedown: {error}")
+        _complain(f"takedown: {escaped(str(error))}")
         sys.exit(_MISUSED)
     except click.Abort:
         sys.exit(_FAILED)

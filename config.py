@@ -10,6 +10,7 @@ import math
 import re
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 PREFIX = "TAKEDOWN_"
+
+_LONGEST_SECRET = 65_536
 
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _SERVER = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\s,:\[\]]+):(?P<port>[0-9]{1,5})")
@@ -35,7 +38,8 @@ class Setting:
         parse: from text to value; raises ValueError that completes "must be ...".
         default: as text.
         help: one line.
-        secret: it is never shown, and taken as it is, spaces and all.
+        secret: it is never shown, and taken as it is, spaces and all. It can be in a file instead,
+            which a variable and a flag of the same name with `_FILE` and `-file` name.
     """
 
     name: str
@@ -53,6 +57,11 @@ class Setting:
     def flag(self) -> str:
         """The command line's flag."""
         return "--" + self.name.replace("_", "-")
+
+    @property
+    def in_file(self) -> Setting:
+        """The setting that names a file with this one, which must be secret."""
+        return Setting(f"{self.name}_file", _text, "", f"file that holds {self.variable} instead")
 
     @property
     def switch(self) -> bool:
@@ -532,6 +541,7 @@ def load(
         SettingsError: a variable of ours that is unknown, or a value that is invalid.
     """
     known = {setting.variable for setting in SETTINGS.values()}
+    known |= {setting.in_file.variable for setting in SETTINGS.values() if setting.secret}
     for variable in sorted(environment):
         if variable.startswith(PREFIX) and variable not in known:
             # Without the prefix, which would make anything look alike.
@@ -541,18 +551,65 @@ def load(
             raise SettingsError(f"{variable} is not a setting{hint}")
     values = {}
     for name, setting in SETTINGS.items():
-        flag = flags.get(name)
-        text = flag if flag is not None else environment.get(setting.variable)
+        text, shown = _given(setting, environment, flags)
+        if setting.secret:
+            text = _from_file(setting, environment, flags, unless=text)
         if text is None:
             text = (defaults or {}).get(name, setting.default)
-        shown = setting.flag if flag is not None else setting.variable
         try:
             values[name] = setting.parse(text if setting.secret else text.strip())
         except _Undisclosed as error:
             raise SettingsError(f"{shown} must be {error}") from None
         except ValueError as error:
-            raise SettingsError(f"{shown} must be {error}; it is {text!r}") from None
+            given = "" if setting.secret else f"; it is {text!r}"
+            raise SettingsError(f"{shown} must be {error}{given}") from None
     return Settings(**values)
+
+
+def _given(
+    setting: Setting, environment: Mapping[str, str], flags: Mapping[str, str | None]
+) -> tuple[str | None, str]:
+    """Its text, if it is given, and the name by which it is."""
+    flag = flags.get(setting.name)
+    if flag is not None:
+        return flag, setting.flag
+    return environment.get(setting.variable), setting.variable
+
+
+def _from_file(
+    setting: Setting,
+    environment: Mapping[str, str],
+    flags: Mapping[str, str | None],
+    *,
+    unless: str | None,
+) -> str | None:
+    """A secret out of its file, if one is named. Neither it nor the path is in any message.
+
+    Raises:
+        SettingsError: it is given itself, too, or the file cannot be used.
+    """
+    path, shown = _given(setting.in_file, environment, flags)
+    if not path:
+        return unless
+    if unless:
+        _, other = _given(setting, environment, flags)
+        raise SettingsError(f"{other} and {shown} are both given: only one of them may be")
+    try:
+        with Path(path).open("rb") as file:
+            data = file.read(_LONGEST_SECRET + 1)
+    except (OSError, ValueError) as error:  # a path can be no path at all
+        reason = getattr(error, "strerror", None) or "it is no path"
+        raise SettingsError(f"{shown} names a file that cannot be read: {reason}") from None
+    if len(data) > _LONGEST_SECRET:
+        raise SettingsError(f"{shown} names a file of more than {_LONGEST_SECRET} bytes")
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        raise SettingsError(f"{shown} names a file that is not UTF-8 text") from None
+    text = text.removesuffix("\n").removesuffix("\r")
+    if not text:
+        raise SettingsError(f"{shown} names a file that is empty")
+    return text
 
 
 def as_environment(settings: Settings) -> dict[str, str]:

@@ -21,6 +21,7 @@ import errno
 import logging
 import os
 import select
+import signal
 import threading
 from collections import Counter
 from contextlib import suppress
@@ -170,6 +171,8 @@ class LogWriter:
     # -------------------------------------------------------------------- the thread's side
 
     def _run(self) -> None:
+        # They are the main thread's, which may have blocked them.
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         while True:
             lines: Lines = []
             size = 0

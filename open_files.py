@@ -15,7 +15,12 @@ logger = logging.getLogger("takedown")
 
 _OPEN_FILES = 65_536
 _FILES_OF_OURS = 192
-"""Files reserved for everything but clients, where the system allows enough of them."""
+"""Files reserved for everything but callers, where the system allows enough of them."""
+
+_FILES_WHEN_IDLE = 32
+"""What a service uses that no client is connected to: 27, with one broker."""
+
+_ADMIN_CONNECTIONS = 256
 
 
 def allow_many_files() -> int:
@@ -47,3 +52,14 @@ def within(settings: Settings, files: int) -> Settings:
         )
         settings = replace(settings, http_max_connections=most)
     return settings
+
+
+def admin_connections(callers: int) -> int:
+    """Connections at the admin API: half of the files that so many callers and we ourselves leave.
+
+    The rest is for more brokers, and for connections that are closed as soon as they are accepted.
+    """
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if files == resource.RLIM_INFINITY:
+        return _ADMIN_CONNECTIONS
+    return max(4, min(_ADMIN_CONNECTIONS, (files - callers - _FILES_WHEN_IDLE) // 2))

@@ -30,10 +30,13 @@ from bus.codec import decode_item_deleted
 from bus.connection import Connection
 from bus.embedded import FETCH_MAX_WAIT, EmbeddedBroker
 from bus.event_bus import EventBus
+from bus.first_contact import FirstContact
+from bus.permissions import Need, Operation
 from bus.publisher import KafkaPublisher
 from bus.reader import Start, TopicReader
 from bus.safeguards import Safeguards
-from bus.security import Security, TokenFile, UnusableFile, tls_context
+from bus.security import Security, TokenFile, UnusableFile
+from bus.tls_files import TlsFiles
 from bus.topic_settings import TopicChecks
 from bus.topics import Topic, Topics
 from catalogue.folder import FolderInUse, UnsafeFolder, refuse_unsafe
@@ -52,6 +55,7 @@ from messages import Drain, ItemInDoubt, ItemListed
 from observation.broadcast import Broadcast
 from observation.clock import Clock
 from observation.observatory import Observatory, Sources
+from open_files import admin_connections
 from transition_log import log_transition
 from web.callers import CallersDoor
 from web.collect import Parts
@@ -80,7 +84,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("takedown")
 
 _READY_POLL = 0.05
-_ADMIN_CONNECTIONS = 256
 
 
 def topics_of(settings: Settings) -> tuple[Topic, ...]:
@@ -108,6 +111,14 @@ def topics_used(settings: Settings) -> tuple[Topic, ...]:
     if settings.catalogue_url:
         return tuple(topic for topic in topics if topic.name != settings.topic_item_published)
     return topics
+
+
+def needs_of(settings: Settings) -> tuple[Need, ...]:
+    """What the service does with its topics."""
+    operations = {topic.name: Operation.Read for topic in topics_used(settings)}
+    operations[settings.topic_item_reported] = Operation.Write
+    creates = settings.creates_topics
+    return tuple(Need(topic, (one,), creates=creates) for topic, one in operations.items())
 
 
 class Service:
@@ -140,8 +151,7 @@ class Service:
         self._lifecycle = lifecycle
         self._loop = asyncio.get_running_loop()
         self.failed: asyncio.Future[str] = self._loop.create_future()
-        self._hurried = asyncio.Event()
-        self._stopping = False
+        self._hurried, self._stopping = asyncio.Event(), False
 
         self.safeguards = Safeguards()
         self.topics = Topics(connection, topics_used(settings), create=settings.creates_topics)
@@ -219,6 +229,12 @@ class Service:
                 consumer_factory=connection.clients.consumer,
             )
             self.view.attach(self.items)
+        self.contact = FirstContact(
+            connection,
+            needs_of(settings),
+            connected=self._is_connected,
+            last_errors=self._last_errors,
+        )
         self.readiness = Readiness(self.safeguards.list)
         self.readiness.add("kafka consumer", self._check_consumer)
         self.readiness.add("catalogue", self._check_catalogue)
@@ -274,7 +290,7 @@ class Service:
             host=settings.admin_host,
             port=settings.admin_port,
             setting="TAKEDOWN_ADMIN_PORT",
-            max_connections=_ADMIN_CONNECTIONS,
+            max_connections=admin_connections(settings.http_max_connections),
             keepalive=settings.http_keepalive,
         )
         traced = self.tracing
@@ -306,6 +322,13 @@ class Service:
         Raises:
             SettingsError: a door's address cannot be listened on.
         """
+        try:
+            await self._start()
+        except BaseException:  # also when the start is given up: tasks that end have not failed
+            self._stopping = True
+            raise
+
+    async def _start(self) -> None:
         started = self._lifecycle.started
         if logging.getLogger("takedown.actors").isEnabledFor(logging.DEBUG):
             self.feed.subscribe(log_transition)
@@ -316,6 +339,7 @@ class Service:
         self.observatory.begin()
         self._run("looking on", self._look_on(), within=2)
         self._run("checking the topics' settings", self.topic_checks.run(), within=2)
+        self._run("diagnosing Kafka", self.contact.run(), within=2)
         self._run("the producer", self.publisher.run(), within=8)
         started("flush the producer", self._flush, within=5)
         if self._files is not None:
@@ -550,7 +574,8 @@ class Service:
     def _check_consumer(self) -> str | None:
         if self.deletions.positioned:
             return self.deletions.why_late()
-        return self.deletions.last_error or "the positions are not known yet"
+        error = self.deletions.last_error or "the positions are not known yet"
+        return self.contact.explain(self._settings.topic_item_deleted, error)
 
     def _check_catalogue(self) -> str | None:
         if self.over_http is not None:
@@ -563,12 +588,22 @@ class Service:
             return None
         if (why := self.items.why_behind()) is not None:
             return f"not caught up: {why}"
-        return self.items.last_error or "not caught up with item_published yet"
+        error = self.items.last_error or "not caught up with item_published yet"
+        return self.contact.explain(self._settings.topic_item_published, error)
 
     def _check_producer(self) -> str | None:
+        topic = self._settings.topic_item_reported
         if self.publisher.working:
-            return None
-        return self.publisher.last_error or "not connected yet"
+            return self.contact.refused(topic)
+        return self.contact.explain(topic, self.publisher.last_error or "not connected yet")
+
+    def _is_connected(self) -> bool:
+        readers = (self.deletions, self.items)
+        return self.publisher.working and all(each is None or each.positioned for each in readers)
+
+    def _last_errors(self) -> tuple[str, ...]:
+        readers = (each for each in (self.deletions, self.items) if each is not None)
+        return (self.publisher.last_error, *(each.last_error for each in readers))
 
     async def _announce(self) -> None:
         """Log `ready` once, and each loss and return of readiness."""
@@ -705,9 +740,9 @@ def security_of(settings: Settings) -> Security:
     """
     protocol = settings.kafka_security_protocol
     try:
-        tls = None
+        files = None
         if protocol.endswith("SSL"):
-            tls = tls_context(
+            files = TlsFiles(
                 ca=settings.kafka_ssl_ca,
                 certificate=settings.kafka_ssl_certificate,
                 key=settings.kafka_ssl_key,
@@ -725,11 +760,12 @@ def security_of(settings: Settings) -> Security:
         logger.warning("Kafka gets our %s login in the clear", settings.kafka_sasl_mechanism)
     return Security(
         protocol=protocol,
-        tls=tls,
+        tls=None if files is None else files.context,
         mechanism=settings.kafka_sasl_mechanism,
         username=settings.kafka_sasl_username,
         password=settings.kafka_sasl_password,
         tokens=tokens,
+        files=files,
     )
 
 
@@ -741,11 +777,17 @@ async def connect(settings: Settings, lifecycle: Lifecycle) -> Connection:
         SettingsError: Kafka cannot be reached as securely as they say.
     """
     if settings.kafka_bootstrap_servers:
+        security = security_of(settings)
+        if security.files is not None and security.files.named:
+            lifecycle.reloads("TLS files", security.files.reload)
+            watch = asyncio.create_task(security.files.run(), name="watch TLS files")
+            stop = functools.partial(cancel, watch)
+            lifecycle.started("stop watching the TLS files", stop, within=2)
         return Connection(
             bootstrap_servers=settings.kafka_bootstrap_servers,
             request_timeout=settings.kafka_request_timeout,
             fetch_max_wait=settings.kafka_fetch_max_wait,
-            security=security_of(settings),
+            security=security,
         )
     if settings.kafka_security_protocol != "PLAINTEXT":
         raise SettingsError(

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("takedown")
 
 _IGNORED = (signal.SIGUSR1, signal.SIGUSR2)
+_HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, *_IGNORED)
 
 
 def has_terminal() -> bool:
@@ -67,6 +68,21 @@ def handle_signals(
     for signum in _IGNORED:
         loop.add_signal_handler(signum, logger.info, "%s is ignored", signum.name)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGHUP, *_IGNORED))
+
+
+def block_signals() -> None:
+    """Have all of them wait while the loop, and with it their handlers, is closed."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
+
+
+def ignore_signals() -> None:
+    """None changes the exit status any more: the process is about to end by itself.
+
+    Without this, a signal in its last moments (a second Ctrl-C, the shell's own SIGHUP, a rotation
+    of logs) ends it by default, and lines that wait to be written are lost.
+    """
+    for signum in _HANDLED:
+        signal.signal(signum, signal.SIG_IGN)
 
 
 class _Reloading:

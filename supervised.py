@@ -21,6 +21,7 @@ from bus.topics import Topics
 from config import PREFIX, as_environment
 from errors import KafkaUnavailable, SettingsError
 from lifecycle import Lifecycle, cancel
+from open_files import admin_connections
 from service import Service, check_folder, connect, folder_of, topics_used
 from web.door import Door
 from workers.channel import CallersDoorOpened, Link, OperatorsDoorOpened
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("takedown")
 
 LOOPBACK = "127.0.0.1"
-_ADMIN_CONNECTIONS = 256
 _DOOR_AFTER = 5.0
 """Seconds that a worker which replaces another one waits for readiness before it takes callers."""
 _SHUTDOWN = 60.0
@@ -105,7 +105,7 @@ async def supervise(
         host=settings.admin_host,
         port=settings.admin_port,
         setting="TAKEDOWN_ADMIN_PORT",
-        max_connections=_ADMIN_CONNECTIONS,
+        max_connections=admin_connections(0),
     )
     await door.open()
     lifecycle.started("close the operators' door", door.close, within=5)

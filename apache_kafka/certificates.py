@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 import trustme
 from cryptography.hazmat.primitives.serialization import (
@@ -34,6 +35,12 @@ class Identity:
     certificate: Path
 
 
+def _dates(ends: datetime | None) -> dict[str, Any]:
+    if ends is None:
+        return {}
+    return {"not_before": ends - timedelta(days=2), "not_after": ends}
+
+
 class Authority:
     """Signs certificates into a folder.
 
@@ -49,13 +56,14 @@ class Authority:
         self.certificate = folder / f"{name}.pem"
         self._ca.cert_pem.write_to_path(self.certificate)
 
-    def broker(self, *names: str) -> Tls:
+    def broker(self, *names: str, ends: datetime | None = None) -> Tls:
         """A broker's files.
 
         Args:
             names: host names and addresses the certificate is for; the loopback's by default.
+            ends: when the certificate expires; None: never in a test.
         """
-        issued = self._ca.issue_cert(*(names or (HOST, "localhost")))
+        issued = self._ca.issue_cert(*(names or (HOST, "localhost")), **_dates(ends))
         # Kafka takes a private key in no other form than PKCS #8.
         key = load_pem_private_key(issued.private_key_pem.bytes(), password=None).private_bytes(
             Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
@@ -64,17 +72,38 @@ class Authority:
         store.write_bytes(b"".join([key, *(pem.bytes() for pem in issued.cert_chain_pems)]))
         return Tls(key_and_certificate=store, authorities=self.certificate)
 
-    def client(self, name: str) -> Identity:
-        """A client's files; Kafka knows it by the certificate's whole subject."""
-        issued = self._ca.issue_cert(name, common_name=name)
+    def client(self, name: str, *, ends: datetime | None = None) -> Identity:
+        """A client's files; Kafka knows it by the certificate's whole subject.
+
+        Args:
+            name: of the client, and of the files, which are replaced if they exist.
+            ends: when the certificate expires; None: never in a test.
+        """
+        issued = self._ca.issue_cert(name, common_name=name, **_dates(ends))
         identity = Identity(
             key=self._folder / f"{self._name}-{name}.key.pem",
             certificate=self._folder / f"{self._name}-{name}.pem",
         )
         issued.private_key_pem.write_to_path(identity.key)
-        for pem in issued.cert_chain_pems:
-            pem.write_to_path(identity.certificate, append=True)
+        identity.certificate.write_bytes(b"".join(pem.bytes() for pem in issued.cert_chain_pems))
         return identity
+
+    def server_context(
+        self, *names: str, ends: datetime | None = None, demands: bool = False
+    ) -> ssl.SSLContext:
+        """What a server needs that is no broker.
+
+        Args:
+            names: host names and addresses that its certificate is for.
+            ends: when that expires; None: never in a test.
+            demands: whether clients must show a certificate of this authority.
+        """
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        self._ca.issue_cert(*names, **_dates(ends)).configure_cert(context)
+        if demands:
+            self._ca.configure_trust(context)
+            context.verify_mode = ssl.CERT_REQUIRED
+        return context
 
     def client_context(self, identity: Identity | None = None) -> ssl.SSLContext:
         """What a client needs that believes this authority."""

@@ -274,7 +274,7 @@ async def print_profile(server: Server, plan: Plan, watch: str, *, kind: str, ou
     """Load a server that waits to be profiled, end it, and print where its CPU went."""
     (containers,) = plan.containers
     await one_round(server, plan, containers, plan.warm_up, watch)
-    os.kill(server.child.pid, signal.SIGUSR1)
+    os.kill(server.child.pid, profiling.START)
     measured = await one_round(server, plan, containers, plan.warm_up, watch)
     status = await server.child.stop()
     if status or not await asyncio.to_thread(output.exists):

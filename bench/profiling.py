@@ -3,7 +3,7 @@
     python -m bench.profiling samples OUT -m service serve    # then SIGTERM
     python -m bench.profiling calls OUT -m service serve
 
-A SIGUSR1 starts it, so that a server's start can be left out.
+A SIGPROF (`START`) starts it, so that a server's start can be left out.
 
 `samples` looks at the stack every millisecond of CPU time, or as often as the kernel can: that
 hardly slows anything down, and time in C code (sockets, parsers) counts for the Python function
@@ -25,12 +25,16 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from bench.processes import BenchError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import FrameType
 
 SAMPLES = "samples"
 CALLS = "calls"
+START = signal.SIGPROF
+"""Starts the profile. The service has handlers of its own for those signals that operators send."""
 INTERVAL = 0.001
 TOP = 40
 
@@ -108,7 +112,7 @@ def main() -> None:
     sys.argv = [module, *rest]
     if kind == CALLS:
         profiler = cProfile.Profile()
-        signal.signal(signal.SIGUSR1, lambda _signum, _frame: profiler.enable())
+        signal.signal(START, lambda _signum, _frame: profiler.enable())
         try:
             _run(module)
         finally:
@@ -116,7 +120,7 @@ def main() -> None:
             profiler.dump_stats(output)
         return
     sampler = Sampler()
-    signal.signal(signal.SIGUSR1, sampler.start)
+    signal.signal(START, sampler.start)
     try:
         _run(module)
     finally:
@@ -147,6 +151,9 @@ def report(kind: str, output: Path, cpu_us: float) -> str:
     """The profile in `output` as text: by package, then the top functions.
 
     Shares are told in microseconds for each request, too, if one costs `cpu_us` of CPU.
+
+    Raises:
+        BenchError: the profile is empty: it was not started.
     """
     ours: dict[Place, float] = {}
     own: dict[Place, float]
@@ -157,6 +164,8 @@ def report(kind: str, output: Path, cpu_us: float) -> str:
         samples = msgspec.json.decode(output.read_bytes(), type=Samples)
         own, ours = dict(samples.own), dict(samples.ours)
     total = sum(own.values())
+    if not total:
+        raise BenchError("the profile is empty: nothing has started it")
     packages: defaultdict[str, float] = defaultdict(float)
     for (filename, _, name), amount in own.items():
         packages[package_of(filename, name)] += amount

@@ -18,11 +18,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Clients:
-    """What makes clients, of keyword options; the simulation puts its own here."""
+    """What makes clients, of keyword options; the simulation puts its own here.
+
+    Attributes:
+        consumer: makes a consumer.
+        producer: makes a producer.
+        admin: makes an admin client.
+        sockets: whether they use real connections, so that a failure can be looked into.
+    """
 
     consumer: Callable[..., Any] = AIOKafkaConsumer
     producer: Callable[..., Any] = AIOKafkaProducer
     admin: Callable[..., Any] = AIOKafkaAdminClient
+    sockets: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,15 @@ import asyncio
 import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiokafka.abc import AbstractTokenProvider
 from aiokafka.errors import AuthenticationFailedError
 
 from errors import TakedownError
+
+if TYPE_CHECKING:
+    from bus.tls_files import TlsFiles
 
 _KEY_MISMATCH = "KEY_VALUES_MISMATCH"
 
@@ -40,6 +43,7 @@ class Security:
         username: for all mechanisms but the last.
         password: the same.
         tokens: for `OAUTHBEARER`.
+        files: what `tls` was made of, for explanations.
     """
 
     protocol: str = "PLAINTEXT"
@@ -48,6 +52,12 @@ class Security:
     username: str = field(default="", repr=False)
     password: str = field(default="", repr=False)
     tokens: TokenFile | None = None
+    files: TlsFiles | None = None
+
+    @property
+    def shows_certificate(self) -> bool:
+        """Whether we show a certificate of our own."""
+        return self.files is not None and bool(self.files.certificate)
 
     @property
     def doubt(self) -> str:
@@ -133,7 +143,7 @@ def _load_own(context: ssl.SSLContext, certificate: str, key: str, password: str
     try:
         # Always with a password: without one OpenSSL asks for it on the terminal.
         context.load_cert_chain(certificate, key or None, lambda: password)
-    except (ssl.SSLError, ValueError) as error:
+    except (OSError, ValueError) as error:  # an SSLError is an OSError
         if isinstance(error, ssl.SSLError) and error.reason == _KEY_MISMATCH:
             raise UnusableFile("key", "does not belong to the certificate") from None
         if b"ENCRYPTED" in own:

@@ -30,6 +30,8 @@ from aiokafka.errors import (
     for_code,
 )
 
+from bus.permissions import Operation, grant
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -260,7 +262,7 @@ class TopicChecks:
                 else:
                     self._judge_events(topic, answer)
             elif isinstance(answer, _REFUSALS):
-                self._unreadable(topic, _words(answer))
+                self._unreadable(topic, self._refusal(topic, answer))
                 if topic == self._published:
                     self._settings, self._refused = None, True
             elif topic == self._published:
@@ -270,6 +272,13 @@ class TopicChecks:
                 self._error = f"{topic}: {_words(answer)}"
                 if self._unanswered >= _ATTEMPTS:
                     self._unreadable(topic, self._error)
+
+    def _refusal(self, topic: str, error: KafkaError) -> str:
+        if not isinstance(error, TopicAuthorizationFailedError):
+            return _words(error)
+        servers, security = self._connection.bootstrap_servers, self._connection.security
+        words = _words(error).rstrip(".")
+        return f"{words}; {grant(servers, security, topic, [Operation.DescribeConfigs])}"
 
     def _unreadable(self, topic: str, why: str) -> None:
         self._safeguards.missing(

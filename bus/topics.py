@@ -13,8 +13,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from aiokafka.admin import NewTopic
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import (
+    KafkaError,
+    TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
+    for_code,
+)
 
+from bus.permissions import Operation, grant
 from bus.quirks import hearing
 from errors import KafkaUnavailable
 
@@ -154,6 +160,10 @@ async def _ensure(
                 continue  # another program was faster
             if code:
                 reason = (rest[0] if rest else None) or error.description
+                if error is TopicAuthorizationFailedError:
+                    servers, security = connection.bootstrap_servers, connection.security
+                    command = grant(servers, security, name, [Operation.Create])
+                    reason = f"{reason.rstrip('.')}; {command}"
                 raise KafkaUnavailable(f"topic {name} cannot be created: {reason}")
             created.append(name)
         if created:

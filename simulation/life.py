@@ -63,6 +63,7 @@ class Life:
             known of it was forgotten, since everything is read again.
         newest: says which count.
         cut: partitions of item_deleted that have lost their end since it was started.
+        lost: partitions of item_published that have done so, and from which offset on.
         offsets: which records of item_deleted were handled, by partition, in that order.
         ends_when_ready: where item_deleted ended when the service first called itself ready.
     """
@@ -76,9 +77,11 @@ class Life:
         self.deletions: dict[tuple[str, str], list[tuple[float, datetime]]] = defaultdict(list)
         self.lists: dict[str, list[tuple[float, Said | None]]] = defaultdict(list)
         self.cut: set[int] = set()
+        self.lost: list[tuple[int, int]] = []
         self.newest: Newest = Newest(before.newest if before is not None else None)
         if before is not None:
             self.lists.update({item_id: list(seen) for item_id, seen in before.lists.items()})
+            self._drop_what_was_cut(before.lost)
         self.offsets: dict[int, list[int]] = defaultdict(list)
         self.ends_when_ready: dict[int, int] | None = None
         self.lines: list[Line] = []
@@ -97,7 +100,7 @@ class Life:
         connection = Connection(
             "simulated:9092",
             request_timeout=4.0,
-            clients=Clients(self.net.consumer, self.net.producer, self.net.admin),
+            clients=Clients(self.net.consumer, self.net.producer, self.net.admin, sockets=False),
         )
         now = functools.partial(wall_clock, world.loop)
         self.service = Service(
@@ -181,7 +184,29 @@ class Life:
             self.lists[item_id].append((self._world.loop.time(), None))
         self.newest = Newest()
 
+    def _drop_what_was_cut(self, lost: list[tuple[int, int]]) -> None:
+        """Go back to the lists below the stored positions where a newer one was cut off.
+
+        The life before has read it, and not stored it: nobody can know of it any more. Where the
+        position is behind the cut, everything has to be read again: see `_on_rewind`.
+        """
+        kept = self.store.kept()
+        positions = kept.positions if kept is not None else {}
+        cuts: dict[int, int] = {}
+        for number, at in lost:
+            if positions.get(number, 0) <= at:
+                cuts[number] = min(at, cuts.get(number, at))
+        stored = Newest()
+        for number, log in enumerate(self._world.cluster.topics["item_published"]):
+            for record in log.since(0, positions.get(number, 0)):
+                stored.take(record)
+        for item_id in self.newest.go_back(stored, cuts):
+            said = stored.of(item_id)
+            self.lists[item_id] = [] if said is None else [(self.began, said)]
+
     def _on_cut(self, topic: str, partition: int, offset: int) -> None:
+        if topic == "item_published":
+            self.lost.append((partition, offset))
         if topic == "item_deleted":
             self.cut.add(partition)
             self.offsets[partition] = [at for at in self.offsets[partition] if at < offset]

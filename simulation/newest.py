@@ -18,6 +18,8 @@ from bus.codec import decode_item_published
 from errors import UnreadableRecord
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from simulation.log import Record
 
 _UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -109,6 +111,28 @@ class Newest:
                 self._newest[said.item_id] = said
                 counts.append(said)
         return counts
+
+    def of(self, item_id: str) -> Said | None:
+        """What counts for an item; None if nothing was read of it."""
+        return self._newest.get(item_id)
+
+    def go_back(self, to: Newest, cuts: Mapping[int, int]) -> list[str]:
+        """Have what `to` knows count again where a record was cut off; returns these items.
+
+        Args:
+            to: has read what is left.
+            cuts: from which offset on records were cut off, by partition.
+        """
+        gone = [
+            item_id
+            for item_id, said in self._newest.items()
+            if said.offset >= cuts.get(said.partition, said.offset + 1)
+        ]
+        for item_id in gone:
+            del self._newest[item_id]
+            if (said := to.of(item_id)) is not None:
+                self._newest[item_id] = said
+        return gone
 
     def items(self) -> tuple[str, ...]:
         """Every item that was reported."""

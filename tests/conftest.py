@@ -17,6 +17,7 @@ import pytest
 from blockbuster import blockbuster_ctx
 from hypothesis import settings
 from pykka import ActorRegistry
+from support.examples import FAST
 from support.measure import MEASURED
 
 HERE = Path(__file__).parent
@@ -45,12 +46,25 @@ LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
 # How long an example takes depends on what other processes do.
 settings.register_profile("takedown", deadline=None)
+settings.register_profile(FAST, deadline=None, max_examples=10)
 settings.load_profile("takedown")
 
 
 def in_real_time(path: Path) -> bool:
     """Whether the test in this file needs real time and real sockets."""
     return path.relative_to(HERE).parts[0] in REAL_TIME
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fast", action="store_true", help="only the tests on a virtual clock")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    if not config.getoption("fast") or collection_path == HERE:
+        return None
+    if not collection_path.is_relative_to(HERE):
+        return None
+    return in_real_time(collection_path) or None
 
 
 def pytest_asyncio_loop_factories(

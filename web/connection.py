@@ -36,8 +36,9 @@ class ConnectionLimit:
     """How many connections one server has, and which of them wait for a request.
 
     When there are too many, one that waits makes room for a new one: a peer that opens connections
-    and sends nothing does not lock others out. One that has had its last answer goes first, then
-    one that never sent a request, then the one that has waited longest.
+    and sends nothing, or reads nothing, does not lock others out. One that has had its last answer
+    goes first, then one that never sent a request, then the one that has waited longest, then the
+    one whose peer has not read its answer for longest.
 
     Args:
         maximum: connections at the same time.
@@ -53,6 +54,7 @@ class ConnectionLimit:
         self._over: dict[Connection, None] = {}
         self._new: dict[Connection, None] = {}
         self._idle: dict[Connection, None] = {}
+        self._unread: dict[Connection, None] = {}
 
     @property
     def new(self) -> int:
@@ -62,10 +64,12 @@ class ConnectionLimit:
     def admit(self, connection: Connection) -> bool:
         """Whether one more can be had; it may cost another one."""
         if len(self._open) >= self._maximum:
-            waiting = self._over or self._new or self._idle
+            waiting = self._over or self._new or self._idle or self._unread
             if not waiting:
                 return False
-            self._close(next(iter(waiting)))
+            other = next(iter(waiting))
+            self.gone(other)
+            other.make_room()
         self._open.add(connection)
         self._new[connection] = None
         return True
@@ -85,19 +89,26 @@ class ConnectionLimit:
         """It has had its last answer, and waits for the peer to close it, too."""
         self._over[connection] = None
 
+    def unread(self, connection: Connection) -> None:
+        """Its peer does not read what is to be sent to it."""
+        if connection in self._open:
+            self._unread[connection] = None
+
+    def read(self, connection: Connection) -> None:
+        """Its peer has read."""
+        self._unread.pop(connection, None)
+
     def gone(self, connection: Connection) -> None:
         """It is closed."""
         self._open.discard(connection)
         self.busy(connection)
+        self.read(connection)
 
     def close_idle(self) -> None:
         """Close those that have had an answer and wait for another request."""
         for connection in tuple(self._idle):
-            self._close(connection)
-
-    def _close(self, connection: Connection) -> None:
-        self.gone(connection)
-        connection.force_close()
+            self.gone(connection)
+            connection.force_close()
 
 
 class Connection(web.RequestHandler):
@@ -203,14 +214,23 @@ class Connection(web.RequestHandler):
     def pause_writing(self) -> None:
         """The peer reads slowly, or not at all."""
         super().pause_writing()
+        self._limit.unread(self)
         self._watch_reading()
 
     def resume_writing(self) -> None:
         """The peer has read."""
         super().resume_writing()
+        self._limit.read(self)
         if self._unread_timer is not None:  # it does read
             self._unread_timer.cancel()
             self._unread_timer = None
+
+    def make_room(self) -> None:
+        """Close at once, whatever was not sent yet."""
+        wire = self._wire
+        self.force_close()
+        if wire is not None and wire.get_write_buffer_size():
+            wire.abort()  # else it would be open until the peer reads
 
     def close(self) -> None:
         """Close once what is in progress was answered."""

@@ -37,6 +37,9 @@ _MOST_HEADERS = 64
 _SHUTDOWN = 2.0
 _SETTLE = 0.5
 _SETTLE_POLL = 0.01
+_HANDED_ON = 4
+"""Iterations of the loop in which a request that was received reaches its handler. aiohttp takes
+two: one wakes the connection's task, and that one makes the handler's."""
 
 
 def new_takedown_id() -> TakedownId:
@@ -258,7 +261,8 @@ class Door:
         """Accept no new connections; those that the kernel has accepted for us are served.
 
         Connections that wait for another request are closed. One that is new is given a moment
-        for its first request.
+        for its first request. The handlers of all requests that have come have begun when this
+        returns: nothing new has to be taken from then on.
         """
         self.drain()
         for server in self._servers:
@@ -275,6 +279,8 @@ class Door:
         settled = loop.time() + _SETTLE
         while self._limit.new and loop.time() < settled:  # noqa: ASYNC110 - bounded
             await asyncio.sleep(_SETTLE_POLL)
+        for _ in range(_HANDED_ON):
+            await asyncio.sleep(0)
 
     async def close(self) -> None:
         """Stop listening and close every connection; requests in progress have a moment left."""

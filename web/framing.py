@@ -12,6 +12,8 @@ Errors are answered in order: the requests in front of a malformed one get their
 
 from __future__ import annotations
 
+import asyncio
+import re
 from ipaddress import IPv6Address
 from typing import TYPE_CHECKING, Any
 
@@ -25,11 +27,15 @@ if TYPE_CHECKING:
     from yarl import URL
 
 _END_OF_HEAD = b"\r\n\r\n"
+_LINE_END = (b"\r", b"\n")
 _LARGEST_HEAD = 256 * 1024
 _LONGEST_LINE = 16 * 1024
 """Bytes; aiohttp's own limit is lower."""
 
 _VERSIONS = (HttpVersion11, HttpVersion10)
+_HOST = re.compile(
+    r"(?:\[[0-9A-Za-z:.%_~!$&'()*+,;=-]++\]|[0-9A-Za-z._~!$&'()*+,;=%-]*+)(?::[0-9]{0,5})?"
+)
 _SCHEMES = frozenset({"", "http", "https"})  # CONNECT names none
 _CONTINUE = "100-continue"
 
@@ -97,16 +103,34 @@ class RequestFraming:
 
         Nothing is ever raised, and no protocol is ever changed: the second and third value say so.
         """
-        parsed: list[Parsed] = []
+        if self._is_one_head(data):  # as almost always
+            self._line = data
+            parsed = self._parse(data)
+            if not self._refusals:
+                return parsed, False, b""
+        else:
+            parsed = []
+            self._feed(data, parsed)
+        parsed += self._refusals
+        self._refusals = []
+        return parsed, False, b""
+
+    def _is_one_head(self, data: bytes) -> bool:
+        """Whether this is a whole head, and nothing came before it or with it."""
+        return (
+            data.endswith(_END_OF_HEAD)
+            and data.find(_END_OF_HEAD) == len(data) - len(_END_OF_HEAD)
+            and not (self._in_flight or self._ended or self._tail or self._unparsed)
+            and not (self._unanswered_upgrade or self._refusals or data.startswith(_LINE_END))
+        )
+
+    def _feed(self, data: bytes, parsed: list[Parsed]) -> None:
         if self._unanswered_upgrade and data:
             self._ended = True
         if not self._ended:
             data = self._feed_heads(self._unparsed + data, parsed)
         if self._ended:
             self._feed_body(data)
-        parsed += self._refusals
-        self._refusals = []
-        return parsed, False, b""
 
     def refuse(self, status: int, reason: str) -> None:
         """The next `feed_data` returns this answer, which is the connection's last one."""
@@ -221,6 +245,11 @@ class RequestFraming:
             problem = 400, "The request line is not method, one space, target, one space, version"
         elif message.chunked and message.version == HttpVersion10:
             problem = 400, "HTTP/1.0 has no chunks"
+        elif not message.chunked and hdrs.TRANSFER_ENCODING in message.headers:
+            # aiohttp ignores an empty one, and others perhaps do not.
+            problem = 400, "The only transfer coding that is understood here is chunked"
+        elif _HOST.fullmatch(message.headers.get(hdrs.HOST, "")) is None:
+            problem = 400, "The Host header is not a host and perhaps a port"
         elif message.url.absolute and not _is_usable(message.url):
             problem = 400, "The request's target cannot be used"
         elif self._refuses_expectations and message.version == HttpVersion11:
@@ -243,7 +272,11 @@ class RequestFraming:
 
     def _break_body(self, reason: str) -> None:
         if self._payload is not None and not self._body_ended and not self._payload.is_eof():
-            self._payload.set_exception(RequestPayloadError(reason))
+            error = RequestPayloadError(reason)
+            self._payload.set_exception(error)
+            # The end of a chunk may just have woken the one who reads. aiohttp has him wait again
+            # without a look at the exception, so that it is set again when he does.
+            asyncio.get_running_loop().call_soon(self._payload.set_exception, error)
         self._body_ended = True
 
 

@@ -249,6 +249,9 @@ OPERATIONS = (
     ),
 )
 
+_AT_ONCE = frozenset({"livez", "readyz", "openapi", "stream"})
+"""Operations that wait for no other one."""
+
 _PATH_PARAMETERS = {
     "id": "An actor's id, with or without `urn:uuid:`.",
     "takedownId": "A takedown's id.",
@@ -295,6 +298,11 @@ def _operation(operation: Operation) -> dict[str, Any]:
             },
         },
     }
+    if operation.name not in _AT_ONCE:
+        described["responses"]["503"] = {
+            "description": "Too many requests wait; these answers are made one at a time.",
+            "content": _content(None),
+        }
     if not operation.lenient:
         described["responses"]["400"] = {
             "description": "An unknown or invalid parameter.",

@@ -26,6 +26,7 @@ from web.openapi import (
 from web.parameters import BadParameter, actors_query, parse, recent_query, watching
 from web.problems import json_response
 from web.stream import CUT, stream
+from web.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -74,31 +75,46 @@ class OperatorsDoor:
         self._cut = cut
         self._pages = pages
         self._openapi: bytes | None = None
+        self._turns = Turns()
 
     def application(self) -> web.Application:
         """The aiohttp application."""
         app = web.Application(client_max_size=1024, middlewares=[_name_bad_parameters])
         get = app.router.add_get
+        costly = self._in_turn
         get("/livez", self._livez)
         get("/readyz", self._readyz)
-        get("/metrics", self._show_metrics)
+        get("/metrics", costly(self._show_metrics))
         get("/openapi.json", self._show_openapi)
-        get("/overview", self._overview)
-        get("/actors", self._actors)
-        get("/actors/{id}", self._actor)
-        get("/takedowns/recent", self._recent)
-        get("/takedowns/{takedownId}", self._takedown)
-        get("/machines", self._machines)
-        get("/machines/{name}", self._machine)
-        get("/statistics", self._statistics)
-        get("/history", self._history)
-        get("/incidents", self._incidents)
-        get("/losses", self._losses)
-        get("/catalogue/doubts", self._doubts)
+        get("/overview", costly(self._overview))
+        get("/actors", costly(self._actors))
+        get("/actors/{id}", costly(self._actor))
+        get("/takedowns/recent", costly(self._recent))
+        get("/takedowns/{takedownId}", costly(self._takedown))
+        get("/machines", costly(self._machines))
+        get("/machines/{name}", costly(self._machine))
+        get("/statistics", costly(self._statistics))
+        get("/history", costly(self._history))
+        get("/incidents", costly(self._incidents))
+        get("/losses", costly(self._losses))
+        get("/catalogue/doubts", costly(self._doubts))
         get("/stream", self._stream, allow_head=False)
         if self._pages is not None:
             self._pages.add_to(app)
         return app
+
+    def _in_turn(self, handler: Handler) -> Handler:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            if self._turns.full:
+                response = _problem(
+                    503, "too-many-requests", "Too many requests", "Ask again in a moment"
+                )
+                response.force_close()  # else its next requests wait here
+                return response
+            async with self._turns:
+                return await handler(request)
+
+        return handle
 
     # ------------------------------------------------------------ for machines that ask
 

@@ -14,6 +14,7 @@ from web.door import new_takedown_id
 from web.metrics import choose_encoder
 from web.pages import HEADERS
 from web.problems import json_response, problem_response
+from web.turns import Turns
 from workers.exposition import BadExposition, merge, own, parse, registry_of
 from workers.passing import Passing, Unanswered
 from workers.readiness import WorkerHealth, merged
@@ -41,6 +42,7 @@ class WorkersDoor:
     def __init__(self, supervisor: Supervisor, questions: Questions) -> None:
         self._supervisor = supervisor
         self._questions = questions
+        self._turns = Turns()
         self._passing = Passing(questions.http, maximum=_STREAMS)
 
     def application(self) -> web.Application:
@@ -120,7 +122,18 @@ class WorkersDoor:
         return json_response(200 if health.ready else 503, body, headers=_NO_STORE)
 
     async def _metrics(self, request: web.Request) -> web.Response:
+        if self._turns.full:
+            response = problem_response(
+                503, "too-many-requests", "Too many requests", "Ask again in a moment",
+                new_takedown_id(), headers={"Retry-After": "5"},
+            )  # fmt: skip
+            response.force_close()
+            return response
         texts = await asyncio.gather(*(self._text(each) for each in self._supervisor.keepers))
+        async with self._turns:
+            return self._merged(request, texts)
+
+    def _merged(self, request: web.Request, texts: list[str | None]) -> web.Response:
         parsed = {}
         for number, text in enumerate(texts):
             try:

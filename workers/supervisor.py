@@ -63,9 +63,11 @@ class Supervisor:
             self._tasks.append(task)
         opened = asyncio.gather(*(keeper.opened.wait() for keeper in self.keepers))
         either: list[asyncio.Future[Any]] = [opened, self.failed]
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        opened.cancel()
-        await asyncio.gather(opened, return_exceptions=True)
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        finally:  # also when the start is given up
+            opened.cancel()
+            await asyncio.gather(opened, return_exceptions=True)
         return next((keeper.misused for keeper in self.keepers if keeper.misused), None)
 
     def hurry(self) -> None:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from support.examples import examples
 
 from actors.alarms import AT_ONCE, Alarm, Alarms, alarms_of
 from simulation.loop import SimulatedLoop
@@ -278,4 +279,4 @@ class Clock(RuleBasedStateMachine):
 
 
 TestClock = Clock.TestCase
-TestClock.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+TestClock.settings = settings(max_examples=examples(40), stateful_step_count=30, deadline=None)

@@ -13,6 +13,7 @@ from typing import Any
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from support.examples import examples
 from support.fakes import ITEM, OTHER_ITEM, T0, FakeReply, deletion, listed, places, takedown
 
 from actors.censor_machine import ITEM_CENSOR
@@ -334,4 +335,4 @@ class Followed(RuleBasedStateMachine):
 
 
 TestFollowed = Followed.TestCase
-TestFollowed.settings = settings(deadline=None, max_examples=400, stateful_step_count=25)
+TestFollowed.settings = settings(deadline=None, max_examples=examples(400), stateful_step_count=25)

@@ -8,6 +8,7 @@ import threading
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from support.examples import examples
 
 from actors.runtime import Mailbox
 from simulation.loop import SimulatedLoop
@@ -84,4 +85,4 @@ class Box(RuleBasedStateMachine):
 
 
 TestBox = Box.TestCase
-TestBox.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestBox.settings = settings(max_examples=examples(60), stateful_step_count=30, deadline=None)

@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from support.examples import examples
 
 from actors.timers import NamedTimers, TimerFired
 from simulation.loop import SimulatedLoop
@@ -89,4 +90,4 @@ class Timers(RuleBasedStateMachine):
 
 
 TestTimers = Timers.TestCase
-TestTimers.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestTimers.settings = settings(max_examples=examples(60), stateful_step_count=40, deadline=None)

@@ -15,8 +15,8 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from support.asking import readiness
 from support.brokers import running_kafka
 from support.observed import logged, scrape
-from support.platform import Names, confirm, new_item_id, platform
-from support.served import Served, eventually, served
+from support.platform import Names, confirm, containers, new_item_id, platform, read_topic
+from support.served import Served, answer_once_ready, eventually, served
 
 from apache_kafka.apache import ApacheKafka
 from apache_kafka.certificates import Authority
@@ -178,6 +178,29 @@ async def test_a_topic_that_deletes_old_lists_prevents_readiness_until_its_setti
     async with served(servers, names, settings=IMPLIED) as service:
         assert (await readyz(service))["missingSafeguards"] == []
         assert (await scrape(service.admin)).value("takedown_missing_safeguards") == 0
+
+
+async def test_an_item_whose_list_kafka_has_deleted_by_its_age_gets_no_404(
+    creating: ApacheKafka, admin: AIOKafkaAdminClient, names: Names
+) -> None:
+    await make(admin, names.reported, names.deleted)
+    await make(admin, names.published, cleanup_policy="delete", retention_ms="1000")
+    servers = creating.bootstrap_servers
+    async with platform(servers, names) as items:
+        item_id = new_item_id()
+        await items.publish_item(item_id, containers(2))
+
+        async def is_gone() -> bool:
+            return not await read_topic(servers, names.published)
+
+        await eventually(is_gone)  # of the topic: nobody has taken the item down
+        async with served(servers, names, ready=False, settings=IMPLIED) as service:
+            status = await answer_once_ready(
+                service, item_id, "topic settings", "cleanup.policy=delete, retention.ms=1000"
+            )
+            assert status != 404, "the item was published, and is where it was"
+            assert status is None
+            await takes_no_callers(service)
 
 
 @pytest.mark.parametrize("policy", ["delete", "compact,delete"])

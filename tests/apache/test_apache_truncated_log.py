@@ -141,20 +141,21 @@ async def test_every_item_of_a_log_that_was_cut_and_has_grown_can_be_taken_down(
             await service.until_ready(503)
             await asyncio.gather(*(proxy.heal() for proxy in proxies.values()))
             measured("cut and grown again: ready after", await service.until_ready(within=60))
+            await take_down_all(service, there)
             event = await logged(
                 service.process, lambda e: "is not the log that we read" in str(e["event"])
             )
             assert event["level"] == "error"
             assert f"{topic}[0]" in event["event"]
             measured("cut and grown again: the log says", event["event"])
-            await take_down_all(service, there)
 
 
 async def take_down_all(service: Served, there: set[str]) -> None:
     for item_id in there:
         service.lists[item_id] = containers(2)
     asked = await asyncio.gather(*(service.take_down(item_id) for item_id in there))
-    assert {each.status for each in asked} == {200}
+    others = [each.status for each in asked if each.status != 200]
+    assert not others, f"of {len(there)} items that are in the topic"
 
 
 async def test_what_is_cut_while_the_service_is_stopped_is_found_at_its_next_start(
@@ -176,10 +177,10 @@ async def test_what_is_cut_while_the_service_is_stopped_is_found_at_its_next_sta
         await publish(items, LATER)
         there = await names_in(living(kafka), topic)
         async with served(living(kafka), names, settings=folder) as service:
+            await take_down_all(service, there)
             await logged(
                 service.process, lambda e: "is not the log that we read" in str(e["event"])
             )
-            await take_down_all(service, there)
 
 
 class Stored:

@@ -9,7 +9,7 @@ from bench.__main__ import Plan, arguments, plan_of
 from bench.items import Topics, containers_of, item_ids
 from bench.load import BROKEN, WRONG, Caller, Load
 from bench.processes import BenchError, Child, flags, output_of
-from bench.profiling import CALLS, SAMPLES, package_of, report
+from bench.profiling import CALLS, SAMPLES, START, package_of, report
 from bus.codec import parse_item_id
 
 HANGS = "import time; print('ready', flush=True); time.sleep(60)"
@@ -184,6 +184,15 @@ def test_a_profile_is_grouped_by_whose_code_it_is() -> None:
     assert package_of("~", "<method 'run' of 'uvloop.loop.Loop' objects>") == "C: uvloop"
 
 
+async def test_a_profile_that_was_never_started_is_no_report(tmp_path: Path) -> None:
+    (tmp_path / "idle.py").write_text("")
+    output = tmp_path / "profile"
+    launcher = ["env", f"PYTHONPATH={tmp_path}", sys.executable, "-m", "bench.profiling"]
+    await output_of([*launcher, SAMPLES, str(output), "-m", "idle"], within=60.0)
+    with pytest.raises(BenchError, match="empty"):
+        report(SAMPLES, output, cpu_us=100.0)
+
+
 @pytest.mark.parametrize("kind", [SAMPLES, CALLS])
 async def test_the_launcher_writes_a_profile_that_can_be_reported(
     kind: str, tmp_path: Path
@@ -192,7 +201,7 @@ async def test_the_launcher_writes_a_profile_that_can_be_reported(
         "import os, signal\n"
         "def spin():\n"
         "    for _ in range(3_000_000): pass\n"
-        "os.kill(os.getpid(), signal.SIGUSR1)\n"
+        f"os.kill(os.getpid(), {int(START)})\n"
         "spin()\n"
     )
     output = tmp_path / "profile"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -17,7 +18,7 @@ import aiokafka.client
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.client import AIOKafkaClient, ConnectionGroup
-from aiokafka.conn import AIOKafkaConnection, CloseReason
+from aiokafka.conn import AIOKafkaConnection, CloseReason, create_conn
 from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.consumer.subscription_state import SubscriptionState
 from aiokafka.errors import KafkaConnectionError, KafkaError, NotLeaderForPartitionError
@@ -28,8 +29,10 @@ from aiokafka.protocol.produce import ProduceRequest, ProduceResponse_v7
 from support.raw_batches import Row, batch
 
 from bus import quirks
+from bus.connection import Connection
 from bus.fetch_filter import FetchFilter
 from bus.quirks import client_of, hear_refusals, hearing, sender_of, stop_producer
+from bus.security import Security
 
 TP = TopicPartition("topic", 0)
 
@@ -45,6 +48,21 @@ def test_a_connection_is_sent_and_closed_as_we_do_it() -> None:
     assert "reason" in parameters(AIOKafkaConnection.close)
     assert CloseReason.CONNECTION_BROKEN is not None
     assert issubclass(KafkaError, RuntimeError)  # so that `_send_or_break` has to tell them apart
+
+
+def test_a_single_connection_takes_the_options_of_a_client() -> None:
+    """`bus/diagnosis.py` logs in by it; `tests/faults/test_first_contact.py` uses it."""
+    taken = parameters(create_conn)
+    security = Security(
+        protocol="SASL_SSL",
+        tls=ssl.create_default_context(),
+        mechanism="PLAIN",
+        username="alice",
+        password="secret",  # noqa: S106 - of this test
+    )
+    options = Connection("kafka:9092", security=security).client_options()
+    assert options.keys() - taken.keys() == {"bootstrap_servers", "metadata_max_age_ms"}
+    assert list(taken)[:2] == ["host", "port"]
 
 
 async def test_a_consumer_has_its_client_where_we_find_it() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from support.examples import examples
 from support.fakes import item_id
 
 from bus.codec import (
@@ -117,4 +118,4 @@ class Topic(RuleBasedStateMachine):
 
 
 TestTopic = Topic.TestCase
-TestTopic.settings = settings(max_examples=50, stateful_step_count=25, deadline=None)
+TestTopic.settings = settings(max_examples=examples(50), stateful_step_count=25, deadline=None)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from support.examples import examples
 from support.fakes import ITEM, OTHER_ITEM, T0, deletion, listed, recorder, settle
 
 from bus.event_bus import BusStatistics, EventBus, PartitionKey, list_key, partition_key
@@ -323,4 +324,4 @@ class BusModel(RuleBasedStateMachine):
 
 
 TestBusModel = BusModel.TestCase
-TestBusModel.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+TestBusModel.settings = settings(max_examples=examples(100), stateful_step_count=30, deadline=None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from support.examples import examples
 from support.fakes import T0, item_id
 
 from bus.event_bus import EventBus, PartitionKey, list_key, partition_key
@@ -96,4 +97,4 @@ class Bus(RuleBasedStateMachine):
 
 
 TestBus = Bus.TestCase
-TestBus.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestBus.settings = settings(max_examples=examples(60), stateful_step_count=40, deadline=None)

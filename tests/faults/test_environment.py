@@ -20,7 +20,7 @@ import pytest
 from support.asking import readiness, take_down, until_ready
 from support.brokers import Broker, running_broker
 from support.platform import new_item_id
-from support.processes import Process
+from support.processes import Process, running
 
 from catalogue.folder import data_of
 from config import load
@@ -115,8 +115,12 @@ async def test_clients_that_only_connect_use_no_file_that_kafka_or_the_admin_api
         assert (await take_down(http, door, new_item_id()))[
             0
         ] == 404  # over a connection that stays
-        host, _, port = door.removeprefix("http://").partition(":")
-        clients = [socket.create_connection((host, int(port)), timeout=5) for _ in range(2 * files)]
+        ports = [int(address.rpartition(":")[2]) for address in (door, admin)]
+        clients = [
+            socket.create_connection(("127.0.0.1", port), timeout=5)
+            for port in ports * 2
+            for _ in range(files)
+        ]
         try:
             process = psutil.Process(service.pid)
             before = process.cpu_times()
@@ -191,6 +195,20 @@ async def test_a_working_directory_that_was_removed_stops_nothing(
         gone.mkdir()
     assert "it is checked first" in texts[1]
     assert "made again" not in texts[1]
+
+
+def test_a_name_with_control_characters_is_escaped_in_the_one_line_about_it(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "a\x1b[31m\nforged"
+    folder.mkdir()
+    folder.chmod(0o777)
+    settings: dict[str, object] = {"http_port": 0, "admin_port": 0, "catalogue_folder": folder}
+    with running("serve", kafka_bootstrap_servers="127.0.0.1:1", **settings) as service:
+        assert service.wait() == 2
+        (line,) = [each for each in service.text().splitlines() if not each.startswith("{")]
+    assert line.startswith("takedown: TAKEDOWN_CATALOGUE_FOLDER: others can write to")
+    assert r"a\x1b[31m\nforged" in line
 
 
 C_LOCALE = {

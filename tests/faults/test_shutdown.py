@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from pathlib import Path
 
 import aiohttp
 import psutil
@@ -14,6 +15,12 @@ from support.brokers import Broker
 from support.platform import Names, confirm, containers, new_item_id, platform
 from support.processes import running
 from support.wire import connected, request
+
+from bus.connection import Connection
+from catalogue.folder import Folder
+from config import load
+from lifecycle import Lifecycle
+from service import Service
 
 
 @pytest.fixture
@@ -178,3 +185,30 @@ async def test_a_service_that_is_stopped_before_it_is_ready_ends_at_once(
     with running("serve", **service_settings | {"kafka_bootstrap_servers": nobody}) as service:
         await asyncio.to_thread(service.wait_for_event, "listening")
         assert await asyncio.to_thread(service.stop) == 0
+
+
+async def test_a_service_that_is_stopped_in_the_middle_of_its_start_has_not_failed(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "catalogue"
+    folder = Folder.take(path)  # so the start waits here
+    settings = {"admin_port": "0", "http_port": "0", "catalogue_folder": str(path)}
+    lifecycle = Lifecycle()
+    service = Service(
+        load({f"TAKEDOWN_{name.upper()}": value for name, value in settings.items()}, {}),
+        Connection("127.0.0.1:1"),
+        lifecycle,
+    )
+    starting = asyncio.create_task(service.start())
+    try:
+        while not service.admin_door.is_open:  # noqa: ASYNC110 - an iteration or two
+            await asyncio.sleep(0)
+        await asyncio.sleep(0.1)
+        assert not starting.done()
+        starting.cancel()
+        await asyncio.wait([starting])
+    finally:
+        await lifecycle.stop()
+        folder.give_back(well=True)
+    assert starting.cancelled()
+    assert not service.failed.done()

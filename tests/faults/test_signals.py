@@ -20,7 +20,7 @@ import pytest
 from support.asking import take_down, until_ready
 from support.brokers import Broker, running_broker
 from support.platform import Names, confirm, containers, new_item_id, platform
-from support.processes import ROOT, Process, environment_of, running
+from support.processes import ROOT, Process, environment_of, running, usual_signals
 from support.unread import UnreadProcess
 
 
@@ -33,6 +33,18 @@ def embedded() -> Iterator[Broker]:
 @pytest.fixture
 def bootstrap(embedded: Broker) -> str:
     return embedded.address
+
+
+def take_terminal() -> None:
+    """In a child before it runs: its standard input becomes its controlling terminal."""
+    usual_signals()
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+def ignore_hangups() -> None:
+    """In a child before it runs: as under `nohup`."""
+    usual_signals()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 class AtATerminal(UnreadProcess):
@@ -56,7 +68,7 @@ class AtATerminal(UnreadProcess):
             stdout=output,
             stderr=output,
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 - one call
+            preexec_fn=take_terminal,  # noqa: PLW1509 - it makes two calls
         )
         for fileno in {slave, output}:
             os.close(fileno)
@@ -111,9 +123,7 @@ def in_a_session_of_its_own(*arguments: str, ignored: bool = False, **settings: 
     class WithoutTerminal(Process):
         popen_options = {  # noqa: RUF012 - of this one
             "start_new_session": True,
-            "preexec_fn": (lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
-            if ignored
-            else None,
+            "preexec_fn": ignore_hangups if ignored else usual_signals,
         }
 
     return WithoutTerminal(*arguments, **settings)
@@ -200,3 +210,23 @@ async def test_sigquit_ends_the_process_at_once(settings: dict[str, Any]) -> Non
         await asyncio.to_thread(service.wait_for_event, "ready")
         service.signal(signal.SIGQUIT)
         assert service.wait(within=5) == -signal.SIGQUIT
+
+
+@pytest.mark.parametrize(
+    "signum", [signal.SIGHUP, signal.SIGUSR1, signal.SIGTERM, signal.SIGINT], ids=str
+)
+async def test_signals_that_come_until_the_very_end_leave_the_exit_status_at_0(
+    settings: dict[str, Any], signum: signal.Signals
+) -> None:
+    service = in_a_session_of_its_own("serve", **settings)
+    try:
+        await asyncio.to_thread(service.wait_for_event, "ready")
+        service.signal(signal.SIGTERM)
+        await asyncio.to_thread(service.wait_for_event, "Stopped")
+        while service.returncode is None:
+            service.signal(signum)
+            await asyncio.sleep(0.001)
+        assert service.wait() == 0
+        assert "Traceback" not in service.text()
+    finally:
+        service.close()

@@ -194,6 +194,27 @@ def test_who_reads_again_from_the_beginning_takes_nothing_twice() -> None:
     assert list(map(in_words, Newest().take(first))) == ["c0"]
 
 
+def test_a_list_that_was_cut_off_unstored_gives_way_to_the_one_before_it() -> None:
+    first = Record("item_published", 0, 3, KEY, listed("c0"), (), 0.0, 0)
+    second = Record("item_published", 0, 7, KEY, listed("c1"), (), 0.0, 0)
+    for cuts, counts in (({0: 8}, "c1"), ({1: 0}, "c1"), ({0: 7}, "c0"), ({0: 4}, "c0")):
+        newest, left = Newest(), Newest()
+        newest.take(first)
+        newest.take(second)
+        left.take(first)
+        assert newest.go_back(left, cuts) == ([ITEM] if counts == "c0" else [])
+        said = newest.of(ITEM)
+        assert said is not None
+        assert in_words(said) == counts
+
+
+def test_a_list_that_was_cut_off_unstored_is_forgotten_where_there_was_none_before_it() -> None:
+    newest = Newest()
+    newest.take(Record("item_published", 0, 3, KEY, listed("c0"), (), 0.0, 0))
+    assert newest.go_back(Newest(), {0: 0}) == [ITEM]
+    assert newest.of(ITEM) is None
+
+
 def test_only_a_null_value_is_a_tombstone() -> None:
     empty = Record("item_published", 0, 0, KEY, listed(), (), 0.0, 0)
     null = Record("item_published", 0, 1, KEY, None, (), 0.0, 0)

@@ -82,16 +82,16 @@ async def write_topic(bootstrap: str, topic: str, rng: random.Random) -> None:
 
 def _entry(record: Any) -> tuple[bytes, bytes | None]:
     """Key and value of what a record's value says; no value where the item is gone."""
+    written_at = datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=record.timestamp)
     try:
         said = decode_item_published(record.value)
     except UnreadableRecord as error:
         key = key_of(item_id_from_key(record.key))
-        at = datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=record.timestamp)
-        return key, pack_doubt(key, Doubt(at, record.partition, record.offset, str(error)))
+        return key, pack_doubt(key, Doubt(written_at, record.partition, record.offset, str(error)))
     key = key_of(said.item_id)
     if not said.containers:
         return key, None
-    return key, pack(key, said.containers, said.published_at, record.partition)
+    return key, pack(key, said.containers, said.published_at, record.partition, written_at)
 
 
 class Truth:

@@ -191,6 +191,14 @@ class Platform:
         value = {"itemId": item_id, **place, "deletedAt": deleted_at, **more}
         await self.send(self.names.deleted, value, key=item_id)
 
+    async def delete_together(self, item_id: str, place: dict[str, str], times: int) -> None:
+        """Write one deletion so many times, in one batch: a reader gets all of it or nothing."""
+        value = json.dumps({"itemId": item_id, **place, "deletedAt": NOW}).encode()
+        batch = self._producer.create_batch()
+        for _ in range(times):
+            assert batch.append(key=item_id.encode(), value=value, timestamp=None) is not None
+        await (await self._producer.send_batch(batch, self.names.deleted, partition=0))
+
     # ----------------------------------------------------------------------- reading
 
     def requests_for(self, item_id: str) -> list[dict[str, Any]]:

@@ -30,6 +30,16 @@ def environment_of(settings: Mapping[str, object]) -> dict[str, str]:
     return environment | {f"TAKEDOWN_{k.upper()}": str(v) for k, v in {**usual, **settings}.items()}
 
 
+def usual_signals() -> None:
+    """In a child before it runs: each signal does what it does by default.
+
+    A process that its starter told to ignore a signal (`nohup`, a job in the background of a
+    script) ignores it, and so do the programs that it starts, and what they are tested for.
+    """
+    for signum in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+        signal.signal(signum, signal.SIG_DFL)
+
+
 class Process:
     """One `takedown` command as a child process.
 
@@ -59,7 +69,7 @@ class Process:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
-            **self.popen_options,
+            **{"preexec_fn": usual_signals, **self.popen_options},
         )
         assert self._process.stdout is not None
         self._news = threading.Condition()

@@ -155,6 +155,24 @@ async def served(
         assert await asyncio.to_thread(process.stop) == 0
 
 
+async def answer_once_ready(
+    service: Served, item_id: str, check: str, *words: str, within: float = 20.0
+) -> int | None:
+    """The status of a takedown once the service is ready.
+
+    None once this check fails for a reason with all of these words in it.
+    """
+    async with asyncio.timeout(within):
+        while True:
+            status, checks = await service.readiness()
+            if status == 200:
+                return (await service.take_down(item_id)).status
+            said = checks.get(check, {"ok": True, "detail": ""})
+            if not said["ok"] and all(word in str(said["detail"]) for word in words):
+                return None
+            await asyncio.sleep(0.02)
+
+
 class Load:
     """Takes items down, one after the other and several at a time, until it is stopped.
 

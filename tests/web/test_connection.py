@@ -101,6 +101,32 @@ async def test_what_is_sent_behind_the_last_answer_does_not_destroy_it() -> None
         assert await connection.closed(within=1.5)
 
 
+CHUNKED = b"PUT / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "parts", [[b"2\r\nab\r", b"\n\r\n"], [b"2\r\nab\r\n", b"x\r\n"], [b"2\r\nabc", b"\r\n"]]
+)
+async def test_whoever_reads_a_body_that_breaks_hears_of_it_at_once(parts: list[bytes]) -> None:
+    """Also when the end of a chunk, and nothing else, came in the same piece."""
+
+    async def read(request: web.BaseRequest) -> web.Response:
+        try:
+            await request.read()
+        except web.RequestPayloadError:
+            return web.Response(status=400)
+        return web.Response()
+
+    async with server(read) as door, connected(door.address) as connection:
+        await connection.send(CHUNKED)
+        for part in parts:
+            await connection.send(part)
+            await asyncio.sleep(0.1)
+        answer = await connection.answer()
+        assert answer is not None
+        assert answer.status == 400
+
+
 async def test_the_head_of_a_request_has_a_largest_size() -> None:
     async with server(small) as door, connected(door.address) as connection:
         await connection.send(b"GET / HTTP/1.1\r\n")
@@ -129,6 +155,30 @@ async def test_while_it_drains_each_answer_is_the_last_one_of_its_connection() -
             assert await connection.closed(within=0.1)
 
 
+async def test_a_request_that_comes_just_before_it_stops_listening_is_handed_on_before_that() -> (
+    None
+):
+    handled = asyncio.Event()
+
+    async def handle(request: web.BaseRequest) -> web.Response:
+        handled.set()
+        return await small(request)
+
+    async with server(handle) as door, connected(door.address) as idle:
+        await idle.send(GET)
+        assert await idle.answer() is not None
+        handled.clear()
+        await idle.send(GET)
+        for _ in range(2):  # the loop receives the request, and that is all
+            await asyncio.sleep(0)
+        assert not handled.is_set()
+        await door.stop_listening()
+        assert handled.is_set()
+        answer = await idle.answer()
+        assert answer is not None
+        assert answer.status == 200
+
+
 async def test_when_it_stops_listening_new_connections_are_refused_and_idle_ones_closed() -> None:
     async with (
         server(small) as door,
@@ -150,3 +200,41 @@ async def test_when_it_stops_listening_new_connections_are_refused_and_idle_ones
         assert answer is not None
         assert answer.headers["connection"] == "close"
         await stopping
+
+
+async def test_a_client_that_does_not_read_its_answer_makes_room_for_a_new_one() -> None:
+    async with server(large, maximum=2) as door, deaf(door) as one, deaf(door) as two:
+        for client in (one, two):
+            client.write(GET)
+            await asyncio.sleep(0.5)
+        async with connected(door.address) as other:
+            await other.send(request("HEAD", "/"))
+            answer = await other.answer(head=True)
+            assert answer is not None
+            assert answer.status == 200
+        assert not two.transport.is_closing()
+
+
+async def test_a_client_that_reads_again_makes_room_no_more() -> None:
+    release = asyncio.Event()
+
+    async def handle(request: web.BaseRequest) -> web.Response:
+        if request.path == "/wait":
+            await release.wait()
+        return await large(request)
+
+    async with server(handle, maximum=1) as door:
+        port = int(door.address.rpartition(":")[2])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(GET)
+        await asyncio.sleep(0.5)  # it has not read all, and then it does
+        await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(10_000_000)
+        writer.write(request("GET", "/wait"))
+        await asyncio.sleep(0.5)
+        async with connected(door.address) as other:
+            await other.send(GET)
+            assert await other.answer() is None
+        release.set()
+        assert len(await reader.read()) > 10_000_000
+        writer.close()

@@ -25,8 +25,9 @@ def heads(parsed: Any) -> list[str]:
     return [str(m.status) if isinstance(m, _ErrInfo) else m.method for m, _ in parsed[0]]
 
 
-async def test_requests_come_out_as_they_went_in_however_they_are_cut() -> None:
-    data = b"\r\n" + GET + GET.replace(b"GET", b"PUT") + GET
+@pytest.mark.parametrize("first", [b"", b"\r\n"], ids=["at once", "behind an empty line"])
+async def test_requests_come_out_as_they_went_in_however_they_are_cut(first: bytes) -> None:
+    data = first + GET + GET.replace(b"GET", b"PUT") + GET
     for size in range(1, len(data) + 1):
         own, found = framing(), []
         for start in range(0, len(data), size):
@@ -75,6 +76,45 @@ async def test_a_request_line_is_taken_literally(line: str) -> None:
     own = framing()
     assert heads(own.feed_data(f"{line}\r\nHost: x\r\n\r\n".encode())) == ["400"]
     assert heads(own.feed_data(GET)) == []
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Transfer-Encoding:",
+        "Transfer-Encoding: \t",
+        "Transfer-Encoding:\r\nTransfer-Encoding:",
+        "transfer-encoding: ,",
+        "Transfer-Encoding:\r\nContent-Length: 3",
+        "Content-Length: 3\r\nTransfer-Encoding:",
+    ],
+)
+async def test_a_transfer_encoding_that_is_not_chunked_makes_the_end_uncertain(header: str) -> None:
+    own = framing()
+    head = GET.replace(b"Host: x", b"Host: x\r\n" + header.encode())
+    assert heads(own.feed_data(head)) == ["400"]
+    assert heads(own.feed_data(GET)) == []
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["x y", "x:99999999999", "x:y", "[::1", "::1", "a@b", "/items", "\xff", "a\tb", "x#", "x?y"],
+)
+async def test_a_host_that_is_none_is_refused(host: str) -> None:
+    own = framing()
+    assert heads(own.feed_data(GET.replace(b"Host: x", b"Host: " + host.encode("latin-1")))) == [
+        "400"
+    ]
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["", "x", "x:", "x:80", "a-b.c_d:8080", "127.0.0.1", "[::1]", "[::1]:80", "[fe80::1%25eth0]",
+     "[v1.a:b]", "xn--bcher-kva.example", "%41", "a!$&'()*+;=~"],
+)  # fmt: skip
+async def test_a_host_in_any_form_that_the_rfc_has_is_accepted(host: str) -> None:
+    own = framing()
+    assert heads(own.feed_data(GET.replace(b"Host: x", b"Host: " + host.encode()))) == ["GET"]
 
 
 async def test_the_peers_end_in_a_head_is_refused_and_between_requests_it_is_not() -> None:

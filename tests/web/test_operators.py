@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+from prometheus_client.metrics_core import Metric
 from support.observed import Samples
-from support.wire import exchange, request
+from support.wire import connected, exchange, request
 
 from health import Health, Readiness
 from web.door import Door
@@ -24,7 +25,8 @@ class Operators:
         self.readiness = Readiness(lambda: self.missing)
         self.readiness.add("kafka consumer", lambda: self.broken)
         self.readiness.add("catalogue", lambda: None)
-        metrics = Metrics(lambda: [gauge("takedown_sample", "A sample.", 42)])
+        self.on_scrape: Callable[[], object] = lambda: None
+        metrics = Metrics(self.sample)
         nothing: Any = None  # these paths look at nothing else
         self.door = Door(
             OperatorsDoor(
@@ -33,8 +35,12 @@ class Operators:
             host="127.0.0.1",
             port=0,
             setting="TAKEDOWN_ADMIN_PORT",
-            max_connections=10,
+            max_connections=100,
         )
+
+    def sample(self) -> list[Metric]:
+        self.on_scrape()
+        return [gauge("takedown_sample", "A sample.", 42)]
 
     def health(self) -> Health:
         self.asked += 1
@@ -163,3 +169,54 @@ async def test_the_door_takes_no_time(operators: Operators) -> None:
 
     assert [answer.status for answer in answers] == [200] * 10
     assert loop.time() == began
+
+
+async def test_many_clients_that_scrape_at_once_get_one_answer_in_each_iteration_of_the_loop(
+    operators: Operators,
+) -> None:
+    """An answer costs milliseconds: made together, they would hold up every caller and `/livez`."""
+    loop = asyncio.get_running_loop()
+    iteration = 0
+
+    def count() -> None:
+        nonlocal iteration
+        iteration += 1
+        if len(made) < 8:
+            loop.call_soon(count)
+
+    made: list[int] = []
+    loop.call_soon(count)
+    operators.on_scrape = lambda: made.append(iteration)
+    clients = [exchange(operators.door.address, request("GET", "/metrics")) for _ in range(8)]
+    answers = await asyncio.gather(*clients)
+
+    assert [answer.status for answer in answers] == [200] * 8
+    assert len(made) == len(set(made)) == 8
+
+
+async def test_more_requests_than_may_wait_are_refused_and_livez_is_answered_beside_them(
+    operators: Operators,
+) -> None:
+    address = operators.door.address
+    scrapes = [
+        asyncio.create_task(exchange(address, request("GET", "/metrics", close=False) * 50))
+        for _ in range(90)
+    ]
+    assert (await exchange(address, request("GET", "/livez"))).status == 200
+    answers = await asyncio.gather(*scrapes)
+
+    assert {answer.status for answer in answers} == {200, 503}
+    refused = next(answer for answer in answers if answer.status == 503)
+    assert refused.json()["type"] == "urn:takedown:problem:too-many-requests"
+    assert refused.headers["connection"] == "close"
+    assert refused.headers["retry-after"] == "5"
+
+
+async def test_a_client_that_hangs_up_while_it_waits_for_its_turn_keeps_no_other_one_waiting(
+    operators: Operators,
+) -> None:
+    async with connected(operators.door.address) as gone:
+        await gone.send(request("GET", "/metrics") * 3)
+        gone.abort()
+    answer = await exchange(operators.door.address, request("GET", "/metrics"))
+    assert answer.status == 200

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+from typing import Any
 
 from workers.keeper import State
 from workers.supervisor import Supervisor
@@ -93,3 +95,21 @@ async def test_a_second_signal_is_passed_on_to_all() -> None:
 
 async def test_a_supervisor_that_was_never_started_stops_at_once() -> None:
     await supervisor_of([Office()]).stop(within=10)
+
+
+async def test_a_start_that_is_given_up_leaves_no_error_behind() -> None:
+    reported: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, what: reported.append(what))
+    supervisor = supervisor_of([Office(opens=False), Office(opens=False)])
+    starting = asyncio.create_task(supervisor.start())
+    await asyncio.sleep(1)
+    starting.cancel()
+    await asyncio.wait([starting])
+    assert starting.cancelled()
+    await supervisor.stop(within=10)
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:  # as when the loop ends
+        task.cancel()
+    await asyncio.sleep(1)
+    del starting
+    gc.collect()
+    assert reported == []

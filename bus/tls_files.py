@@ -1,0 +1,154 @@
+"""TLS files that are renewed while we run.
+
+Certificates live for days or hours, and whatever renews them writes files. aiokafka has one
+`SSLContext` for the whole life of a client, so it gets one whose inside is replaced: each new
+connection uses what the files held last. Connections that exist go on with what they began with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bus.certificates import file_problem
+from bus.security import UnusableFile, tls_context
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+logger = logging.getLogger("takedown.kafka")
+
+CHECK_EVERY = 2.0
+"""Seconds between two checks whether a file has changed."""
+
+
+class RenewableContext(ssl.SSLContext):
+    """A client's context that makes connections by another one, which can be replaced.
+
+    asyncio and uvloop call `wrap_bio` for each connection, and nothing else of it.
+
+    Attributes:
+        current: what makes connections.
+    """
+
+    current: ssl.SSLContext
+
+    @classmethod
+    def of(cls, current: ssl.SSLContext) -> RenewableContext:
+        """One that begins with this."""
+        context = cls(ssl.PROTOCOL_TLS_CLIENT)
+        context.current = current
+        return context
+
+    def wrap_bio(self, *arguments: Any, **options: Any) -> ssl.SSLObject:
+        """A connection by the current context."""
+        return self.current.wrap_bio(*arguments, **options)
+
+    def get_ca_certs(self, binary_form: bool = False) -> Any:
+        """The authorities of the current context."""
+        return self.current.get_ca_certs(binary_form)
+
+
+class TlsFiles:
+    """The files of one client's TLS. They are read when this is made.
+
+    Args:
+        ca: PEM file of the authorities that are believed; empty: those of the system.
+        certificate: PEM file of our own certificate; empty: we show none.
+        key: PEM file of its private key; empty: it is in the certificate's file.
+        key_password: of the private key; empty: it has none.
+
+    Raises:
+        UnusableFile: a file cannot be read, is not what it should be, or does not fit.
+    """
+
+    def __init__(self, *, ca: str, certificate: str, key: str, key_password: str) -> None:
+        self.ca = ca
+        self.certificate = certificate
+        self._key = key
+        self._key_password = key_password
+        self._seen = self._state()
+        self.context = RenewableContext.of(self._load())
+        self._complaint = ""
+
+    def __repr__(self) -> str:
+        return f"TlsFiles(ca={self.ca!r}, certificate={self.certificate!r}, key={self._key!r})"
+
+    @property
+    def named(self) -> bool:
+        """Whether there is any file: otherwise nothing can be renewed."""
+        return bool(self.ca or self.certificate)
+
+    def problem(self, which: str, now: datetime) -> str | None:
+        """Why a certificate in a file is not valid now; completes "our certificate". Reads it.
+
+        Args:
+            which: `ca` or `certificate`.
+            now: the wall clock.
+        """
+        path = self.ca if which == "ca" else self.certificate
+        return file_problem(path, now) if path else None
+
+    async def reload(self) -> None:
+        """Read the files again; new connections use what they hold.
+
+        Raises:
+            UnusableFile: they cannot be used; what was read before stays.
+        """
+        # Before they are read: a change during that is seen at the next check.
+        seen, context = await asyncio.to_thread(lambda: (self._state(), self._load()))
+        self._seen, self._complaint = seen, ""
+        self.context.current = context
+
+    async def run(self) -> None:
+        """Reload them whenever one has changed, until cancelled."""
+        failed: object = None
+        while True:
+            await asyncio.sleep(CHECK_EVERY)
+            state = await asyncio.to_thread(self._state)
+            if state == self._seen:
+                failed = None
+                continue
+            try:
+                await self.reload()
+            except UnusableFile as error:
+                # Certificate and key are two files: in between they do not fit.
+                if state == failed:
+                    self._complain(f"{_setting(error.which)} {error}")
+                failed = state
+            except Exception:
+                logger.exception("Defect while reloading TLS files")
+            else:
+                failed = None
+                logger.info("TLS files have changed and were reloaded")
+
+    def _complain(self, text: str) -> None:
+        if text != self._complaint:
+            logger.error("TLS files have changed and cannot be used; the old ones are: %s", text)
+        self._complaint = text
+
+    def _load(self) -> ssl.SSLContext:
+        return tls_context(
+            ca=self.ca,
+            certificate=self.certificate,
+            key=self._key,
+            key_password=self._key_password,
+        )
+
+    def _state(self) -> tuple[object, ...]:
+        """Differs after a file was written, replaced, or is behind another symbolic link."""
+        state: list[object] = []
+        for path in filter(None, (self.ca, self.certificate, self._key)):
+            try:
+                found = Path(path).stat()
+                state.append((path, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns))
+            except OSError as error:
+                state.append((path, error.errno))
+        return tuple(state)
+
+
+def _setting(which: str) -> str:
+    return f"TAKEDOWN_KAFKA_SSL_{which.upper()}"
