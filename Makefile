@@ -6,7 +6,7 @@ PYTHON ?= $(firstword $(foreach p,python3.13 python3.12 python3.11 python3,$(she
 BIN := .venv/bin
 STAMP := .venv/.set-up
 
-.PHONY: help setup run test test-fast test-kafka kafka check bench bench-quick lock diagrams screenshots clean simulate fuzz-http
+.PHONY: help setup run test test-fast test-kafka kafka check bench bench-quick lock diagrams screenshots clean simulate fuzz-http fuzz-records
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /	/' | expand -t 12
@@ -41,6 +41,9 @@ simulate: $(STAMP) ## the service in SEEDS simulated worlds (SEED: the first one
 
 fuzz-http: $(STAMP) ## both HTTP servers over raw sockets for FUZZ_SECONDS (SEED: the first one; none: fresh ones)
 	PYTHONPATH=tests $(BIN)/python -m fuzz.http_fuzzer --seconds $(or $(FUZZ_SECONDS),120) $(if $(SEED),--seed $(SEED))
+
+fuzz-records: $(STAMP) ## record batches from a broker, for FUZZ_SECONDS (SEED: the first one; none: fresh ones)
+	PYTHONPATH=tests $(BIN)/python -m fuzz.record_fuzzer --seconds $(or $(FUZZ_SECONDS),120) $(if $(SEED),--seed $(SEED))
 
 check: $(STAMP) ## lint, format, types, import layers
 	$(BIN)/ruff check .

@@ -18,7 +18,15 @@ import msgspec
 
 from bus.codec import parse_item_id
 from catalogue.check import check
-from catalogue.entries import DamagedEntry, Doubt, is_doubt, item_of, key_of, unpack
+from catalogue.entries import (
+    DamagedEntry,
+    Doubt,
+    is_doubt,
+    item_of,
+    key_of,
+    partition_of_key,
+    unpack,
+)
 from catalogue.folder import (
     Folder,
     FolderInUse,
@@ -195,17 +203,26 @@ def _doubts(asked: _Asked) -> None:
             and isinstance(doubt := unpack(key, value), Doubt)
             and (item_id := item_of(key)) is not None
         ]
+        gaps = [
+            _doubt(None, doubt, kept)
+            for key, value in entries.cursor()
+            if partition_of_key(key) is not None and isinstance(doubt := unpack(key, value), Doubt)
+        ]
     found.sort(key=lambda each: each[1].doubted_at, reverse=True)
     rows = [_doubt(item_id, doubt, kept) for item_id, doubt in found]
     lines = [f"{len(rows)} items in doubt"]
     lines += [
+        f"and each item whose record is not newer than {_where(row)}: {escaped(row['reason'])}"
+        for row in gaps
+    ]
+    lines += [
         f"{row['itemId']}  {row['doubtedAt']}  {_where(row)}: {escaped(row['reason'])}"
         for row in rows
     ]
-    asked.answer({"total": len(rows), "doubts": rows}, "\n".join(lines))
+    asked.answer({"total": len(rows), "doubts": rows, "gaps": gaps}, "\n".join(lines))
 
 
-def _doubt(item_id: ItemId, doubt: Doubt, kept: Kept | None) -> dict[str, Any]:
+def _doubt(item_id: ItemId | None, doubt: Doubt, kept: Kept | None) -> dict[str, Any]:
     return {
         "itemId": item_id,
         "topic": kept.topic if kept else "",

@@ -209,6 +209,7 @@ class Service:
                 topic=settings.topic_item_published,
                 on_change=self._on_change if follow else None,
                 on_doubt=self._on_doubt if follow else None,
+                on_gap=self._on_gap if follow else None,
                 on_rebuilt=self._on_rebuilt if follow else None,
                 waits_for_evidence=not follow,
                 may_be_empty=settings.allows_empty_catalogue,
@@ -228,6 +229,7 @@ class Service:
                 advance=self.view.advance,
                 distrust=self.view.distrust,
                 on_skip=self._on_skip,
+                on_unreadable=self.view.unreadable,
                 safeguards=self.safeguards,
                 consumer_factory=connection.clients.consumer,
             )
@@ -528,6 +530,11 @@ class Service:
     def _on_doubt(self, item_id: ItemId, doubted_at: datetime) -> None:
         self.bus.publish(ItemInDoubt(item_id, doubted_at))
 
+    def _on_gap(self) -> None:
+        for item_id in self.bus.followed():
+            if self.view is not None and (doubt := self.view.doubt(item_id)) is not None:
+                self._on_doubt(item_id, doubt.doubted_at)
+
     def _on_rebuilt(self) -> None:
         # An item that is not there now is not gone by that: nobody has said so.
         for item_id in self.bus.followed():
@@ -586,7 +593,7 @@ class Service:
 
     def _check_consumer(self) -> str | None:
         if self.deletions.positioned:
-            return None
+            return self.deletions.why_late()
         error = self.deletions.last_error or "the positions are not known yet"
         return self.contact.explain(self._settings.topic_item_deleted, error)
 

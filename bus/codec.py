@@ -1,8 +1,8 @@
 """Records of the three topics, from bytes to frozen messages and back.
 
-JSON in UTF-8. Unknown fields are ignored. What does not fit the contract (no JSON, a missing
-field, a wrong type, an item id that is no UUID, a time without its zone) raises
-`UnreadableRecord` with the reason; nothing else is ever raised for a record's content.
+JSON in UTF-8. Unknown fields are ignored. Times are read as `bus.times` says. What does not fit the
+contract (no JSON, a missing field, a wrong type, an item id that is no UUID, a time without its
+zone) raises `UnreadableRecord` with the reason; nothing else is ever raised for a record's content.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import msgspec
 from msgspec.structs import replace
 
 from bus.keys import item_id_from_key, parse_item_id
+from bus.times import with_plain_times
 from errors import UnreadableRecord
 from messages import ItemDeleted, ItemId, ItemPublished, ItemReported
 
@@ -38,12 +39,10 @@ __all__ = [
 Headers = list[tuple[str, bytes]]
 
 _CANONICAL = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_LEAP_SECOND = re.compile(
-    rb'("(?:publishedAt|deletedAt|reportedAt|deadline)"\s*:\s*'
-    rb'"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:)60(?:\.[0-9]+)?'
-)
-"""`datetime` has no such second. It is read as the end of the one before, so that a list and the
-deletions before and after it stay in their order."""
+_TIMES = frozenset({"publishedAt", "deletedAt", "reportedAt", "deadline"})
+
+_NO_TIME = "datetime"
+"""In msgspec's words for a time that it cannot read."""
 
 _LONGEST_EXCERPT = 80
 
@@ -122,10 +121,14 @@ def _decode(decode: Callable[[bytes], M], value: bytes | None) -> M:
     try:
         return decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        without, found = _LEAP_SECOND.subn(rb"\g<1>59.999999", value)
-        if found:
-            return _decode(decode, without)
-        raise UnreadableRecord(str(error) or type(error).__name__) from None
+        reason = str(error) or type(error).__name__
+        plain = with_plain_times(value, _TIMES) if _NO_TIME in reason else None
+    if plain is not None:
+        try:
+            return decode(plain)
+        except msgspec.DecodeError as error:
+            reason = str(error)
+    raise UnreadableRecord(reason)
 
 
 def _canonical(text: str) -> ItemId:

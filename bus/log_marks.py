@@ -60,12 +60,13 @@ NO_MARK = LogMark()
 def digest(
     key: bytes | None,
     value: bytes | None,
-    timestamp: int,
+    timestamp: int | None,
     headers: Iterable[tuple[str, bytes | None]],
 ) -> bytes:
     """A record's fingerprint: equal for the same record, different for any other one."""
     hashed = blake2b(digest_size=_DIGEST_BYTES)
-    hashed.update(struct.pack(">q", timestamp))
+    # Messages of format 0 have none.
+    hashed.update(struct.pack(">q", -1 if timestamp is None else timestamp))
     for part in (key, value):
         _add(hashed, part)
     for name, content in headers:

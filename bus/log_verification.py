@@ -21,6 +21,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from aiokafka import TopicPartition
 from aiokafka.errors import (
     IncompatibleBrokerVersion,
     KafkaError,
@@ -35,11 +36,12 @@ from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.protocol.types import Array, Int16, Int32, Int64, Schema, String
 from aiokafka.record.memory_records import MemoryRecords
 
+from bus.fetch_filter import FetchFilter
 from bus.log_marks import digest
 from bus.topic_identity import UNKNOWN_EPOCH
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from aiokafka.client import AIOKafkaClient
 
@@ -256,12 +258,22 @@ class LogVerification:
                         number, position, None, f"it does not reach to {first} any more"
                     )
                 elif MemoryRecords(batches).has_next():
-                    if divergence := _compare(number, read[number], first, batches):
+                    if divergence := await self._compared(number, read[number], first, batches):
                         found[number] = divergence
                 else:
                     continue  # nothing, or not a single batch
                 del left[number]
         return found
+
+    async def _compared(
+        self, number: int, read: Read, first: int, batches: bytes
+    ) -> Divergence | None:
+        tp = TopicPartition(self._topic, number)
+        clean = FetchFilter(lambda _: first)
+        batches = await clean.clean(tp, batches, first)
+        return _compare(
+            number, read, first, batches, lambda offset: clean.unreadable(tp, offset) is not None
+        )
 
     async def _fetch(
         self, description: TopicDescription, offsets: Mapping[int, int], size: int
@@ -311,12 +323,14 @@ def _cut(number: int, read: Read, end: int, now: int) -> Divergence | None:
     return Divergence(number, position, end if mark.epoch < now else None, how)
 
 
-def _compare(number: int, read: Read, first: int, batches: bytes) -> Divergence | None:
+def _compare(
+    number: int, read: Read, first: int, batches: bytes, unreadable: Callable[[int], bool]
+) -> Divergence | None:
     position, mark = read
     known = dict(mark.tail)
     try:
         for record, transactional in _records(batches):
-            if not first <= record.offset < position:
+            if not first <= record.offset < position or unreadable(record.offset):
                 continue
             expected = known.get(record.offset)
             if expected is None and transactional:

@@ -38,6 +38,7 @@ from bus.codec import encode, request_for
 from bus.outbox import HELD_UP, Outbox, Request, check_size, is_held_up, topic_trouble
 from bus.publication import KafkaPublication, Tell
 from bus.quirks import Cause, hear_refusals, hearing, sender_of, stop_producer
+from bus.throttle import Throttle
 from errors import KafkaUnavailable
 
 if TYPE_CHECKING:
@@ -128,6 +129,7 @@ class KafkaPublisher:
         self._working = False
         self._look_now = asyncio.Event()
         self._connected = asyncio.Event()
+        self._throttle = Throttle(f"Publishing to {topic}")
         self._cause = Cause()
         self._batches: set[asyncio.Task[None]] = set()
         self._in_flight = 0
@@ -277,6 +279,7 @@ class KafkaPublisher:
                 async with asyncio.timeout(self._connection.request_timeout):
                     await producer.start()
                     await producer.partitions_for(self._topic)
+            self._throttle.attach(producer.client)
             hear_refusals(producer.client, self._on_refusal)
             self._producers += 1
             self._producer = producer
@@ -327,6 +330,10 @@ class KafkaPublisher:
                     await self._prepare()
                     self._working = True
                     logger.info("Kafka answers the producer again")
+                continue
+            if (throttled := self._throttle.why()) is not None:
+                self._note(throttled)  # a fresh client would be throttled, too
+                self._working = False
                 continue
             self._note(self._cause.instead_of("Kafka does not answer the producer"))
             self._working = False

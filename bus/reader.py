@@ -45,8 +45,6 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -59,6 +57,7 @@ from aiokafka.errors import (
 
 from bus.backoff import A_MOMENT, Backoff
 from bus.catching_up import CatchingUp
+from bus.fetch_filter import FetchFilter
 from bus.known_log import KnownLog, LogChanged
 from bus.lag import Lag, describe
 from bus.log_end import LogEnd
@@ -66,13 +65,27 @@ from bus.log_marks import NO_MARK, TAIL, LogMark
 from bus.log_rounds import LogRounds
 from bus.pulse import Pulse
 from bus.quirks import client_of, hear_refusals, hold_fetches, stop_consumer
+from bus.reader_parts import (
+    Lost,
+    ReaderStatistics,
+    Start,
+    Stuck,
+    first_of,
+    numbers_of,
+    until_one_fails,
+)
 from bus.safeguards import Safeguards
+from bus.skip_log import SkipLog
+from bus.throttle import Throttle
 from errors import KafkaUnavailable, UnreadableRecord
 
 if TYPE_CHECKING:
+    from bus.batches import Unreadable
     from bus.catching_up import Ends
     from bus.connection import Connection
     from bus.topic_identity import TopicDescription, TopicIdentity
+
+__all__ = ["ReaderStatistics", "Record", "Start", "TopicReader"]
 
 logger = logging.getLogger("takedown.kafka")
 
@@ -90,6 +103,7 @@ Advance: TypeAlias = Callable[
 Distrust: TypeAlias = Callable[[], "str | None"]
 
 OnSkip: TypeAlias = Callable[[str, int, int, str], object]
+OnUnreadable: TypeAlias = "Callable[[Record, Unreadable], object]"
 
 ConsumerFactory: TypeAlias = Callable[..., Any]
 """Makes a consumer of options, as the class `AIOKafkaConsumer` does."""
@@ -112,50 +126,6 @@ _NEW_LEADER = 1.0
 
 _BETWEEN_LOOKS = 0.05
 """Seconds between two looks at least, however often fetches are refused."""
-
-
-class Start(Enum):
-    """Where a partition is read from that was never read before."""
-
-    BEGINNING = "beginning"
-    END = "end"
-
-
-@dataclass(frozen=True, slots=True)
-class ReaderStatistics:
-    """What a reader has done and where it is.
-
-    Attributes:
-        topic: which topic it reads.
-        positioned: every position is known and set, and the log's ends were seen lately.
-        caught_up: it has read to where the log ended when it (re)connected, and does not lag.
-        partitions: how many it reads.
-        positions: the next offset of each partition.
-        behind: records between the positions and the log's ends as last seen.
-        read: records read.
-        skipped: records that could not be read.
-        sessions: how often it connected.
-        last_error: why it last had to connect again; empty if never.
-    """
-
-    topic: str
-    positioned: bool
-    caught_up: bool
-    partitions: int
-    positions: dict[int, int]
-    behind: int
-    read: int
-    skipped: int
-    sessions: int
-    last_error: str
-
-
-class _Lost(Exception):
-    """The session cannot go on."""
-
-
-class _Stuck(_Lost):
-    """The fetcher gets no answers while the broker answers questions."""
 
 
 class TopicReader:
@@ -181,6 +151,8 @@ class TopicReader:
             is read again from the beginning.
         safeguards: notes which safeguards the brokers do not provide.
         on_skip: told of each record that is skipped: topic, partition, offset, and why.
+        on_unreadable: receives what stands in the place of records that cannot be decoded, and why
+            (see `bus.fetch_filter`), in the order of their partition. They are skipped in any case.
         watch_interval: seconds between two looks at the log's ends.
         watch_timeout: seconds after which a broker that does not answer counts as away.
         consumer_factory: makes the aiokafka consumers.
@@ -198,6 +170,7 @@ class TopicReader:
         resume: Resume | None = None,
         advance: Advance | None = None,
         on_skip: OnSkip | None = None,
+        on_unreadable: OnUnreadable | None = None,
         distrust: Distrust | None = None,
         safeguards: Safeguards | None = None,
         watch_interval: float = 1.0,
@@ -214,15 +187,19 @@ class TopicReader:
         self._resume = resume
         self._advance = advance
         self._on_skip = on_skip
+        self._on_unreadable = on_unreadable
+        self._skips = SkipLog(topic)
+        self._throttle = Throttle(f"Reading {topic}")
         self._distrust = distrust
         self._watch_interval = watch_interval
         self._watch_timeout = watch_timeout
         self._patience = max(watch_timeout, 2 * connection.fetch_max_wait + 1)
         self._positions: dict[TopicPartition, int] = {}
+        self._filter = FetchFilter(lambda tp: self._positions.get(tp, 0))
         self._replaced: set[TopicPartition] = set()
         self._known = KnownLog(topic, timeout=watch_timeout, safeguards=safeguards or Safeguards())
         self._refused = asyncio.Event()
-        self._gone: _Lost | LogChanged | None = None
+        self._gone: Lost | LogChanged | None = None
         self._again = ""
         self._held = False
         self._catching_up = CatchingUp(self._distance)
@@ -235,6 +212,7 @@ class TopicReader:
         self._positioned = False
         self._caught_up = False
         self._behind = 0
+        self._placeholders: set[int] = set()
         self._read = 0
         self._skipped = 0
         self._sessions = 0
@@ -272,7 +250,18 @@ class TopicReader:
         """
         if not self._positioned or self._fetching is None:
             return None
-        return describe(self._ends, self._positions, self._fetching)
+        behind = describe(self._ends, self._positions, self._fetching)
+        throttled = self._throttle.why() if behind is not None else None
+        return behind if throttled is None else f"{throttled}; {behind}"
+
+    def why_late(self) -> str | None:
+        """Why what is in the log for seconds is not read, where that is the broker's doing.
+
+        None if it is read, or the broker has announced no silence.
+        """
+        if not self._lag.is_late(asyncio.get_running_loop().time()):
+            return None
+        return self._throttle.why()
 
     @property
     def identity(self) -> TopicIdentity | None:
@@ -338,7 +327,7 @@ class TopicReader:
         self._refused.set()
 
     def _why_not(self) -> str:
-        return self._last_error or "not connected yet"
+        return self._throttle.why() or self._last_error or "not connected yet"
 
     # ------------------------------------------------------------------------ sessions
 
@@ -349,6 +338,12 @@ class TopicReader:
             self._positions = {TopicPartition(self._topic, n): at for n, at in positions.items()}
             for tp, at in self._positions.items():
                 self._known.marks.place(tp, at, marks.get(tp.partition, NO_MARK))
+        try:
+            await self._sessions_forever()
+        finally:
+            self._skips.close()
+
+    async def _sessions_forever(self) -> None:
         backoff = Backoff(quick_for=A_MOMENT)
         while True:
             sessions = self._sessions
@@ -357,14 +352,14 @@ class TopicReader:
             except* (
                 KafkaError,
                 KafkaUnavailable,
-                _Lost,
+                Lost,
                 LogChanged,
                 OSError,
                 TimeoutError,
             ) as group:
-                self._interrupted(_first(group))
+                self._interrupted(first_of(group))
             except* Exception as group:
-                self._interrupted(_first(group))
+                self._interrupted(first_of(group))
                 logger.exception("Defect while reading %s", self._topic)
             finally:
                 self._positioned = False
@@ -377,7 +372,7 @@ class TopicReader:
         """From now on it is known that we are blind, and why."""
         text = str(error) or type(error).__name__
         if isinstance(error, TimeoutError):
-            text = "Kafka does not answer in time"
+            text = self._throttle.why() or "Kafka does not answer in time"
         if text != self._last_error or self._positioned:
             logger.warning("Reading %s is interrupted: %s", self._topic, text)
         self._last_error = text
@@ -391,6 +386,9 @@ class TopicReader:
     async def _session(self) -> None:
         await self._prepare()
         async with self._consumer(_ASKING) as asking, self._consumer("fetching") as fetching:
+            for client in (client_of(asking), client_of(fetching)):
+                self._throttle.attach(client)
+            self._filter.attach(client_of(fetching))
             hear_refusals(client_of(fetching), self._on_refusal, self._known.fetched)
             self._fetching = fetching
             log_end = LogEnd(
@@ -419,7 +417,7 @@ class TopicReader:
             )
             self._settle()
             try:
-                await _until_one_fails(
+                await until_one_fails(
                     asyncio.create_task(self._fetch(fetching), name=f"fetch {self._topic}"),
                     asyncio.create_task(self._watch(fetching), name=f"watch {self._topic}"),
                     asyncio.create_task(
@@ -442,7 +440,7 @@ class TopicReader:
         if tp.topic != self._topic or not self._positioned:
             return
         if error is UnknownTopicOrPartitionError:
-            self._gone = _Lost(f"{tp.topic}[{tp.partition}] is not known to its broker any more")
+            self._gone = Lost(f"{tp.topic}[{tp.partition}] is not known to its broker any more")
             self._interrupted(self._gone)
             self._unknown()
         self._refused.set()
@@ -481,6 +479,8 @@ class TopicReader:
         consumer = self._consumer_factory(
             **self._connection.client_options(f"{self._topic}-{role}"),
             fetch_max_wait_ms=round(_FIRST_HOLD * 1000),
+            max_poll_records=_TURN,  # a batch can hold millions
+            check_crcs=False,  # the filter has compared them, and changes batches
             # A position that the log does not have is ours to look into.
             auto_offset_reset="none",
             enable_auto_commit=False,
@@ -658,7 +658,7 @@ class TopicReader:
             for record in records:
                 if record.offset < position:
                     continue  # fetched again, since the partitions were assigned again meanwhile
-                self._handle_one(record)
+                self._handle_one(tp, record)
                 position = record.offset + 1
                 handled += 1
                 weight += 1 + len(record.value or b"") // _BYTES
@@ -667,13 +667,13 @@ class TopicReader:
                     self._positions[tp] = position
                     await asyncio.sleep(0)
             self._positions[tp] = position
-            tail = [record for record in records[-TAIL:] if record.offset >= first]
-            self._known.marks.read(tp, tail, position)
+            self._mark(tp, records, first)
         for tp in tuple(self._positions):
             # Further than the last record: markers of transactions and records that compaction
             # removed have offsets too. It does not wait, the position is known.
             self._positions[tp] = max(self._positions[tp], await fetching.position(tp))
             self._known.marks.read(tp, (), self._positions[tp])
+        self._filter.passed(self._positions)
         self._settle()
         if self._advance is not None:
             at = {tp.partition: position for tp, position in self._positions.items()}
@@ -685,13 +685,25 @@ class TopicReader:
         if handled:
             await asyncio.sleep(0)  # aiokafka does not wait as long as it has records at hand
 
+    def _mark(self, tp: TopicPartition, records: list[Record], first: int) -> None:
+        """Remember what was read last: those of these records from this offset on are new."""
+        tail = [record for record in records[-TAIL:] if record.offset >= first]
+        if self._placeholders:
+            tail = [record for record in tail if record.offset not in self._placeholders]
+            self._placeholders.clear()
+        self._known.marks.read(tp, tail, self._positions[tp])
+
     def _skip_unfetched(self, error: RecordTooLargeError) -> None:
         self._skipped += 1
         self._known.marks.forget_tails()
         logger.warning("Skipped a record of %s that is too large: %s", self._topic, error)
 
-    def _handle_one(self, record: Record) -> None:
+    def _handle_one(self, tp: TopicPartition, record: Record) -> None:
         self._read += 1
+        if (unreadable := self._filter.unreadable(tp, record.offset)) is not None:
+            self._placeholders.add(record.offset)
+            self._pass_unreadable(record, unreadable)
+            return
         try:
             self._handle(record)
         except UnreadableRecord as error:
@@ -700,19 +712,22 @@ class TopicReader:
             self._skip(record, f"defect: {error!r}")
             logger.exception("Defect while handling a record")
 
-    def _skip(self, record: Record, reason: str) -> None:
+    def _pass_unreadable(self, record: Record, unreadable: Unreadable) -> None:
+        """Records that cannot be decoded; `record` is what stands in their place."""
+        try:
+            if self._on_unreadable is not None:
+                self._on_unreadable(record, unreadable)
+        except Exception:
+            logger.exception("Defect while handling an unreadable record")
+        many = unreadable.last > unreadable.first
+        behind = f" (offsets {unreadable.first} to {unreadable.last})" if many else ""
+        self._skip(record, unreadable.reason + behind, named=unreadable.named)
+
+    def _skip(self, record: Record, reason: str, *, named: bool = True) -> None:
         self._skipped += 1
         if self._on_skip is not None:
             self._on_skip(record.topic, record.partition, record.offset, reason)
-        logger.warning(
-            "Skipped an unreadable record: %s",
-            reason,
-            extra={
-                "topic": record.topic,
-                "partition": record.partition,
-                "offset": record.offset,
-            },
-        )
+        self._skips.note(record, reason, named=named)
 
     async def _watch(self, fetching: AIOKafkaConsumer) -> None:
         pulse = self._pulse()
@@ -723,20 +738,21 @@ class TopicReader:
                 async with asyncio.timeout(self._watch_timeout):
                     self._saw(await self._rounds.look())
             except KafkaUnavailable:
-                raise self._gone or _Lost(self._why_not()) from None
+                raise self._gone or Lost(self._why_not()) from None
             self._settle()
             if beyond := self._beyond_the_log(fetching):
                 # The next session finds out which it is.
-                raise _Lost(
-                    f"{self._topic}[{_numbers(beyond)}] ends before our position, "
+                raise Lost(
+                    f"{self._topic}[{numbers_of(beyond)}] ends before our position, "
                     "or has a new leader"
                 )
-            if self._held:
-                pulse = self._pulse()  # nobody fetches, so nothing is answered
+            if self._held or self._throttle.is_active:
+                # Nobody fetches, or the broker has announced that it does not answer for a while.
+                pulse = self._pulse()
                 continue
             silent = pulse.silent({tp: fetching.last_poll_timestamp(tp) for tp in self._positions})
             if silent:
-                raise _Stuck(f"no fetch of {self._topic}[{_numbers(silent)}] is answered any more")
+                raise Stuck(f"no fetch of {self._topic}[{numbers_of(silent)}] is answered any more")
 
     def _pulse(self) -> Pulse:
         return Pulse(
@@ -775,7 +791,7 @@ class TopicReader:
         partitions = await self._partitions(asking)
         gone = self._positions.keys() - partitions
         if gone:
-            raise LogChanged(f"{self._topic} has lost partitions: {_numbers(gone)}")
+            raise LogChanged(f"{self._topic} has lost partitions: {numbers_of(gone)}")
         new = partitions - self._positions.keys()
         async with asyncio.timeout(self._watch_timeout):
             if new:
@@ -785,7 +801,7 @@ class TopicReader:
                 )
                 self._known.marks.keep_only(self._positions)
                 self._assign(fetching)
-                logger.info("New partitions of %s: %s", self._topic, _numbers(new))
+                logger.info("New partitions of %s: %s", self._topic, numbers_of(new))
             ends: dict[TopicPartition, int] = await asking.end_offsets(partitions)
         # After the rest: what it said is of this log, or of no use.
         return ends, await self._same_log()
@@ -810,30 +826,3 @@ class TopicReader:
 
     def _distance(self, ends: Ends) -> int:
         return sum(max(0, end - self._positions.get(tp, 0)) for tp, end in ends.items())
-
-
-def _numbers(partitions: set[TopicPartition]) -> str:
-    return ", ".join(str(tp.partition) for tp in sorted(partitions))
-
-
-async def _until_one_fails(*tasks: asyncio.Task[None]) -> None:
-    """Wait for tasks of which none ends by itself; ends all of them and raises why one failed.
-
-    A TaskGroup would do this, but when it is cancelled while it ends with an error, it forgets the
-    one for the other before Python 3.13, and whoever wanted us to stop would wait for ever.
-    """
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
-    errors = [error for task in tasks if not task.cancelled() and (error := task.exception())]
-    raise errors[0] if errors else _Lost("a part of the session was cancelled by itself")
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

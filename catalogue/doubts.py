@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from catalogue.entries import DamagedEntry, Doubt, item_of, unpack
+from catalogue.entries import DamagedEntry, Doubt, item_of, partition_of_key, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,6 +45,8 @@ class Doubts:
         """Start with what the store holds: key and value of each."""
         self.clear()
         for key, value in stored:
+            if partition_of_key(key) is not None:
+                continue  # all items of a partition: see `gaps`
             self.total += 1
             item_id = item_of(key)
             try:

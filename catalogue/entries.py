@@ -2,13 +2,15 @@
 
 The key is the 16 bytes of the item's UUID. The value is a checksum (CRC-32 of all the rest), the
 number of containers, the partition that the list was read from, the list's own time (microseconds
-since 1970), the time of its record, and, as MessagePack, the pairs of container id and type. The
-checksum covers the key too, so that a value which turns up under another key is found out as well.
+since 1970), the time of its record, its record's offset, and, as MessagePack, the pairs of
+container id and type. The checksum covers the key too, so that a value which turns up under another
+key is found out as well.
 
 A value without containers is a *tombstone*: the item is gone since then.
 
 A value whose number of containers is `_IN_DOUBT` is a *doubt*: the item's newest record cannot be
-read. Its time is the record's, and its MessagePack holds the record's offset and the reason.
+read. Its time is the record's, and its MessagePack holds the record's offset and the reason. Under
+the key of a partition it is a *gap*: see `gaps`.
 """
 
 from __future__ import annotations
@@ -33,12 +35,15 @@ _TEXT = bytes(_UUID_BYTES) + b"t"
 """In front of an id that is no UUID: longer than one, so that the two are never mixed up."""
 
 _LONGEST_TEXT = 400
+_PARTITION = bytes(_UUID_BYTES) + b"p"
+"""In front of a partition's number: the key of what is known of all items in it."""
+
 _DIGEST = bytes(_UUID_BYTES) + b"d"
 """In front of the hash of an id that is too long for a key."""
 
 _CHECKSUM = 4
-_REST = struct.Struct("<Iiqq")
-"""How many containers, which partition, when by the list, when by its record."""
+_REST = struct.Struct("<Iiqqq")
+"""How many containers, which partition, when by the list, when by its record, at which offset."""
 
 _HEAD = _CHECKSUM + _REST.size
 
@@ -63,12 +68,14 @@ class Listed(NamedTuple):
         listed_at: the list's own time, in UTC.
         partition: which one it was read from.
         written_at: the record's time, in UTC.
+        offset: where the record is in its partition.
     """
 
     containers: tuple[Container, ...]
     listed_at: datetime
     partition: int
     written_at: datetime = _EPOCH
+    offset: int = 0
 
 
 class Doubt(NamedTuple):
@@ -118,30 +125,46 @@ def item_of(key: bytes) -> ItemId | None:
     return ItemId("-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:])))
 
 
+def key_of_partition(partition: int) -> bytes:
+    """The key of what is known of all items in a partition."""
+    return _PARTITION + str(partition).encode()
+
+
+def partition_of_key(key: bytes) -> int | None:
+    """The partition of such a key; None if it is an item's."""
+    number = key.removeprefix(_PARTITION)
+    return int(number) if number != key and number.isdigit() else None
+
+
 def pack(
     key: bytes,
     containers: Iterable[Container],
     listed_at: datetime,
     partition: int,
     written_at: datetime = _EPOCH,
+    *,
+    offset: int = 0,
 ) -> bytes:
     """The value of an item under its key; both times are aware."""
     pairs = [(one.container_id, one.container_type) for one in containers]
-    return _packed(key, len(pairs), partition, (listed_at, written_at), _encode(pairs))
+    place = (partition, offset)
+    return _packed(key, len(pairs), place, (listed_at, written_at), _encode(pairs))
 
 
 def pack_doubt(key: bytes, doubt: Doubt) -> bytes:
     """The value of an item in doubt under its key; its reason is cut at `_LONGEST_REASON`."""
     reason = doubt.reason[:_LONGEST_REASON].encode("utf-8", "replace").decode()
     content = _encode((doubt.offset, reason))
-    return _packed(key, _IN_DOUBT, doubt.partition, (doubt.doubted_at,) * 2, content)
+    place = (doubt.partition, doubt.offset)
+    return _packed(key, _IN_DOUBT, place, (doubt.doubted_at,) * 2, content)
 
 
 def _packed(
-    key: bytes, number: int, partition: int, at: tuple[datetime, datetime], content: bytes
+    key: bytes, number: int, place: tuple[int, int], at: tuple[datetime, datetime], content: bytes
 ) -> bytes:
     times = ((time - _EPOCH) // _MICROSECOND for time in at)
-    packed = _REST.pack(number, partition, *times) + content
+    partition, offset = place
+    packed = _REST.pack(number, partition, *times, offset) + content
     return zlib.crc32(packed, zlib.crc32(key)).to_bytes(_CHECKSUM, "little") + packed
 
 
@@ -153,14 +176,15 @@ def unpack(key: bytes, value: bytes) -> Listed | Doubt:
     """
     if not is_whole(key, value):
         raise DamagedEntry(f"the checksum of entry {key.hex()} is wrong")
-    number, partition, at, written = _REST.unpack_from(value, _CHECKSUM)
+    number, partition, at, written, offset = _REST.unpack_from(value, _CHECKSUM)
     content = memoryview(value)[_HEAD:]
     try:
         time = _EPOCH + timedelta(microseconds=at)
         if number == _IN_DOUBT:
             return Doubt(time, partition, *_decode_doubt(content))
         written_at = _EPOCH + timedelta(microseconds=written)
-        return Listed(tuple(starmap(Container, _decode(content))), time, partition, written_at)
+        containers = tuple(starmap(Container, _decode(content)))
+        return Listed(containers, time, partition, written_at, offset)
     except (msgspec.DecodeError, UnicodeDecodeError, OverflowError) as error:
         raise DamagedEntry(f"entry {key.hex()} cannot be read: {error}") from None
 

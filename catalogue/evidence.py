@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import msgspec
 
 from bus.codec import parse_item_id
+from bus.times import parse_time
 from errors import TakedownError
 from messages import Container, ItemId, UtcTime
 
@@ -202,7 +203,7 @@ def _time(value: Any) -> datetime | None:
         time: datetime = msgspec.convert(value, UtcTime, strict=True)
         return time.astimezone(UTC)
     except (msgspec.ValidationError, OverflowError):
-        return None
+        return parse_time(value) if isinstance(value, str) else None
 
 
 def from_cache(headers: Mapping[str, str]) -> str | None:

@@ -19,12 +19,12 @@ from catalogue.entries import checksum, count, is_doubt, is_tombstone
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-FORMAT = 4
+FORMAT = 5
 """Of everything that is written; another one is not read.
 
-4: the times of the lists' records. 3: items in doubt, marks, and when the log was last caught up
-with. A store of an older format may lack the doubts of records that were skipped: it is made again
-from the topic.
+5: the offsets of the lists' records, and gaps. 4: the times of the lists' records. 3: items in
+doubt, marks, and when the log was last caught up with. A store of an older format may lack the
+doubts of records that were skipped: it is made again from the topic.
 """
 
 

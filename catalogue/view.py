@@ -8,7 +8,8 @@ that the item is unknown: a 404 is evidence, or it is not given.
 
 A record that cannot be read puts the items that it names *in doubt*: where they are is not known
 until a readable list or a null value arrives. A doubt is stored as a list is, and ordered between
-partitions as a null value is: by the record's own time.
+partitions as a null value is: by the record's own time. Where not even the items are known, each
+item is in doubt whose record is not newer (see `gaps`).
 
 What it holds is kept in a store, together with how far the topic was read, so that a restart goes
 on from there. If the store is damaged, or the topic is another one, or the store was not brought
@@ -48,6 +49,7 @@ from catalogue.entries import (
     unpack,
 )
 from catalogue.freshness import Freshness
+from catalogue.gaps import Gaps
 from catalogue.proofs import Proofs
 from catalogue.store import StoreDamaged, StoreUnavailable
 from catalogue.write_behind import INTERVAL, MOST, MUCH, Reached, WriteBehind
@@ -57,6 +59,7 @@ from messages import CatalogueUnavailable, ContainersFound, ItemUnknown
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from bus.batches import Unreadable
     from bus.log_marks import LogMark
     from bus.reader import Record
     from bus.safeguards import Safeguards
@@ -184,6 +187,7 @@ class CatalogueView:
         topic: the topic's name, for people.
         on_change: told each new list as a search would find it, but not while all is read (again).
         on_doubt: told of each item that comes into doubt, and when, likewise.
+        on_gap: called when any item may have come into doubt: `doubt` says which, likewise.
         on_rebuilt: called when all was read again: what was found before may have changed.
         waits_for_evidence: report no hit before it is shown that no newer list was missed. For
             takedowns that do not follow newer lists.
@@ -204,6 +208,7 @@ class CatalogueView:
         topic: str = "item_published",
         on_change: OnChange | None = None,
         on_doubt: OnDoubt | None = None,
+        on_gap: Callable[[], object] | None = None,
         on_rebuilt: Callable[[], object] | None = None,
         waits_for_evidence: bool = False,
         may_be_empty: bool = True,
@@ -223,6 +228,8 @@ class CatalogueView:
         self._wait_for_kafka = wait_for_kafka
         self._on_change = on_change
         self._on_doubt = on_doubt
+        self._on_gap = on_gap
+        self._utc_now = utc_now
         self._on_rebuilt = on_rebuilt
         self._entries = WriteBehind(
             store, on_damage=self._lose, interval=interval, much=much, most=most
@@ -233,6 +240,7 @@ class CatalogueView:
         self._within_retention = f"{topic}: read within delete.retention.ms"
         self._proofs = Proofs(valid=self._is_proof, margin=_MARGIN)
         self._doubts = Doubts()
+        self._gaps = Gaps()
         self._checked = False
         self._lost = ""
         self._building = True
@@ -254,7 +262,10 @@ class CatalogueView:
         """Open the store. Takes longer after a crash: then all of it is checked first."""
         await self._store.ready()
         try:
-            self._doubts.load(await self._store.doubts())
+            stored = await self._store.doubts()
+            self._doubts.load(stored)
+            self._gaps.load(stored)
+            self._report_gaps()
         except StoreDamaged as error:
             self._lose(str(error))
         self._started.set()
@@ -301,6 +312,9 @@ class CatalogueView:
             await asyncio.sleep(_SWEEP)
             old, self._tombstones = self._tombstones, set()
             if not old or self._log is None:
+                continue
+            if self._gaps:  # without its tombstone an item would be in doubt
+                self._tombstones |= old
                 continue
             rebuilds = self._rebuilds
             try:
@@ -374,6 +388,8 @@ class CatalogueView:
 
         For the start of each of the log's sessions: a reason means that all has to be read again.
         """
+        if self._gaps.were_stored:
+            return "some of its records could not be read, and may be gone or readable now"
         reason = self._freshness.too_old()
         if reason is None and self._stored_no_list and not self._may_be_empty:
             return "it is stored without any item, and only its records show whether it has lists"
@@ -413,13 +429,47 @@ class CatalogueView:
         if self._is_overtaken(key, before, (listed_at, written_at), record.partition):
             self._overtaken += 1
             return
-        self._entries.put(key, pack(key, containers, listed_at, record.partition, written_at))
+        value = pack(key, containers, listed_at, record.partition, written_at, offset=record.offset)
+        self._entries.put(key, value)
         if before is not None and is_doubt(before):
             self._doubts.remove(item_id)
         if not containers:
             self._tombstones.add(key)
         if self._on_change is not None and not building:
             self._on_change(item_id, containers, listed_at)
+        if self._gaps and self._on_doubt is not None and not building:
+            entry = unpack(key, value)
+            if isinstance(entry, Listed) and (gap := self._gaps.over(entry)) is not None:
+                self._on_doubt(item_id, gap.doubted_at)  # of another partition
+
+    def unreadable(self, record: Record, why: Unreadable) -> None:
+        """Note records that cannot be decoded.
+
+        Args:
+            record: what stands in their place: key, value and time as far as these are known.
+            why: which offsets, and whether the key is known.
+        """
+        building = self._is_building()
+        self._unreadable = True
+        if why.named:
+            self._put_in_doubt(record, why.reason, building=building)
+            return
+        now = self._utc_now()
+        written_at = _time_of(record)
+        at = written_at if _EPOCH < written_at < now else now
+        self._entries.put(*self._gaps.put(record.partition, why.last, at, why.reason))
+        self._report_gaps()
+        if self._on_gap is not None and not building:
+            self._on_gap()
+
+    def _report_gaps(self) -> None:
+        for number in self._gaps.partitions():
+            if self._safeguards is not None:
+                self._safeguards.missing(
+                    f"{self._topic}[{number}]: every record is read",
+                    "some cannot be, and which items they are about is not known: items that were "
+                    "not published since then are in doubt (takedown catalogue doubts says more)",
+                )
 
     def _put_in_doubt(self, record: Record, reason: str, *, building: bool) -> None:
         """Note that the newest record of an item cannot be read."""
@@ -518,6 +568,10 @@ class CatalogueView:
         self._readable = self._unreadable = self._stored_no_list = False
         self._tombstones = set()
         self._doubts.clear()
+        if self._safeguards is not None:
+            for number in self._gaps.partitions():
+                self._safeguards.present(f"{self._topic}[{number}]: every record is read")
+        self._gaps.clear()
         self._freshness.begin()
         if self._safeguards is not None:
             self._safeguards.present(self._within_retention)
@@ -567,6 +621,10 @@ class CatalogueView:
         except (StoreDamaged, DamagedEntry) as error:
             self._lose(str(error))
             return None
+        if self._gaps and not isinstance(entry, Doubt):
+            gap = self._gaps.over(entry)
+            if gap is not None:
+                return gap
         return entry if not isinstance(entry, Listed) or entry.containers else None
 
     def locate(self, takedown: Takedown, tell: Tell) -> None:
@@ -645,9 +703,10 @@ class CatalogueView:
             self._checked = True
         if isinstance(found, Doubt):
             where = f"{self._topic}[{found.partition}] at offset {found.offset}"
-            raise _NoEvidence(
-                f"a record of the item in {where} cannot be read: {found.reason}", "item-in-doubt"
-            )
+            which = "a record of the item"
+            if found is self._gaps.of(found.partition):
+                which = "a record that may be the item's"
+            raise _NoEvidence(f"{which} in {where} cannot be read: {found.reason}", "item-in-doubt")
         if found is None and (reason := self._why_empty()) is not None:
             raise _NoEvidence(reason)
         return found

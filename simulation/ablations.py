@@ -398,8 +398,8 @@ ABLATIONS: tuple[Ablation, ...] = (
             Cut(
                 CatalogueView,
                 "apply",
-                "pack(key, containers, listed_at, record.partition, written_at)",
-                "pack(key, containers, listed_at, record.partition) if containers else None",
+                "self._entries.put(key, value)",
+                "self._entries.put(key, value if containers else None)",
             ),
         ),
         only=(Fault.LISTED_ELSEWHERE, Fault.ITEM_GONE, Fault.PARTITION_LAGS),
@@ -619,7 +619,7 @@ ABLATIONS: tuple[Ablation, ...] = (
             Cut(
                 CatalogueView,
                 "start",
-                "self._doubts.load(await self._store.doubts())",
+                "self._doubts.load(stored)",
                 "for key, _ in await self._store.doubts():\n"
                 "                self._entries.put(key, None)",
             ),

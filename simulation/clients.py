@@ -273,6 +273,7 @@ class FetchedBatches(FetchRequest):  # type: ignore[misc] # aiokafka carries no 
     """Shows whoever listens to a client's fetches the batches of what a consumer has fetched."""
 
     def __init__(self, tp: TopicPartition, batches: list[tuple[int, int]]) -> None:
+        super().__init__(0, 0, 0, 0, [(tp.topic, [(tp.partition, batches[0][0], 0)])])
         self._tp = tp
         self._batches = batches
 

@@ -22,6 +22,7 @@ _LIST_OFFSETS, _METADATA = 2, 3
 VERSIONS = {_LIST_OFFSETS: (1, 9), _METADATA: (0, 12)}
 _EPOCH_AT = 12
 _NO_PRODUCER = -1
+_NO_RECORDS = bytes(DefaultRecordBatchBuilder(2, 0, False, _NO_PRODUCER, -1, -1, 1024).build())
 _READ_COMMITTED = 1
 
 
@@ -43,15 +44,25 @@ def batch(record: Any, epoch: int, *, transactional: bool = False) -> bytes:
 
 
 def batch_header(offset: int, epoch: int) -> bytes:
-    """As much of a batch as tells its leader epoch."""
-    return struct.pack(">qiib", offset, 5, epoch, 2)
+    """A batch without records, as compaction leaves it: it tells its leader epoch."""
+    # Neither is part of the checksum.
+    return struct.pack(">qii", offset, len(_NO_RECORDS) - _EPOCH_AT, epoch) + _NO_RECORDS[16:]
 
 
-def fetched(topic: str, batches: Mapping[int, bytes], refused: Mapping[int, int]) -> Any:
-    """An answer to a fetch: what was found, and the codes of what was refused."""
+def fetched(
+    topic: str, batches: Mapping[int, bytes], refused: Mapping[int, int], *, throttled: int = 0
+) -> Any:
+    """An answer to a fetch: what was found, and the codes of what was refused.
+
+    Args:
+        topic: which.
+        batches: by partition.
+        refused: by partition.
+        throttled: milliseconds for which the broker is silent from now on.
+    """
     rows: list[Any] = [(number, 0, -1, -1, [], found) for number, found in batches.items()]
     rows += [(number, code, -1, -1, [], b"") for number, code in refused.items()]
-    return FetchResponse_v4(0, [(topic, rows)])
+    return FetchResponse_v4(throttled, [(topic, rows)])
 
 
 def epoch_end(epochs: Sequence[tuple[int, int]], end: int, wanted: int) -> tuple[int, int]:

@@ -24,11 +24,13 @@ from aiokafka.consumer.subscription_state import SubscriptionState
 from aiokafka.errors import KafkaConnectionError, KafkaError, NotLeaderForPartitionError
 from aiokafka.producer.message_accumulator import MessageAccumulator
 from aiokafka.producer.sender import Sender
-from aiokafka.protocol.fetch import FetchRequest, FetchResponse_v4
+from aiokafka.protocol.fetch import FetchRequest, FetchResponse_v4, FetchResponse_v11
 from aiokafka.protocol.produce import ProduceRequest, ProduceResponse_v7
+from support.raw_batches import Row, batch
 
 from bus import quirks
 from bus.connection import Connection
+from bus.fetch_filter import FetchFilter
 from bus.quirks import client_of, hear_refusals, hearing, sender_of, stop_producer
 from bus.security import Security
 
@@ -156,6 +158,41 @@ async def test_what_a_consumer_fetches_goes_through_send_of_its_client(
     await fetcher._proc_fetch_request(assignment, node_id, request)
     assert refused == [(TP, NotLeaderForPartitionError)]
     await fetcher.close()
+
+
+async def test_what_a_filter_changes_of_an_answer_is_what_the_fetcher_decodes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client = AIOKafkaClient(bootstrap_servers="kafka:9092")
+    raw = bytearray(batch([Row(b"key", b"value", ((b"\xff", None),)), Row(b"next", b"value")]))
+    row: tuple[Any, ...] = (0, 0, 2, 2, 0, [], -1, bytes(raw))
+    answers = Refuses(FetchResponse_v11(0, 0, 0, [("topic", [row])]))
+    monkeypatch.setattr(client, "send", answers.send)
+    client.cluster.leader_for_partition = lambda _tp: 1
+    fetched = FetchFilter(lambda _tp: 0)
+    fetched.attach(client)
+    subscriptions = SubscriptionState()
+    subscriptions.assign_from_user({TP})
+    subscriptions.seek(TP, 0)
+    fetcher = Fetcher(client, subscriptions, check_crcs=False)
+    assignment = subscriptions.subscription.assignment
+    [(node_id, request)], *_ = fetcher._get_actions_per_node(assignment)
+    assert [(topic, [part[:2] for part in parts]) for topic, parts in request.topics] == [
+        ("topic", [(0, 0)])
+    ]
+    await fetcher._proc_fetch_request(assignment, node_id, request)
+    one = (await fetcher.fetched_records([], max_records=1))[TP]
+    two = (await fetcher.fetched_records([], max_records=1))[TP]
+    assert [record.key for record in one + two] == [b"key", b"next"]
+    assert fetched.unreadable(TP, 0) is not None
+    assert fetched.unreadable(TP, 1) is None
+    await fetcher.close()
+
+
+def test_a_consumer_can_leave_checksums_and_large_batches_to_us() -> None:
+    options = parameters(AIOKafkaConsumer.__init__)
+    assert options["check_crcs"] is True
+    assert options["max_poll_records"] is None
 
 
 async def test_what_a_producer_sends_goes_through_send_of_its_client(

@@ -134,3 +134,36 @@ async def test_a_broker_that_is_away_for_moments_costs_no_session() -> None:
         topic.fetching.stuck = False
         await asyncio.sleep(30)
         assert reader.statistics().sessions == 1
+
+
+async def throttled(topic: FakeTopic, seconds: int) -> None:
+    """The broker answers one fetch, and is silent from then on."""
+    topic.throttles_for = seconds * 1000
+    topic.append("read")
+    await asyncio.sleep(0.5)
+    topic.fetching.stuck = True
+
+
+async def test_a_silence_that_a_broker_has_announced_ends_no_session_and_names_the_cause() -> None:
+    topic = FakeTopic()
+    async with reader_of(topic) as reader:
+        await throttled(topic, 20)
+        topic.append("waits")
+        await asyncio.sleep(5)
+        assert not reader.caught_up
+        assert "throttled by the broker" in str(reader.why_late())
+        assert "throttled by the broker" in str(reader.why_behind())
+        assert f"{TOPIC}[0]" in str(reader.why_behind())
+        await asyncio.sleep(14)
+        topic.fetching.stuck = False
+        await asyncio.sleep(5)
+        assert (reader.statistics().sessions, reader.statistics().read) == (1, 2)
+        assert (reader.why_late(), reader.why_behind()) == (None, None)
+
+
+async def test_a_silence_that_outlasts_its_announcement_is_noticed() -> None:
+    topic = FakeTopic()
+    async with reader_of(topic) as reader:
+        await throttled(topic, 20)
+        assert 19 < await until(reader, positioned=False) < 27
+        assert reader.last_error == f"no fetch of {TOPIC}[0, 1] is answered any more"

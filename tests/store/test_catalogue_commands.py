@@ -56,7 +56,7 @@ async def test_status_says_what_is_kept(tmp_path: Path) -> None:
         "topic": "item_published",
         "clusterId": "cluster",
         "topicId": "log",
-        "format": 4,
+        "format": 5,
         "items": 20,
         "containers": 40,
         "tombstones": 0,
@@ -91,6 +91,7 @@ async def test_doubts_are_listed_newest_first_and_item_shows_one(tmp_path: Path)
     assert for_programs.status == 0
     assert for_programs.json() == {
         "total": 2,
+        "gaps": [],
         "doubts": [
             {
                 "itemId": item_id(2),

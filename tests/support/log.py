@@ -105,6 +105,8 @@ class FakeTopic:
         self.refuses_positions = True
         self.refuses_fetches = 0
         """The code of the error that every fetch gets, or 0."""
+        self.throttles_for = 0
+        """Milliseconds of silence that each answer to a fetch announces."""
         self.cluster_id = "cluster"
         self.topic_id = next(_ids)
         self.tells_id = True
@@ -293,7 +295,8 @@ class _Client:
     async def send(self, _node: int, request: Any) -> Any:
         topic = self._topic
         if isinstance(request, _Fetched):
-            return fetched(TOPIC, request.batches, request.refused)
+            throttled = self._topic.throttles_for
+            return fetched(TOPIC, request.batches, request.refused, throttled=throttled)
         if isinstance(request, FetchRequest):
             ((_, wanted),) = request.prepare({1: (4, 4)}).topics
             await topic.answer("records")

@@ -1,0 +1,181 @@
+"""One batch: whether aiokafka can decode it, and what is handed on instead if it cannot.
+
+All of it is computation: it may run in a thread. A batch of `bus.inflate.MOST` bytes takes seconds.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from aiokafka.record.control_record import ControlRecord
+from aiokafka.record.default_records import DefaultRecordBatch
+from aiokafka.record.legacy_records import LegacyRecordBatch
+
+from bus import batches
+from bus.batches import Header, Record, Unreadable
+from bus.inflate import NotInflatable, TooLarge, inflate
+
+
+class Damaged(Exception):
+    """A batch that may be intact when it is fetched again."""
+
+
+class Unusable(Exception):
+    """A batch of which nothing can be read, however often it is fetched.
+
+    Args:
+        reason: why.
+        too_large: it decompresses to more than the limit.
+    """
+
+    def __init__(self, reason: str, *, too_large: bool = False) -> None:
+        super().__init__(reason)
+        self.too_large = too_large
+
+
+class Decoded(NamedTuple):
+    """What aiokafka can decode of a batch.
+
+    Attributes:
+        batch: the very same one, if it can decode that.
+        unreadable: what has a placeholder in it.
+        inflated: bytes of its records, if it was compressed.
+    """
+
+    batch: bytes
+    unreadable: tuple[Unreadable, ...] = ()
+    inflated: int = 0
+
+
+def decode(batch: bytes, most: int) -> Decoded:
+    """Decode a batch of format 2, to see whether that can be done.
+
+    Args:
+        batch: all of it.
+        most: bytes of its records at most when they are decompressed.
+
+    Raises:
+        Damaged: its checksum is wrong.
+        Unusable: nothing can be read of it.
+    """
+    if not batches.is_intact(batch):
+        raise Damaged("the checksum of a batch is wrong")
+    header = batches.header_of(batch)
+    if header.is_control:
+        if header.codec or not _is_marker(batch):
+            raise Unusable("a transaction's marker is malformed")
+        return Decoded(batch)
+    if not header.codec:
+        if _can_decode(batch, header):
+            return Decoded(batch)
+        return _taken_apart(header, batch[batches.HEADER.size :])
+    try:
+        body = inflate(header.codec, batch[batches.HEADER.size :], most)
+    except TooLarge as error:
+        raise Unusable(f"a batch of {error}", too_large=True) from None
+    except NotInflatable as error:
+        raise Unusable(f"a batch cannot be decompressed: {error}") from None
+    if len(body) <= batches.LONGEST_VALUE * max(
+        header.records, 1
+    ):  # no value is that long for sure
+        plain = batches.build(header, header.base, header.last, body, header.records)
+        if _can_decode(plain, header):
+            return Decoded(plain, inflated=len(body))
+        del plain
+    return _taken_apart(header, body)._replace(inflated=len(body))
+
+
+def check_message(batch: bytes, most: int) -> None:
+    """Check a message of the formats before 2, which may hold others, compressed.
+
+    Raises:
+        Damaged: its checksum is wrong, or its format is none of these.
+        Unusable: nothing can be read of it.
+    """
+    magic = batches.magic_of(batch, 0)
+    if magic not in batches.LEGACY_FORMATS:
+        raise Damaged(f"a batch of the unknown format {magic}")
+    if not batches.is_intact(batch):
+        raise Damaged("the checksum of a message is wrong")
+    last = batches.base_of(batch, 0)
+    before = -1
+    try:
+        batches.inflate_legacy(batch, most)
+        for record in LegacyRecordBatch(batch, magic):
+            if not before < record.offset <= last:
+                raise NotInflatable("its offsets are out of order")
+            before = record.offset
+    except TooLarge as error:
+        raise Unusable(f"a message of {error}", too_large=True) from None
+    except Exception as error:  # noqa: BLE001 - whatever it is, aiokafka would raise it
+        raise Unusable(f"a message cannot be decoded: {error}") from None
+
+
+def _can_decode(batch: bytes, header: Header) -> bool:
+    """Whether aiokafka can decode all of it, and its offsets are in order."""
+    before, count = header.base - 1, 0
+    try:
+        for record in DefaultRecordBatch(batch):
+            if not before < record.offset <= header.last:
+                return False
+            if record.value is not None and len(record.value) > batches.LONGEST_VALUE:
+                return False
+            before = record.offset
+            count += 1
+    except Exception:  # noqa: BLE001 - whatever it is, aiokafka would raise it
+        return False
+    return count == header.records
+
+
+def _taken_apart(header: Header, body: bytes | bytearray) -> Decoded:
+    """The batch again, with placeholders in the place of what cannot be read."""
+    parts: list[bytes | bytearray] = []
+    found: list[Unreadable] = []
+    before, count, at = header.base - 1, 0, 0
+    for record in batches.records_in(body):
+        at = record.end
+        count += 1
+        placed = _placed(record, header, before)
+        delta = placed.offset_delta
+        offset = before = before + 1 if delta is None else header.base + delta
+        if offset > header.last:
+            break
+        if placed.problem:
+            parts.append(_placeholder_of(placed, offset - header.base))
+            found.append(Unreadable(offset, offset, placed.problem, placed.named))
+        else:
+            parts.append(body[record.start : record.end])
+    if before < header.last and (at < len(body) or count != header.records):
+        # What is behind this is not known, nor whether it is one record or many: a placeholder for
+        # all of it, at the last offset, so that also a reader that begins in the middle gets it.
+        parts.append(batches.placeholder(header.last - header.base))
+        reason = "malformed: its records cannot be told apart"
+        found.append(Unreadable(before + 1, header.last, reason))
+    batch = batches.build(header, header.base, header.last, b"".join(parts), len(parts))
+    if not _can_decode(batch, batches.header_of(batch)):
+        raise Unusable("its records cannot be decoded")
+    return Decoded(batch, tuple(found))
+
+
+def _placed(record: Record, header: Header, before: int) -> Record:
+    """The record, without an offset that cannot be its own: it comes behind `before`."""
+    if record.offset_delta is None:
+        return record._replace(problem=record.problem or "no offset")
+    if before < header.base + record.offset_delta <= header.last:
+        return record
+    return record._replace(offset_delta=None, problem="an offset that is out of order", named=False)
+
+
+def _placeholder_of(record: Record, offset_delta: int) -> bytes:
+    if not record.named:
+        return batches.placeholder(offset_delta, record.timestamp_delta)
+    return batches.placeholder(offset_delta, record.timestamp_delta, record.key, record.value)
+
+
+def _is_marker(batch: bytes) -> bool:
+    """Whether aiokafka can decode what ends a transaction."""
+    try:
+        ControlRecord.parse(next(DefaultRecordBatch(batch)).key)
+    except Exception:  # noqa: BLE001 - whatever it is, aiokafka would raise it
+        return False
+    return True
