@@ -240,7 +240,7 @@ class BatchGenerator:
 
     def _damaged(self, rows: Sequence[Row]) -> Hostile:
         raw = batch(rows, codec=self._codec())
-        name, damage = self._damage(len(raw))
+        name, damage = self._damage(raw)
         return Hostile(f"damaged: {name}", raw, damage=damage)
 
     def _damaged_for_a_moment(self, rows: Sequence[Row]) -> Hostile:
@@ -251,8 +251,8 @@ class BatchGenerator:
         hostile.skipped = False
         return hostile
 
-    def _damage(self, size: int) -> tuple[str, Damage]:
-        rng = self._rng
+    def _damage(self, raw: bytes) -> tuple[str, Damage]:
+        rng, size = self._rng, len(raw)
         if rng.randrange(2):
             return self._damaged_header(size)
         match rng.choice(("content", "cut", "random", "behind")):
@@ -260,7 +260,8 @@ class BatchGenerator:
                 at, bits = rng.randrange(21, size), rng.randrange(1, 256)
                 return f"byte {at} ^ {bits}", lambda raw: _flipped(raw, at, bits)
             case "cut":
-                left = rng.randrange(1, size)
+                # Zeros at the end are no loss: the next batch begins with as many.
+                left = rng.randrange(1, len(raw.rstrip(b"\0")))
                 return f"cut to {left}", lambda raw: raw[:left]
             case "random":
                 other = rng.randbytes(rng.randrange(1, 300))
