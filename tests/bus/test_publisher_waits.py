@@ -178,6 +178,26 @@ async def test_the_deadline_ends_the_wait_of_requests_earlier() -> None:
         assert not told.handed_over
 
 
+async def test_a_takedown_with_little_time_does_not_end_the_wait_of_others() -> None:
+    async with publishing() as it:
+        it.kafka.refuses = True
+        first = it.publish("a")
+        it.publish("b", seconds=0.5)
+        last = it.publish("c")
+        await asyncio.sleep(0.45)
+        (told,) = it.told
+        assert isinstance(told, PublishFailed)
+        assert (told.handed_over, told.unpublished) == (False, places("b"))
+        await asyncio.sleep(1)
+        it.kafka.refuses = False
+        await asyncio.sleep(0.1)
+        assert it.told[1:] == [
+            RequestsPublished(first.takedown_id),
+            RequestsPublished(last.takedown_id),
+        ]
+        assert [b'"containerId":"b"' in record for record in it.kafka.records] == [False, False]
+
+
 async def test_requests_wait_for_a_partition_without_a_leader() -> None:
     async with publishing() as it:
         it.kafka.leader = -1
