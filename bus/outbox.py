@@ -108,6 +108,11 @@ class Outbox:
         self._size = size or BatchSize(topic)
         self._lanes: dict[int, Lane] = {}
         self._open: dict[int, _Batch] = {}
+        self._closed = False
+
+    def close(self) -> None:
+        """Hand nothing more over: the producer is stopped, and what it connects stays open."""
+        self._closed = True
 
     @property
     def moved_at(self) -> float:
@@ -270,6 +275,8 @@ class Outbox:
 
     async def _why_not_connected(self, partition: int) -> str:
         """Connect to the leader, which costs nothing if we are; empty if that worked."""
+        if self._closed:
+            raise KafkaUnavailable("the producer was replaced before it took the requests")
         leader = self._leader(partition)
         if leader is None:
             return f"{self._topic}[{partition}] has no leader"
