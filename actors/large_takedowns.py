@@ -1,0 +1,42 @@
+"""How many containers the large takedowns of one service may have in flight together.
+
+A takedown of 10,000 containers needs more than 10 MB while its requests are under way, and about a
+second of the processor. `TAKEDOWN_POOL_MAX` bounds takedowns, not that. So a large one begins only
+if there is room for its containers; otherwise it is refused before anything is published. Small
+ones are never refused for it: whoever takes down large items keeps nobody else out.
+"""
+
+from __future__ import annotations
+
+MOST = 100_000
+"""Containers: about what can be deleted within the usual deadline of 10 s."""
+
+
+class LargeTakedowns:
+    """Shared by the censors of a service. One that is alone always has room.
+
+    Args:
+        most: containers that they may have together.
+    """
+
+    __slots__ = ("_held", "most")
+
+    def __init__(self, most: int = MOST) -> None:
+        self.most = most
+        self._held = 0
+
+    @property
+    def containers(self) -> int:
+        """Those of all that are in flight."""
+        return self._held
+
+    def take(self, containers: int) -> bool:
+        """Have room for a takedown of so many; False if there is none now."""
+        if self._held and self._held + containers > self.most:
+            return False
+        self._held += containers
+        return True
+
+    def give_back(self, containers: int) -> None:
+        """A takedown that had room for so many is over."""
+        self._held -= containers
