@@ -19,7 +19,7 @@ from actors.censor_parts import (
     SubscribeToDeletions,
     UnsubscribeAll,
 )
-from actors.large_takedowns import LargeTakedowns
+from actors.large_takedowns import LARGE, LargeTakedowns
 from actors.machine_actor import MachineActor
 from bus.event_bus import list_key, partition_key
 from messages import Begin, CatalogueUnavailable, CensorFailed, CensorFinished, ContainersFound
@@ -167,8 +167,8 @@ class ItemCensor(MachineActor[Data]):
 
     def _located(self, event: Any) -> bool:
         """Receive what the catalogue says; a long list took long to be found."""
-        if type(event) is ContainersFound and len(event.containers) > LONG:
-            self.gives_way = True
+        if type(event) is ContainersFound and len(event.containers) > LARGE:
+            self.gives_way = self.gives_way or len(event.containers) > LONG
             event = self._if_there_is_room(event)
         return self._actor_ref.try_tell(event)
 

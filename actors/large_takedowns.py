@@ -8,8 +8,11 @@ ones are never refused for it: whoever takes down large items keeps nobody else 
 
 from __future__ import annotations
 
-MOST = 100_000
-"""Containers: about what can be deleted within the usual deadline of 10 s."""
+LARGE = 100
+"""Containers; a takedown of more is a large one."""
+
+MOST = 50_000
+"""Containers: about as many as are deleted within the usual deadline of 10 s."""
 
 
 class LargeTakedowns:
