@@ -218,6 +218,7 @@ class Service:
                 delete_retention=self.topic_checks.delete_retention,
                 safeguards=self.safeguards,
                 wait_for_kafka=settings.wait_for_kafka,
+                why_no_room=self.large.why_no_room,
             )
             self.items = TopicReader(
                 connection=connection,

@@ -177,14 +177,10 @@ class ItemCensor(MachineActor[Data]):
         containers = len(event.containers)
         if event.takedown_id != self._carried:
             return event  # it is over, and this changes nothing
-        if self._large.take(containers):
-            self._taken += containers
-            return event
-        reason = (
-            f"The item is in {containers} containers, and {self._large.containers} of large"
-            f" takedowns are in flight; the maximum is {self._large.most}"
-        )
-        return CatalogueUnavailable(event.takedown_id, reason, "overloaded")
+        if (reason := self._large.why_no_room(containers)) is not None:
+            return CatalogueUnavailable(event.takedown_id, reason, "overloaded")
+        self._taken += self._large.take(containers)
+        return event
 
     def _give_way(self, _effect: GiveWay) -> None:
         self.gives_way = True

@@ -2,7 +2,8 @@
 
 A takedown of 10,000 containers needs more than 10 MB while its requests are under way, and about a
 second of the processor. `TAKEDOWN_POOL_MAX` bounds takedowns, not that. So a large one begins only
-if there is room for its containers; otherwise it is refused before anything is published. Small
+if there is room for its containers; otherwise it is refused before anything is published, and where the number is
+known before its list is decoded, before that. Small
 ones are never refused for it: whoever takes down large items keeps nobody else out.
 """
 
@@ -33,12 +34,20 @@ class LargeTakedowns:
         """Those of all that are in flight."""
         return self._held
 
-    def take(self, containers: int) -> bool:
-        """Have room for a takedown of so many; False if there is none now."""
-        if self._held and self._held + containers > self.most:
-            return False
-        self._held += containers
-        return True
+    def why_no_room(self, containers: int) -> str | None:
+        """Why no takedown of so many may begin now; None if one may."""
+        if containers <= LARGE or not self._held or self._held + containers <= self.most:
+            return None
+        return (
+            f"The item is in {containers} containers, and large takedowns of {self._held} are in"
+            f" flight; the maximum of both is {self.most}"
+        )
+
+    def take(self, containers: int) -> int:
+        """Begin a takedown of so many, for which there is room; returns what to give back."""
+        taken = containers if containers > LARGE else 0
+        self._held += taken
+        return taken
 
     def give_back(self, containers: int) -> None:
         """A takedown that had room for so many is over."""

@@ -27,7 +27,7 @@ async def test_one_more_than_there_is_room_for_is_refused_and_nothing_of_it_is_p
         refused = await own.ask(last)
         assert isinstance(refused, Unavailable)
         assert (refused.reason, refused.retry_after) == ("overloaded", 1)
-        assert f"the maximum is {ROOM}" in refused.detail
+        assert f"the maximum of both is {ROOM}" in refused.detail
         assert [p.takedown.item_id for p in own.publisher.publications] == items
         own.delete(*NAMES, item=items[0])
         assert isinstance(await answers[0], Deleted)
