@@ -254,7 +254,7 @@ class KafkaPublisher:
         self._in_flight -= 1
         self._published += published
         self._failed += failed
-        if cause:
+        if cause and self._working:  # otherwise it is known better why not
             self._last_error = cause
 
     def topic_settings(self, settings: TopicSettings) -> None:

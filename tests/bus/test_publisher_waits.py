@@ -281,6 +281,24 @@ async def test_without_a_time_to_wait_requests_fail_at_once() -> None:
         assert now() == began
 
 
+async def test_what_becomes_of_requests_does_not_hide_why_kafka_cannot_be_used() -> None:
+    async with publishing() as it:
+        it.kafka.refuses = True
+        await asyncio.sleep(1.5)
+        why = it.publisher.last_error
+        assert why == "Kafka does not answer the producer"
+        it.publish("a", seconds=0.6)
+        it.publish("x" * LARGEST_RECORD)
+        it.publish(*(f"c{number}" for number in range(2 * _SLICE)))
+        it.publication.stop()
+        said = set()
+        for _ in range(50):
+            await asyncio.sleep(0.05)
+            said.add(it.publisher.last_error)
+        assert it.told
+        assert said == {why}
+
+
 async def test_kafka_is_noticed_soon_after_it_is_back() -> None:
     async with publishing() as it:
         for away in (0.9, 2.0, 5.0):
