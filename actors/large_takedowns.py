@@ -2,9 +2,9 @@
 
 A takedown of 10,000 containers needs more than 10 MB while its requests are under way, and about a
 second of the processor. `TAKEDOWN_POOL_MAX` bounds takedowns, not that. So a large one begins only
-if there is room for its containers; otherwise it is refused before anything is published, and by the catalogue
-before the list is decoded. Small ones are never refused for it: whoever takes down large items
-keeps nobody else out.
+if there is room for its containers; otherwise it is refused before anything is published, and by
+the catalogue before the list is decoded. Small ones are never refused for it: whoever takes down
+large items keeps nobody else out.
 """
 
 from __future__ import annotations
