@@ -26,6 +26,7 @@ import platformdirs
 
 from actors.feed import TransitionFeed
 from actors.item_censor import ItemCensor, machine_of
+from actors.large_takedowns import LargeTakedowns
 from bus.codec import decode_item_deleted
 from bus.connection import Connection
 from bus.embedded import FETCH_MAX_WAIT, EmbeddedBroker
@@ -170,7 +171,7 @@ class Service:
         if self.tracing is not None:  # the first: so it is the last to be stopped
             lifecycle.started("export what is left of traces", self.tracing.stop, within=5)
         self.feed = TransitionFeed()
-        self.bus = EventBus()
+        self.bus, self.large = EventBus(), LargeTakedowns()
         self.publisher = KafkaPublisher(
             connection=connection,
             topic=settings.topic_item_reported,
@@ -217,6 +218,7 @@ class Service:
                 delete_retention=self.topic_checks.delete_retention,
                 safeguards=self.safeguards,
                 wait_for_kafka=settings.wait_for_kafka,
+                why_no_room=self.large.why_no_room,
             )
             self.items = TopicReader(
                 connection=connection,
@@ -557,6 +559,7 @@ class Service:
             clock_tolerance=timedelta(seconds=self._settings.clock_tolerance),
             containers_max=self._settings.containers_max,
             on_stale=self.observatory.stale_deletions.note,
+            large=self.large,
             supervisor=supervisor,
         )
 

@@ -34,7 +34,8 @@ _NAME = itemgetter(0)
 
 def is_complete(data: ItemsToBeDeleted) -> bool:
     """Whether nothing is outstanding, on the evidence that the list of containers is the newest."""
-    return not data.outstanding and data.proven and not data.doubted and not data.too_many
+    evident = data.proven and not data.doubted and data.too_long_at is None
+    return evident and not data.outstanding
 
 
 def named_at(data: ItemsToBeDeleted, container_id: ContainerId) -> datetime | None:

@@ -260,11 +260,13 @@ def _listed(
     if event.item_id != data.takedown.item_id:
         return Step(State.ACTIVE, data)
     listed = {c.container_id for c in event.containers}
-    newest, doubted, too_many = data.listed_at, data.doubted, data.too_many
+    newest, doubted, too_long_at = data.listed_at, data.doubted, data.too_long_at
     gone: AbstractSet[ContainerId] = frozenset()
     is_newest = newest is None or newest - event.listed_at < _PRECISION
     if is_newest:
-        gone, doubted, too_many = data.outstanding - listed, False, False
+        gone, doubted = data.outstanding - listed, False
+        if too_long_at is not None and too_long_at - event.listed_at < _PRECISION:
+            too_long_at = None
         newest = event.listed_at if newest is None else max(newest, event.listed_at)
     known = {c.container_id for c in data.containers}
     new: dict[ContainerId, Container] = {}
@@ -274,7 +276,10 @@ def _listed(
     if len(known) + len(new) > containers_max:
         if not data.containers:  # nothing was published
             return _finish(data.takedown, _too_many(containers_max))
-        return Step(State.ACTIVE, replace(data, too_many=True), _give_way(event))
+        last = (
+            event.listed_at if data.too_long_at is None else max(data.too_long_at, event.listed_at)
+        )
+        return Step(State.ACTIVE, replace(data, too_long_at=last), _give_way(event))
     again = (data.vanished & listed) | refuted(data, event, listed, tolerance)
     added = again | new.keys()
     data = replace(
@@ -284,7 +289,7 @@ def _listed(
             data, event, listed=listed, gone=gone, added=added, is_newest=is_newest
         ),
         doubted=doubted,
-        too_many=too_many,
+        too_long_at=too_long_at,
     )
     if gone or added:
         data = _with_changes(data, event, gone=gone, added=added, new=tuple(new.values()))
@@ -405,7 +410,7 @@ def _timed_out(data: ItemsToBeDeleted, _event: DeadlinePassed) -> _Step:
             data.still_outstanding(),
             data.proven,
             data.doubted,
-            data.too_many,
+            data.too_long_at is not None,
         ),
     )
 

@@ -63,7 +63,8 @@ class ItemsToBeDeleted(Struct, frozen=True, gc=False):
             vanished container that the newest list of all does not name; sorted by container.
         proven: the catalogue had read its topic to the end as of the request.
         doubted: the newest record of the item cannot be read.
-        too_many: a newer list has more containers than one takedown may have, and is not followed.
+        too_long_at: the time of the newest list with more containers than one takedown may have,
+            which is not followed; None if there was none, or a newer list came after it.
     """
 
     takedown: Takedown
@@ -79,7 +80,7 @@ class ItemsToBeDeleted(Struct, frozen=True, gc=False):
     named_earlier: tuple[tuple[ContainerId, datetime | None], ...] = ()
     proven: bool = True
     doubted: bool = False
-    too_many: bool = False
+    too_long_at: datetime | None = None
 
     def still_outstanding(self) -> tuple[Container, ...]:
         """The outstanding containers, in the order of `containers`."""

@@ -19,9 +19,10 @@ from actors.censor_parts import (
     SubscribeToDeletions,
     UnsubscribeAll,
 )
+from actors.large_takedowns import LARGE, LargeTakedowns
 from actors.machine_actor import MachineActor
 from bus.event_bus import list_key, partition_key
-from messages import Begin, CensorFailed, CensorFinished, ContainersFound
+from messages import Begin, CatalogueUnavailable, CensorFailed, CensorFinished, ContainersFound
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -112,6 +113,7 @@ class ItemCensor(MachineActor[Data]):
             container and still count.
         containers_max: in how many containers an item may be.
         on_stale: is told of each deletion that does not count for its date.
+        large: bounds the containers of all large takedowns; the censors of a service share it.
         supervisor: the coordinator's policy for failures.
     """
 
@@ -127,6 +129,7 @@ class ItemCensor(MachineActor[Data]):
         clock_tolerance: timedelta = CLOCK_TOLERANCE,
         containers_max: int = CONTAINERS_MAX,
         on_stale: OnStale = _ignore,
+        large: LargeTakedowns | None = None,
         supervisor: Supervisor | None = None,
     ) -> None:
         self.machine = machine_of(
@@ -140,6 +143,8 @@ class ItemCensor(MachineActor[Data]):
         self._bus = bus
         self._coordinator = coordinator
         self._on_stale = on_stale
+        self._large = LargeTakedowns() if large is None else large
+        self._taken = 0
         self._tell: Tell = self._actor_ref.try_tell
         self._reply: Reply | None = None
         self._carried: TakedownId | None = None
@@ -162,9 +167,20 @@ class ItemCensor(MachineActor[Data]):
 
     def _located(self, event: Any) -> bool:
         """Receive what the catalogue says; a long list took long to be found."""
-        if type(event) is ContainersFound and len(event.containers) > LONG:
-            self.gives_way = True
+        if type(event) is ContainersFound and len(event.containers) > LARGE:
+            self.gives_way = self.gives_way or len(event.containers) > LONG
+            event = self._if_there_is_room(event)
         return self._actor_ref.try_tell(event)
+
+    def _if_there_is_room(self, event: ContainersFound) -> ContainersFound | CatalogueUnavailable:
+        """The same event, or the refusal of a takedown for which there is no room now."""
+        containers = len(event.containers)
+        if event.takedown_id != self._carried:
+            return event  # it is over, and this changes nothing
+        if (reason := self._large.why_no_room(containers)) is not None:
+            return CatalogueUnavailable(event.takedown_id, reason, "overloaded")
+        self._taken += self._large.take(containers)
+        return event
 
     def _give_way(self, _effect: GiveWay) -> None:
         self.gives_way = True
@@ -186,7 +202,11 @@ class ItemCensor(MachineActor[Data]):
             self._publication = None
 
     def _unsubscribe(self, _effect: UnsubscribeAll) -> None:
-        self._bus.unsubscribe_all(self._actor_ref)
+        if self._bus.unsubscribe_all(self._actor_ref) > LONG:
+            self.gives_way = True
+        if self._taken:
+            self._large.give_back(self._taken)
+            self._taken = 0
 
     def _report_stale(self, effect: ReportStaleDeletion) -> None:
         self._on_stale(effect)

@@ -13,8 +13,8 @@ over at once; so that is done only over a connection that lives.
 
 A partition's batches are handed over one after the other (`lane`). The others wait here and not
 in aiokafka, for as long as Kafka acknowledges what was sent before them. A batch fails only when
-Kafka has acknowledged nothing for the time of a hand-over; a takedown whose deadline comes first
-has stopped its publication by then, and is not sent any more.
+Kafka has acknowledged nothing for the time of a hand-over. Each takedown has a time of its own for
+that, by its deadline: one whose time is over leaves the batch, and the others wait on.
 
 How large a batch may be: see `batch_size`. A batch that is refused for its size is sent again in
 halves, down to single records: none of it was written, each record may fit, and one that does not
@@ -51,6 +51,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("takedown.kafka")
 
+_NOT_IN_TIME = "Kafka did not take the requests in time"
+
 Request: TypeAlias = "tuple[Container, bytes]"
 """A container, and the value of the record that asks for its deletion."""
 
@@ -61,6 +63,9 @@ _LENGTHS = 24
 
 HELD_UP = 0.1
 """Seconds by which a timer is late if this process was stopped, or its loop is overloaded."""
+
+_TOGETHER = 0.1
+"""Seconds within which takedowns whose time is nearly over leave a batch at the same time."""
 
 _PROBE = 0.04
 _RECONNECT = 0.05
@@ -103,6 +108,11 @@ class Outbox:
         self._size = size or BatchSize(topic)
         self._lanes: dict[int, Lane] = {}
         self._open: dict[int, _Batch] = {}
+        self._closed = False
+
+    def close(self) -> None:
+        """Hand nothing more over: the producer is stopped, and what it connects stays open."""
+        self._closed = True
 
     @property
     def moved_at(self) -> float:
@@ -145,9 +155,11 @@ class Outbox:
         taken = 0
         try:
             for request in requests:
-                if batch is None or not batch.take(publication, request, key, headers):
+                if batch is None or not batch.take(
+                    publication, request, key, headers, hand_over_by
+                ):
                     batch = self._begin(partition, hand_over_by, wait_until)
-                    batch.take(publication, request, key, headers)
+                    batch.take(publication, request, key, headers, hand_over_by)
                 taken += 1
         except Exception as error:
             # What was taken is settled by its batches.
@@ -209,7 +221,7 @@ class Outbox:
             lane.moved_at = _now()
             self._size.accepted(batch.builder.size())
         except TimeoutError:
-            return "Kafka did not take the requests in time"
+            return _NOT_IN_TIME
         except _TOO_LARGE:
             lane.moved_at = _now()
             raise
@@ -240,9 +252,10 @@ class Outbox:
                     held_up = _now() - batch.hand_over_by > HELD_UP or await is_held_up()
                     # As long as it answers for the others, this one only waits for its turn.
                     since = _now() if held_up else lane.moved_at
-                    if since + self._patience <= _now() or not batch.is_wanted:
+                    if since + self._patience > _now() and batch.is_wanted:
+                        batch.hand_over_by = since + self._patience
+                    elif not batch.leave_out_late(self._producer.create_batch):
                         raise
-                    batch.hand_over_by = since + self._patience
         finally:
             lane.leave(ticket)
 
@@ -262,6 +275,8 @@ class Outbox:
 
     async def _why_not_connected(self, partition: int) -> str:
         """Connect to the leader, which costs nothing if we are; empty if that worked."""
+        if self._closed:
+            raise KafkaUnavailable("the producer was replaced before it took the requests")
         leader = self._leader(partition)
         if leader is None:
             return f"{self._topic}[{partition}] has no leader"
@@ -274,6 +289,7 @@ class _Batch:
     """Records for one partition, and whose they are."""
 
     __slots__ = (
+        "_by",
         "_requests",
         "_room",
         "builder",
@@ -297,6 +313,7 @@ class _Batch:
         self.handed_over = False
         self.timeout: asyncio.Timeout | None = None
         self._requests: dict[KafkaPublication, list[Request]] = {}
+        self._by: dict[KafkaPublication, float] = {}
 
     def hurry(self, by: float) -> None:
         """Hand over by then at the latest."""
@@ -306,15 +323,21 @@ class _Batch:
                 self.timeout.reschedule(by)
 
     def take(
-        self, publication: KafkaPublication, request: Request, key: bytes, headers: Headers
+        self,
+        publication: KafkaPublication,
+        request: Request,
+        key: bytes,
+        headers: Headers,
+        by: float,
     ) -> bool:
-        """Take one more record; False if it is full or on its way already."""
+        """Take one more record, to be handed over by then; False if full or on its way already."""
         value = request[1]
         if self._room < BATCH_BYTES and self._is_full_with(_size_of(key, value, headers)):
             return False
         if self.builder.append(timestamp=None, key=key, value=value, headers=headers) is None:
             return False
         self._requests.setdefault(publication, []).append(request)
+        self._by[publication] = by
         if self.handed_over:
             publication.sent(1)
         return True
@@ -352,9 +375,34 @@ class _Batch:
         halves = _Batch(create(), by, until), _Batch(create(), by, until)
         for half, part in zip(halves, (records[:middle], records[middle:]), strict=True):
             for publication, request in part:
-                takedown = publication.takedown
-                half.take(publication, request, item_key(takedown.item_id), _headers(takedown))
+                half.take_again(publication, request, self._by[publication])
         return halves
+
+    def take_again(self, publication: KafkaPublication, request: Request, by: float) -> None:
+        """Take a record that fitted into a batch before."""
+        takedown = publication.takedown
+        self.take(publication, request, item_key(takedown.item_id), _headers(takedown), by)
+
+    def leave_out_late(self, create: Callable[[], BatchBuilder]) -> bool:
+        """Fail the takedowns whose time is over, and keep the others; False if there are none.
+
+        Nothing of it was handed over, so what is left out never will be.
+        """
+        soon = _now() + _TOGETHER
+        kept = {p: by for p, by in self._by.items() if by > soon and not p.stopped}
+        if not kept:
+            return False
+        before, self._requests, self._by = self._requests, {}, {}
+        self.builder = create()
+        for publication, requests in before.items():
+            if publication in kept:
+                for request in requests:
+                    self.take_again(publication, request, kept[publication])
+            else:
+                containers = [container for container, _ in requests]
+                publication.failed(containers, _NOT_IN_TIME, handed_over=False)
+        self.hand_over_by = min(kept.values())
+        return True
 
     def settle(self, cause: str) -> None:
         """Tell everyone whose records are in it: acknowledged, or the cause why not."""

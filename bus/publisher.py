@@ -42,7 +42,7 @@ from bus.throttle import Throttle
 from errors import KafkaUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from aiokafka import AIOKafkaProducer, TopicPartition
 
@@ -129,6 +129,7 @@ class KafkaPublisher:
         self._working = False
         self._look_now = asyncio.Event()
         self._connected = asyncio.Event()
+        self._turn = asyncio.Lock()
         self._throttle = Throttle(f"Publishing to {topic}")
         self._cause = Cause()
         self._batches: set[asyncio.Task[None]] = set()
@@ -193,19 +194,26 @@ class KafkaPublisher:
             requests: list[Request] = []
             # All of them before the first is handed over: one that is too large holds all back.
             for first in range(0, len(containers), _SLICE):
-                part = self._requests(takedown, containers[first : first + _SLICE], now)
-                check_size(part)
-                requests += part
-                await asyncio.sleep(0)
+                async with self._turn_of(publication):
+                    part = self._requests(takedown, containers[first : first + _SLICE], now)
+                    check_size(part)
+                    requests += part
             for first in range(0, len(containers), _SLICE):
                 left = containers[first:]
-                if publication.stopped:
-                    raise KafkaUnavailable("nobody waits for it any more")
-                self._hand_over(publication, requests[first : first + _SLICE])
-                await asyncio.sleep(0)
+                async with self._turn_of(publication):
+                    self._hand_over(publication, requests[first : first + _SLICE])
             left = ()
         except Exception as error:  # noqa: BLE001 - told to the takedown
             self._not_handed_over(publication, left, error)
+
+    @contextlib.asynccontextmanager
+    async def _turn_of(self, publication: KafkaPublication) -> AsyncIterator[None]:
+        """One slice in each turn of the loop, of all takedowns together."""
+        async with self._turn:
+            if publication.stopped:
+                raise KafkaUnavailable("nobody waits for it any more")
+            yield
+            await asyncio.sleep(0)
 
     def _not_handed_over(
         self, publication: KafkaPublication, containers: tuple[Container, ...], error: Exception
@@ -246,7 +254,7 @@ class KafkaPublisher:
         self._in_flight -= 1
         self._published += published
         self._failed += failed
-        if cause:
+        if cause and self._working:  # otherwise it is known better why not
             self._last_error = cause
 
     def topic_settings(self, settings: TopicSettings) -> None:
@@ -300,6 +308,8 @@ class KafkaPublisher:
         finally:
             self._working = False
             self._connected.clear()
+            if self._outbox is not None:
+                self._outbox.close()
             self._producer = self._outbox = None
             await stop_producer(producer, within=self._watch_timeout)
 

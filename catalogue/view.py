@@ -40,6 +40,7 @@ from catalogue.entries import (
     DamagedEntry,
     Doubt,
     Listed,
+    count,
     is_doubt,
     key_of,
     pack,
@@ -148,7 +149,7 @@ class CatalogueStatistics:
 
 
 class _NoEvidence(Exception):
-    """It is not known where the item is."""
+    """It is not known where the item is, or not to be told now."""
 
     def __init__(self, reason: str, code: UnavailableReason = "not-ready") -> None:
         super().__init__(reason)
@@ -198,6 +199,8 @@ class CatalogueView:
         safeguards: told that null values may have been missed.
         wait_for_kafka: seconds after a takedown was accepted within which its search is repeated if
             the log cannot be read.
+        why_no_room: why no takedown of so many containers may begin now; None if one may. Asked
+            before a list is decoded, since that takes long for many.
         interval, much, most: see `WriteBehind`.
     """
 
@@ -216,6 +219,7 @@ class CatalogueView:
         delete_retention: Callable[[], float | None] = lambda: None,
         safeguards: Safeguards | None = None,
         wait_for_kafka: float = 0.0,
+        why_no_room: Callable[[int], str | None] = lambda _containers: None,
         interval: float = INTERVAL,
         much: int = MUCH,
         most: int = MOST,
@@ -226,6 +230,7 @@ class CatalogueView:
         self._may_be_empty = may_be_empty
         self._safeguards = safeguards
         self._wait_for_kafka = wait_for_kafka
+        self._why_no_room = why_no_room
         self._on_change = on_change
         self._on_doubt = on_doubt
         self._on_gap = on_gap
@@ -605,18 +610,20 @@ class CatalogueView:
         found = self._found(item_id)
         return found if isinstance(found, Doubt) else None
 
-    def _found(self, item_id: ItemId) -> Listed | Doubt | None:
+    def _found(self, item_id: ItemId, *, to_begin: bool = False) -> Listed | Doubt | None:
         try:
-            return self._look_up(item_id)
+            return self._look_up(item_id, to_begin=to_begin)
         except StoreUnavailable:
             return None
 
-    def _look_up(self, item_id: ItemId) -> Listed | Doubt | None:
+    def _look_up(self, item_id: ItemId, *, to_begin: bool = False) -> Listed | Doubt | None:
         if self._lost:
             return None
         key = key_of(item_id)
         try:
             value = self._entries.get(key)
+            if to_begin and value is not None:
+                self._refuse_if_no_room(count(value))
             entry = unpack(key, value) if value is not None else None  # its checksum comes first
         except (StoreDamaged, DamagedEntry) as error:
             self._lose(str(error))
@@ -627,11 +634,19 @@ class CatalogueView:
                 return gap
         return entry if not isinstance(entry, Listed) or entry.containers else None
 
+    def _refuse_if_no_room(self, containers: int) -> None:
+        if (reason := self._why_no_room(containers)) is not None:
+            raise _NoEvidence(reason, "overloaded")
+
     def locate(self, takedown: Takedown, tell: Tell) -> None:
         """Tell what is known of the takedown's item, now or once it is certain."""
         if self._log is not None and self._log.caught_up and not self._waits_for_evidence:
-            found = self.known(takedown.item_id)
-            if found is not None:
+            try:
+                found = self._found(takedown.item_id, to_begin=True)
+            except _NoEvidence as error:
+                tell(CatalogueUnavailable(takedown.takedown_id, str(error), error.code))
+                return
+            if isinstance(found, Listed):
                 self._hits += 1
                 tell(
                     ContainersFound(
@@ -714,7 +729,7 @@ class CatalogueView:
     def _certain(self, item_id: ItemId, rebuilds: int) -> Listed | Doubt | None:
         if rebuilds != self._rebuilds:
             raise StoreDamaged("it was read again meanwhile")
-        found = self._look_up(item_id)
+        found = self._look_up(item_id, to_begin=True)
         if self._lost:
             raise StoreDamaged(self._lost)
         return found

@@ -310,6 +310,7 @@ class CoordinatorFacts(Shape, frozen=True):
 
     in_flight: Count
     idle: Annotated[Count, Meta(description="Idle censors in the pool.")]
+    waiting: Annotated[Count, Meta(description="Takedowns that wait for Kafka, not begun.")]
     maximum: Count
     draining: bool
     accepted: Count

@@ -281,6 +281,7 @@ class Life:
             "busy censors": sum(machine.state.value != "Idle" for machine in machines),
             "censors beside the pool": abs(len(machines) - now.idle - now.in_flight),
             "publications": service.publisher.statistics().in_flight,
+            "containers of large takedowns": service.large.containers,
             "searches": service.view.statistics().waiting,
             "answers": sum(not line.free and not line.is_closing() for line in self.lines),
         }

@@ -204,7 +204,7 @@ def _active() -> ItemsToBeDeleted:
 def test_a_newer_list_that_is_too_long_is_not_followed_and_there_is_no_200() -> None:
     data: Data = _active()
     step = THREE.transition(State.ACTIVE, data, listed(*"abcd", after=1))
-    assert step.data == replace(data, too_many=True)
+    assert step.data == replace(data, too_long_at=T0 + timedelta(seconds=1))
     assert step.effects == ()
     data = step.data
     for event in (deletion("a"), deletion("b"), deletion("c"), CatalogueCaughtUp(TID)):
@@ -223,6 +223,21 @@ def test_a_shorter_list_after_one_that_was_too_long_is_followed_again() -> None:
     assert step.state is State.IDLE
     (answer,) = [effect for effect in step.effects if type(effect) is Answer]
     assert isinstance(answer.outcome, Deleted)
+
+
+def test_a_list_older_than_one_that_was_too_long_does_not_take_its_place() -> None:
+    data: Data = THREE.transition(State.ACTIVE, _active(), listed(*"abcd", after=3)).data
+    data = THREE.transition(State.ACTIVE, data, CatalogueCaughtUp(TID)).data
+    for event in (
+        listed(*"abc", after=2),
+        deletion("a", after=4),
+        listed(after=1),
+        listed(after=2),
+    ):
+        step = THREE.transition(State.ACTIVE, data, event)
+        assert step.state is State.ACTIVE
+        data = step.data
+    assert THREE.transition(State.ACTIVE, data, listed(after=3)).state is State.IDLE
 
 
 def test_a_list_that_is_too_long_is_a_503_as_long_as_nothing_was_published() -> None:

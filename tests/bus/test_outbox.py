@@ -435,10 +435,12 @@ async def test_what_is_not_handed_over_in_time_never_is(post: Post) -> None:
     post.producer.takes = asyncio.Event()
     post.publish("one", places("a"), by=2.0)
     await asyncio.sleep(1)
-    post.publish("hasty", places("b"), by=0.5)  # the batch is handed over by then, or not at all
+    post.publish("hasty", places("b"), by=0.5)
     await asyncio.sleep(0.4)
     assert post.told == []
     await asyncio.sleep(0.2)
+    assert [told.unpublished for told in post.told] == [places("b")]  # the other has time left
+    await asyncio.sleep(0.5)
 
     assert [told.handed_over for told in post.told] == [False, False]
     post.producer.takes.set()
@@ -448,6 +450,21 @@ async def test_what_is_not_handed_over_in_time_never_is(post: Post) -> None:
     await settle()
     assert post.sent == [[b"next c"]]
     await post.acknowledge()
+
+
+async def test_one_whose_time_is_over_leaves_its_batch_and_the_others_are_sent(post: Post) -> None:
+    post.producer.takes = asyncio.Event()
+    post.publish("one", places("a"), by=2.0)
+    post.publish("hasty", places("b"), by=0.5)
+    post.publish("two", places("c"), by=2.0)
+    await asyncio.sleep(1)
+    post.publish("late", places("d"), by=2.0)
+    post.producer.takes.set()
+    await settle()
+
+    assert post.sent == [[b"one a", b"two c", b"late d"]]
+    await post.acknowledge()
+    assert post.tasks == set()
 
 
 async def test_batches_wait_for_their_turn_for_as_long_as_kafka_answers_for_those_before(

@@ -13,6 +13,7 @@ import pytest
 from support.fakes import ITEM, places, settle, takedown_now
 
 from bus import outbox as outbox_module
+from bus import publisher as publisher_module
 from bus.connection import Clients, Connection
 from bus.outbox import LARGEST_RECORD
 from bus.publisher import _SLICE, KafkaPublisher
@@ -46,6 +47,8 @@ class Kafka:
         self.records: list[bytes] = []
         self.per_turn: list[int] = []
         self.producers = 0
+        self.stopped = False
+        self.used_after_stop = 0
         cluster = SimpleNamespace(
             partitions_for_topic=lambda _topic: {0},
             leader_for_partition=lambda _tp: self.leader,
@@ -58,9 +61,10 @@ class Kafka:
             send=None,
             close=self.stop,
         )
-        self._sender = SimpleNamespace(sender_task=asyncio.get_running_loop().create_future())
+        self._sender = SimpleNamespace(sender_task=None)
 
     async def _ready(self, _node: int) -> bool:
+        self.used_after_stop += self.stopped
         return not self.refuses
 
     def _update(self) -> asyncio.Future[bool]:
@@ -74,9 +78,15 @@ class Kafka:
 
     async def start(self) -> None:
         self.producers += 1
+        self.stopped = False
+        self._sender.sender_task = asyncio.get_running_loop().create_future()
 
     async def stop(self) -> None:
-        pass
+        self.stopped = True
+
+    def die(self) -> None:
+        """End the producer's background task."""
+        self._sender.sender_task.set_exception(OSError("broken"))
 
     async def partitions_for(self, _topic: str) -> set[int]:
         return {0}
@@ -178,6 +188,26 @@ async def test_the_deadline_ends_the_wait_of_requests_earlier() -> None:
         assert not told.handed_over
 
 
+async def test_a_takedown_with_little_time_does_not_end_the_wait_of_others() -> None:
+    async with publishing() as it:
+        it.kafka.refuses = True
+        first = it.publish("a")
+        it.publish("b", seconds=0.5)
+        last = it.publish("c")
+        await asyncio.sleep(0.45)
+        (told,) = it.told
+        assert isinstance(told, PublishFailed)
+        assert (told.handed_over, told.unpublished) == (False, places("b"))
+        await asyncio.sleep(1)
+        it.kafka.refuses = False
+        await asyncio.sleep(0.1)
+        assert it.told[1:] == [
+            RequestsPublished(first.takedown_id),
+            RequestsPublished(last.takedown_id),
+        ]
+        assert [b'"containerId":"b"' in record for record in it.kafka.records] == [False, False]
+
+
 async def test_requests_wait_for_a_partition_without_a_leader() -> None:
     async with publishing() as it:
         it.kafka.leader = -1
@@ -197,6 +227,22 @@ async def test_requests_wait_for_a_producer_that_is_being_replaced() -> None:
         it.kafka.may_start = True
         await asyncio.sleep(0.5)
         assert it.told == [RequestsPublished(takedown.takedown_id)]
+
+
+async def test_requests_of_a_producer_that_was_stopped_open_no_connection_that_nobody_closes() -> (
+    None
+):
+    async with publishing() as it:
+        it.kafka.refuses = True
+        it.publish("a")
+        it.kafka.die()
+        await asyncio.sleep(1.5)
+        assert it.kafka.stopped
+        assert it.kafka.used_after_stop == 0
+        (told,) = it.told
+        assert isinstance(told, PublishFailed)
+        assert not told.handed_over
+        assert await it.publisher.flush(0)
 
 
 async def test_requests_that_never_get_a_producer_were_not_sent() -> None:
@@ -235,6 +281,24 @@ async def test_without_a_time_to_wait_requests_fail_at_once() -> None:
         assert now() == began
 
 
+async def test_what_becomes_of_requests_does_not_hide_why_kafka_cannot_be_used() -> None:
+    async with publishing() as it:
+        it.kafka.refuses = True
+        await asyncio.sleep(1.5)
+        why = it.publisher.last_error
+        assert why == "Kafka does not answer the producer"
+        it.publish("a", seconds=0.6)
+        it.publish("x" * LARGEST_RECORD)
+        it.publish(*(f"c{number}" for number in range(2 * _SLICE)))
+        it.publication.stop()
+        said = set()
+        for _ in range(50):
+            await asyncio.sleep(0.05)
+            said.add(it.publisher.last_error)
+        assert it.told
+        assert said == {why}
+
+
 async def test_kafka_is_noticed_soon_after_it_is_back() -> None:
     async with publishing() as it:
         for away in (0.9, 2.0, 5.0):
@@ -265,6 +329,31 @@ async def test_requests_for_very_many_containers_are_sent_in_slices_and_told_onc
         assert [record.count(b'"containerId":"c') for record in it.kafka.records] == [1] * len(
             names
         )
+        await settle()
+        assert await it.publisher.flush(0)
+
+
+async def test_many_takedowns_of_very_many_containers_do_one_slice_in_a_turn_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    encoded = 0
+
+    def encode(request: Any) -> bytes:
+        nonlocal encoded
+        encoded += 1
+        return publisher_encode(request)
+
+    publisher_encode = publisher_module.encode
+    monkeypatch.setattr(publisher_module, "encode", encode)
+    names = [f"c{number}" for number in range(4 * _SLICE)]
+    async with publishing() as it:
+        takedowns = [it.publish(*names) for _ in range(5)]
+        counts = [0]
+        while len(it.told) < len(takedowns):
+            await asyncio.sleep(0)
+            counts.append(encoded)
+        assert max(after - before for before, after in pairwise(counts)) <= _SLICE
+        assert {told.takedown_id for told in it.told} == {one.takedown_id for one in takedowns}
         await settle()
         assert await it.publisher.flush(0)
 

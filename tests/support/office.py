@@ -10,6 +10,7 @@ from typing import Any
 from actors.feed import TransitionFeed
 from actors.future import LoopFuture
 from actors.item_censor import ItemCensor
+from actors.large_takedowns import LargeTakedowns
 from actors.runtime import LoopActorRef, Supervisor, count_alive
 from bus.event_bus import EventBus
 from coordinator.coordinator import Coordinator, CoordinatorStatistics
@@ -31,11 +32,19 @@ GRACE = 0.25
 class Office:
     """Everything that a takedown needs, and what a test wants to know of it."""
 
-    def __init__(self, *, pool_max: int = 10, supervised: bool = True, wait: float = 0.0) -> None:
+    def __init__(
+        self,
+        *,
+        pool_max: int = 10,
+        supervised: bool = True,
+        wait: float = 0.0,
+        large: LargeTakedowns | None = None,
+    ) -> None:
         loop = asyncio.get_running_loop()
         self.catalogue = FakeCatalogue({ITEM: places("a", "b")})
         self.publisher = FakePublisher()
         self.bus = EventBus()
+        self.large = LargeTakedowns() if large is None else large
         self.feed = TransitionFeed()
         self.missing: str | None = None
         self.may_pass = True
@@ -71,6 +80,7 @@ class Office:
             bus=self.bus,
             coordinator=coordinator,
             feed=self.feed,
+            large=self.large,
             supervisor=supervisor,
         )
         self.censors.append(censor)
@@ -123,6 +133,7 @@ class Office:
         held = self.bus.statistics()
         assert (held.keys, held.subscribers, held.subscriptions) == (0, 0, 0)
         assert self.timers() == 0
+        assert self.large.containers == 0
         living = [censor for censor in self.censors if censor.is_alive()]
         assert (self.now.in_flight, self.now.idle) == (0, len(living))
         assert len(self.feed) == len(living)

@@ -63,6 +63,7 @@ export class PartsView {
     text(this.#poolWords, `${words}; at most ${count(c.maximum)} at work`);
     this.#put("pool", [
       ["In use", `${((100 * c.inFlight) / c.maximum).toFixed(1)} %`, c.inFlight >= c.maximum],
+      ["Wait for Kafka", count(c.waiting), c.waiting > 0],
       ["Restarted", count(c.restarts), c.restarts > 0],
       ["Failed once too often", count(c.replaced), c.replaced > 0],
     ]);
