@@ -32,7 +32,16 @@ class UnreadableRecord(TakedownError):
 
 
 class KafkaUnavailable(TakedownError):
-    """Kafka could not be reached, or did not answer in time. Nothing was handed over."""
+    """Kafka could not be reached, or did not answer in time. Nothing was handed over.
+
+    Args:
+        cause: why, for operators: it can name servers, users and commands.
+        plain: the same for callers, without any of these.
+    """
+
+    def __init__(self, cause: str, *, plain: str = "Kafka cannot be used now") -> None:
+        super().__init__(cause)
+        self.plain = plain
 
 
 class BrokerStartError(TakedownError):

@@ -37,13 +37,21 @@ class Readiness:
 
     def __init__(self, missing_safeguards: Callable[[], Mapping[str, str]] = dict) -> None:
         self._checks: dict[str, Check] = {}
+        self._plain: dict[str, str] = {}
         self._missing_safeguards = missing_safeguards
         self._draining = False
         self._refusing = False
 
-    def add(self, name: str, check: Check) -> None:
-        """Add a check."""
+    def add(self, name: str, check: Check, plain: str = "not as it should be") -> None:
+        """Add a check.
+
+        Args:
+            name: of the check.
+            check: says what is wrong, for operators: that can name servers, users and commands.
+            plain: what callers are told instead.
+        """
         self._checks[name] = check
+        self._plain[name] = plain
 
     def drain(self) -> None:
         """Not ready from now on, so that load balancers send new callers to other instances.
@@ -63,11 +71,26 @@ class Readiness:
         return Health(checks, self._missing_safeguards())
 
     def why_not(self) -> str | None:
-        """What is wrong, in words, or None when takedowns may begin."""
+        """What is wrong, for operators, or None when takedowns may begin."""
+        found = self._first_problem()
+        if found is None:
+            return None
+        name, problem = found
+        return f"{name}: {problem}" if name else problem
+
+    def why_not_plainly(self) -> str | None:
+        """The same for callers: without the names of servers and users, and without commands."""
+        found = self._first_problem()
+        if found is None:
+            return None
+        name, problem = found
+        return f"{name}: {self._plain[name]}" if name else problem
+
+    def _first_problem(self) -> tuple[str, str] | None:
         if self._refusing:
-            return "shutting down"
+            return "", "shutting down"
         for name, check in self._checks.items():
             problem = check()
             if problem is not None:
-                return f"{name}: {problem}"
+                return name, problem
         return None

@@ -192,13 +192,15 @@ class CatalogueUnavailable(Struct, frozen=True):
 
     Attributes:
         takedown_id: the takedown that asked.
-        reason: why, for people.
+        reason: why, for operators.
         code: the reason that the caller's problem names.
+        plain: why, for the caller; empty: `reason` is for callers, too.
     """
 
     takedown_id: TakedownId
     reason: str
     code: UnavailableReason = "not-ready"
+    plain: str = ""
 
 
 class ItemListed(Struct, frozen=True, gc=False):
@@ -248,11 +250,12 @@ class PublishFailed(Struct, frozen=True):
 
     Attributes:
         takedown_id: whose requests they were.
-        cause: why, for people.
+        cause: why, for operators.
         handed_over: False means that no record of this publication can have reached Kafka.
         published: the containers whose request Kafka acknowledged.
         unpublished: those whose request failed. What was sent may be in the topic all the same.
         unacknowledged: those whose request is not settled yet.
+        plain: why, for the caller; empty: `cause` is for callers, too.
     """
 
     takedown_id: TakedownId
@@ -261,6 +264,7 @@ class PublishFailed(Struct, frozen=True):
     published: tuple[Container, ...]
     unpublished: tuple[Container, ...]
     unacknowledged: tuple[Container, ...] = ()
+    plain: str = ""
 
 
 class DeadlinePassed(Struct, frozen=True, gc=False):
@@ -304,7 +308,7 @@ class TimedOut(Struct, frozen=True, gc=False):
 class Refused(Struct, frozen=True):
     """Kafka refused a publish; what happened to `outstanding` is unknown.
 
-    `published`, `unpublished` and `unacknowledged` are as in `PublishFailed`.
+    `cause`, `plain`, `published`, `unpublished` and `unacknowledged` are as in `PublishFailed`.
     """
 
     cause: str
@@ -313,17 +317,26 @@ class Refused(Struct, frozen=True):
     deleted: tuple[Container, ...]
     outstanding: tuple[Container, ...]
     unacknowledged: tuple[Container, ...] = ()
+    plain: str = ""
 
 
 class Unavailable(Struct, frozen=True):
     """Nothing was published.
 
     The same request may succeed after `retry_after` seconds; None: it will not, by waiting alone.
+
+    Attributes:
+        reason: a stable name.
+        detail: why, for operators.
+        retry_after: see above.
+        plain: why, for the caller: it names no server, user or command; empty: `detail` is for
+            callers, too.
     """
 
     reason: UnavailableReason
     detail: str
     retry_after: int | None = 1
+    plain: str = ""
 
 
 class Failed(Struct, frozen=True):

@@ -243,11 +243,15 @@ class Service:
             last_errors=self._last_errors,
         )
         self.readiness = Readiness(self.safeguards.list)
-        self.readiness.add("kafka consumer", self._check_consumer)
-        self.readiness.add("catalogue", self._check_catalogue)
-        self.readiness.add("kafka producer", self._check_producer)
+        for name, check, plain in (
+            ("kafka consumer", self._check_consumer, "deletions cannot be read now"),
+            ("catalogue", self._check_catalogue, "it is not known now where each item is"),
+            ("kafka producer", self._check_producer, "requests cannot be published now"),
+        ):
+            self.readiness.add(name, check, plain)
         if not settings.catalogue_url:
-            self.readiness.add("topic settings", self.topic_checks.why_not_ready)
+            plain = "it is not certain now that no list is missing"
+            self.readiness.add("topic settings", self.topic_checks.why_not_ready, plain)
         self.coordinator: Coordinator | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
         readers = tuple(filter(None, (self.deletions, self.items)))
@@ -364,7 +368,7 @@ class Service:
         coordinator = Coordinator.start(
             start_censor=self._start_censor,
             pool_max=self._settings.pool_max,
-            why_not_ready=self.readiness.why_not,
+            why_not_ready=self.readiness.why_not_plainly,
             may_pass=self._is_kafka_away,
             wait=self._settings.wait_for_kafka,
             supervisor=OneForOne(now=self._loop.time, on_failure=self._on_coordinator_failure),

@@ -218,7 +218,7 @@ def _unknown(data: ItemToBeLocated, event: ItemUnknown) -> _Step:
 def _no_catalogue(data: ItemToBeLocated, event: CatalogueUnavailable) -> _Step:
     if event.takedown_id != data.takedown.takedown_id:
         return Step(State.LOCATING, data)
-    return _finish(data.takedown, Unavailable(event.code, event.reason))
+    return _finish(data.takedown, Unavailable(event.code, event.reason, plain=event.plain))
 
 
 def _not_located_in_time(data: ItemToBeLocated, _event: DeadlinePassed) -> _Step:
@@ -377,7 +377,8 @@ def _publish_failed(data: ItemsToBeDeleted, event: PublishFailed) -> _Step:
     if event.takedown_id != data.takedown.takedown_id:
         return Step(State.ACTIVE, data)
     if not event.handed_over and not data.handed_over:
-        return _finish(data.takedown, Unavailable("kafka-unreachable", event.cause))
+        unavailable = Unavailable("kafka-unreachable", event.cause, plain=event.plain)
+        return _finish(data.takedown, unavailable)
     data = _settled(data, event.published, event.unacknowledged)
     asked = data.outstanding - data.due
     if all(c.container_id not in asked for c in event.unpublished):
@@ -395,6 +396,7 @@ def _publish_failed(data: ItemsToBeDeleted, event: PublishFailed) -> _Step:
         deleted=data.already_deleted(),
         outstanding=data.still_outstanding(),
         unacknowledged=event.unacknowledged,
+        plain=event.plain,
     )
     return _finish(data.takedown, refused)
 

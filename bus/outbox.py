@@ -35,6 +35,7 @@ from bus.batch_size import BATCH_BYTES, BatchSize
 from bus.codec import headers_of_request, item_key
 from bus.lane import Lane
 from bus.partitioner import partition_of
+from bus.publication import Trouble, plainly, trouble_of
 from bus.quirks import is_connected
 from errors import KafkaUnavailable
 
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("takedown.kafka")
 
-_NOT_IN_TIME = "Kafka did not take the requests in time"
+_NOT_IN_TIME = plainly("Kafka did not take the requests in time")
 
 Request: TypeAlias = "tuple[Container, bytes]"
 """A container, and the value of the record that asks for its deletion."""
@@ -164,8 +165,8 @@ class Outbox:
         except Exception as error:
             # What was taken is settled by its batches.
             logger.exception("Defect while publishing")
-            cause = f"defect: {error!r}"
-            publication.failed([c for c, _ in requests[taken:]], cause, handed_over=False)
+            left = [c for c, _ in requests[taken:]]
+            publication.failed(left, trouble_of(error), handed_over=False)
 
     def _partition(self, key: bytes) -> int:
         # Known since the producer was started, unless the topic is gone: aiokafka would wait.
@@ -199,7 +200,7 @@ class Outbox:
 
     async def _carry(self, batch: _Batch, partition: int) -> None:
         try:
-            cause = await self._send(batch, partition)
+            trouble = await self._send(batch, partition)
         except _TOO_LARGE as error:
             if not batch.is_single:
                 batch.taken_back()
@@ -207,16 +208,16 @@ class Outbox:
                 halves = batch.halves(self._producer.create_batch)
                 await asyncio.gather(*(self._carry(half, partition) for half in halves))
                 return
-            cause = str(error)
-        batch.settle(cause)
+            trouble = trouble_of(error)
+        batch.settle(trouble)
 
-    async def _send(self, batch: _Batch, partition: int) -> str:
-        """Why it was not acknowledged; empty if it was. Raises if it is too large."""
+    async def _send(self, batch: _Batch, partition: int) -> Trouble | None:
+        """Why it was not acknowledged; None if it was. Raises if it is too large."""
         lane = self._lanes.setdefault(partition, Lane())
         try:
             acknowledged = await self._in_turn(batch, lane, partition)
             if acknowledged is None:
-                return "nobody waits for it any more"
+                return plainly("nobody waits for it any more")
             await acknowledged
             lane.moved_at = _now()
             self._size.accepted(batch.builder.size())
@@ -226,14 +227,14 @@ class Outbox:
             lane.moved_at = _now()
             raise
         except (KafkaError, KafkaUnavailable, OSError) as error:
-            return str(error) or type(error).__name__
+            return trouble_of(error)
         except Exception as error:
             logger.exception("Defect while publishing")
-            return f"defect: {error!r}"
+            return trouble_of(error)
         finally:
             if self._open.get(partition) is batch:
                 del self._open[partition]
-        return ""
+        return None
 
     async def _in_turn(
         self, batch: _Batch, lane: Lane, partition: int
@@ -404,12 +405,12 @@ class _Batch:
         self.hand_over_by = min(kept.values())
         return True
 
-    def settle(self, cause: str) -> None:
-        """Tell everyone whose records are in it: acknowledged, or the cause why not."""
+    def settle(self, trouble: Trouble | None) -> None:
+        """Tell everyone whose records are in it: acknowledged, or why not."""
         for publication, requests in self._requests.items():
             containers = [container for container, _ in requests]
-            if cause:
-                publication.failed(containers, cause, handed_over=self.handed_over)
+            if trouble is not None:
+                publication.failed(containers, trouble, handed_over=self.handed_over)
             else:
                 publication.acknowledged(containers)
 
@@ -437,7 +438,8 @@ async def is_held_up() -> bool:
 def check_size(requests: list[Request]) -> None:
     """Raise `KafkaUnavailable` if one of these requests is larger than Kafka accepts."""
     if any(len(value) > LARGEST_RECORD for _, value in requests):
-        raise KafkaUnavailable("a delete request is larger than Kafka takes")
+        reason = "a delete request is larger than Kafka takes"
+        raise KafkaUnavailable(reason, plain=reason)
 
 
 def topic_trouble(producer: AIOKafkaProducer, topic: str) -> str:

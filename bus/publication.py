@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from aiokafka.errors import KafkaConnectionError, KafkaError
+
+from errors import KafkaUnavailable
 from messages import PublishFailed, RequestsPublished
 
 if TYPE_CHECKING:
@@ -20,6 +23,36 @@ Tell = Callable[[Any], object]
 
 _FEW = 500
 """Requests up to which each failure is told by itself."""
+
+
+class Trouble(NamedTuple):
+    """Why requests were not acknowledged.
+
+    Attributes:
+        cause: for operators: it can name servers and users.
+        plain: for callers: it names neither.
+    """
+
+    cause: str
+    plain: str
+
+
+def plainly(reason: str) -> Trouble:
+    """What is for operators and callers alike."""
+    return Trouble(reason, reason)
+
+
+def trouble_of(error: Exception) -> Trouble:
+    """Why requests were not acknowledged, by what was raised."""
+    cause = str(error) or type(error).__name__
+    if isinstance(error, KafkaUnavailable):
+        return Trouble(cause, error.plain)
+    if isinstance(error, KafkaConnectionError | OSError):
+        return Trouble(cause, "the connection to Kafka was lost")
+    if isinstance(error, KafkaError):
+        return Trouble(cause, type(error).__name__)  # Kafka's own name of it
+    return Trouble(f"defect: {error!r}", "a defect in this service")
+
 
 Settled = Callable[[int, int, str], object]
 """Is told once: how many requests Kafka acknowledged, how many not, and why not (or nothing)."""
@@ -40,7 +73,6 @@ class KafkaPublication:
     """
 
     __slots__ = (
-        "_cause",
         "_containers",
         "_failed",
         "_handed_over",
@@ -51,6 +83,7 @@ class KafkaPublication:
         "_reporting",
         "_stopped",
         "_tell",
+        "_trouble",
         "_untold",
         "takedown",
     )
@@ -69,7 +102,7 @@ class KafkaPublication:
         self._open = len(containers)
         self._published: list[Container] = []
         self._failed: set[ContainerId] = set()
-        self._cause = ""
+        self._trouble = Trouble("", "")
         self._in_flight = 0  # sent, and neither settled nor taken back
         self._handed_over = False
         self._untold = False  # a failure is known and was not told yet
@@ -102,10 +135,13 @@ class KafkaPublication:
         self._in_flight -= len(containers)
         self._settle(len(containers))
 
-    def failed(self, containers: Sequence[Container], cause: str, *, handed_over: bool) -> None:
+    def failed(
+        self, containers: Sequence[Container], trouble: Trouble, *, handed_over: bool
+    ) -> None:
         """Kafka did not acknowledge these; `handed_over` if they were sent and may be there."""
         self._handed_over = self._handed_over or handed_over
-        self._cause = self._cause or cause
+        if not self._failed:
+            self._trouble = trouble
         self._failed.update(c.container_id for c in containers)
         self._untold = True
         if handed_over:
@@ -115,7 +151,7 @@ class KafkaPublication:
     def _settle(self, containers: int) -> None:
         self._open -= containers
         if not self._open:
-            self._on_settled(len(self._published), len(self._failed), self._cause)
+            self._on_settled(len(self._published), len(self._failed), self._trouble.cause)
             if self._failed:
                 self._tell_failure()
             elif not self._stopped:
@@ -148,7 +184,8 @@ class KafkaPublication:
         self._tell(
             PublishFailed(
                 takedown_id=self.takedown.takedown_id,
-                cause=self._cause,
+                cause=self._trouble.cause,
+                plain=self._trouble.plain,
                 handed_over=self._handed_over or self._in_flight > 0,
                 published=tuple(self._published),
                 unpublished=tuple(c for c in self._containers if c.container_id in self._failed),

@@ -26,6 +26,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -36,7 +37,7 @@ from bus.backoff import A_MOMENT, Backoff
 from bus.batch_size import BATCH_BYTES, BatchSize
 from bus.codec import encode, request_for
 from bus.outbox import HELD_UP, Outbox, Request, check_size, is_held_up, topic_trouble
-from bus.publication import KafkaPublication, Tell
+from bus.publication import KafkaPublication, Tell, trouble_of
 from bus.quirks import Cause, hear_refusals, hearing, sender_of, stop_producer
 from bus.throttle import Throttle
 from errors import KafkaUnavailable
@@ -60,6 +61,9 @@ _SOON = 0.1
 
 _OVERLOADED = 5
 """Questions without an answer, while our own loop is overloaded, until Kafka counts as away."""
+
+_LOG_EVERY = 1.0
+"""Seconds between two lines in the log about requests that were not acknowledged, at least."""
 
 _SLICE = 500
 """Requests that are encoded or handed over at once: about 5 ms of the loop."""
@@ -138,6 +142,7 @@ class KafkaPublisher:
         self._failed = 0
         self._producers = 0
         self._last_error = ""
+        self._logged_at = -math.inf
 
     @property
     def working(self) -> bool:
@@ -218,12 +223,10 @@ class KafkaPublisher:
     def _not_handed_over(
         self, publication: KafkaPublication, containers: tuple[Container, ...], error: Exception
     ) -> None:
-        cause = str(error)
         if not isinstance(error, KafkaUnavailable):
             logger.error("Defect while publishing", exc_info=error)
-            cause = f"defect: {error!r}"
         if containers:
-            publication.failed(containers, cause, handed_over=False)
+            publication.failed(containers, trouble_of(error), handed_over=False)
 
     def _requests(
         self, takedown: Takedown, containers: tuple[Container, ...], now: datetime
@@ -255,6 +258,10 @@ class KafkaPublisher:
         self._published += published
         self._failed += failed
         if cause and self._working:  # otherwise it is known better why not
+            now = asyncio.get_running_loop().time()
+            if cause != self._last_error and now - self._logged_at >= _LOG_EVERY:
+                self._logged_at = now
+                logger.warning("Delete requests were not acknowledged: %s", cause)
             self._last_error = cause
 
     def topic_settings(self, settings: TopicSettings) -> None:

@@ -188,12 +188,14 @@ class HttpCatalogue:
             async with asyncio.timeout_at(end):
                 located = await self._ask(takedown, end)
         except TimeoutError:
-            reason = "the Items service did not say in time where the item is"
+            reason = plain = "the Items service did not say in time where the item is"
         except NoEvidence as error:
-            reason = f"the Items service does not say where the item is: {error}"
+            plain = "the Items service does not say where the item is"
+            reason = f"{plain}: {error}"
         except Exception as error:
             logger.exception("Defect while searching")
-            reason = f"defect in the catalogue: {error!r}"
+            plain = "defect in the catalogue"
+            reason = f"{plain}: {error!r}"
         else:
             if located is not None and located.containers:
                 self._hits += 1
@@ -206,7 +208,7 @@ class HttpCatalogue:
             )
             return
         self._unavailable += 1
-        tell(CatalogueUnavailable(takedown_id, reason))
+        tell(CatalogueUnavailable(takedown_id, reason, plain=plain))
 
     async def _ask(self, takedown: Takedown, end: float) -> Located | None:
         loop = asyncio.get_running_loop()

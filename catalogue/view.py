@@ -151,9 +151,10 @@ class CatalogueStatistics:
 class _NoEvidence(Exception):
     """It is not known where the item is, or not to be told now."""
 
-    def __init__(self, reason: str, code: UnavailableReason = "not-ready") -> None:
+    def __init__(self, reason: str, code: UnavailableReason = "not-ready", plain: str = "") -> None:
         super().__init__(reason)
         self.code: UnavailableReason = code
+        self.plain = plain
 
 
 def _read(record: Record) -> tuple[ItemId, tuple[Container, ...], datetime]:
@@ -677,14 +678,18 @@ class CatalogueView:
             reason = "the catalogue is behind its topic and did not catch up in time"
             tell(CatalogueUnavailable(takedown_id, reason))
         except KafkaUnavailable as error:
-            tell(CatalogueUnavailable(takedown_id, f"the catalogue may be behind: {error}"))
+            behind = "the catalogue may be behind"
+            reason, plain = f"{behind}: {error}", f"{behind}: {error.plain}"
+            tell(CatalogueUnavailable(takedown_id, reason, plain=plain))
         except (StoreDamaged, StoreUnavailable) as error:
-            tell(CatalogueUnavailable(takedown_id, f"the catalogue cannot be searched: {error}"))
+            plain = "the catalogue cannot be searched"
+            tell(CatalogueUnavailable(takedown_id, f"{plain}: {error}", plain=plain))
         except _NoEvidence as error:
-            tell(CatalogueUnavailable(takedown_id, str(error), error.code))
+            tell(CatalogueUnavailable(takedown_id, str(error), error.code, error.plain))
         except Exception as error:
             logger.exception("Defect while searching")
-            tell(CatalogueUnavailable(takedown_id, f"defect in the catalogue: {error!r}"))
+            plain = "defect in the catalogue"
+            tell(CatalogueUnavailable(takedown_id, f"{plain}: {error!r}", plain=plain))
         else:
             if found is None:
                 tell(ItemUnknown(takedown_id))
@@ -723,7 +728,7 @@ class CatalogueView:
                 which = "a record that may be the item's"
             raise _NoEvidence(f"{which} in {where} cannot be read: {found.reason}", "item-in-doubt")
         if found is None and (reason := self._why_empty()) is not None:
-            raise _NoEvidence(reason)
+            raise _NoEvidence(reason, plain="no list of any item is known")
         return found
 
     def _certain(self, item_id: ItemId, rebuilds: int) -> Listed | Doubt | None:

@@ -119,9 +119,9 @@ class Life:
         _before(service.deletions, "_handle", self._on_deletion)
         _before(service.items, "_handle", self._on_list)
         _before(service.items, "_rewind", self._on_rewind)
-        why_not = service.readiness.why_not
+        readiness = service.readiness
 
-        def noticed() -> str | None:
+        def noticed(why_not: Callable[[], str | None]) -> str | None:
             problem = why_not()
             if service.coordinator is not None:
                 in_flight = service.coordinator._pool.in_flight  # its statistics cost more
@@ -134,7 +134,9 @@ class Life:
                 self._check_lag()
             return problem
 
-        service.readiness.why_not = noticed  # type: ignore[method-assign]
+        why_not, plainly = readiness.why_not, readiness.why_not_plainly
+        readiness.why_not = lambda: noticed(why_not)  # type: ignore[method-assign]
+        readiness.why_not_plainly = lambda: noticed(plainly)  # type: ignore[method-assign]
         kinds = self._world.faults.kinds
         if self._world.journal.keeps:
             service.feed.subscribe(self._write_down)

@@ -79,3 +79,21 @@ def test_a_problem_without_words_is_a_problem() -> None:
     readiness.add("consumer", Check(""))
     assert not readiness.health().ready
     assert readiness.why_not() == "consumer: "
+
+
+def test_callers_are_told_the_check_that_fails_and_a_plain_cause_and_operators_all_of_it() -> None:
+    full = "User:alice may not Read: `kafka-acls.sh --bootstrap-server 10.0.0.7:9092 --add`"
+    readiness = Readiness()
+    readiness.add("consumer", Check(), "deletions cannot be read now")
+    readiness.add("catalogue", Check(full), "it is not known where items are")
+    assert readiness.why_not_plainly() == "catalogue: it is not known where items are"
+    assert readiness.why_not() == f"catalogue: {full}"
+    assert readiness.health().checks["catalogue"] == full
+    readiness.refuse()
+    assert readiness.why_not_plainly() == "shutting down"
+
+
+def test_when_all_is_well_callers_are_told_nothing() -> None:
+    readiness = Readiness()
+    readiness.add("consumer", Check(), "deletions cannot be read now")
+    assert readiness.why_not_plainly() is None

@@ -157,21 +157,22 @@ def _problem(
                 deleted=deleted,
                 outstanding=outstanding,
             ), {}
-        case Refused(cause, published, unpublished, deleted, outstanding, unacknowledged):
+        case Refused(cause, published, unpublished, deleted, outstanding, unacknowledged, plain):
             return problem(
                 502,
                 "publish-failed",
                 "Publish failed",
-                f"Kafka did not accept every delete request ({cause}); the outcome is unknown",
+                f"Kafka did not accept every delete request ({plain or cause}); "
+                "the outcome is unknown",
                 published=published,
                 unpublished=unpublished,
                 unacknowledged=unacknowledged,
                 deleted=deleted,
                 outstanding=outstanding,
             ), {}
-        case Unavailable(reason, detail, retry_after):
+        case Unavailable(reason, detail, retry_after, plain):
             headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
-            text = f"{detail}; nothing was published"
+            text = f"{plain or detail}; nothing was published"
             return problem(503, reason, _UNAVAILABLE[reason], text), headers
         case Failed() | Deleted():
             return problem(

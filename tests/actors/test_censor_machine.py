@@ -143,7 +143,7 @@ def test_whatever_ends_a_takedown_does_the_same_five_things_in_the_same_order() 
         for _, _, step in cases.values()
         if state is not State.IDLE and step.state is State.IDLE
     ]
-    assert len(endings) == 30
+    assert len(endings) == 33
     for step in endings:
         assert [type(effect) for effect in step.effects] == five
         *_, answer, release = step.effects

@@ -297,7 +297,10 @@ async def test_a_permission_that_is_withdrawn_while_we_run_is_named(
         assert asked.status == 502
         assert "TopicAuthorizationFailed" in asked.got.body["detail"], asked.got.body["detail"]
         text = await explains(service, "may not Write", checks=("kafka producer",))
-        assert (await service.take_down(item_id)).status == 503
+        asked = await service.take_down(item_id)
+        assert asked.status == 503
+        plain = "kafka producer: requests cannot be published now; nothing was published"
+        assert asked.got.body["detail"] == plain
         await obey(secure, text)
         await service.until_ready(within=15)
         assert (await service.take_down(item_id)).status == 200

@@ -12,12 +12,13 @@ from aiokafka.errors import (
     KafkaConnectionError,
     MessageSizeTooLargeError,
     RecordListTooLargeError,
+    TopicAuthorizationFailedError,
 )
 from support.fakes import ITEM, OTHER_ITEM, places, settle, takedown
 
 from bus import outbox as outbox_module
 from bus.outbox import Outbox
-from bus.publication import KafkaPublication
+from bus.publication import KafkaPublication, Trouble
 from bus.quirks import Cause
 from errors import KafkaUnavailable
 from messages import Container, PublishFailed, RequestsPublished
@@ -103,8 +104,9 @@ class Post:
         self.settled: list[tuple[int, int, str]] = []
         producer: Any = self.producer
         monkeypatch.setattr(outbox_module, "is_connected", lambda *_: self.producer.connected)
+        self.cause = Cause()
         self.outbox = Outbox(
-            producer, TOPIC, cause=Cause(), topic_is_gone=self.gone.append, tasks=self.tasks
+            producer, TOPIC, cause=self.cause, topic_is_gone=self.gone.append, tasks=self.tasks
         )
 
     def publish(
@@ -225,6 +227,43 @@ async def test_a_part_that_fails_is_told_with_what_succeeded(post: Post) -> None
     assert post.settled == [(1, 1, told.cause)]
 
 
+@pytest.mark.parametrize(
+    ("error", "plain"),
+    [
+        (
+            KafkaConnectionError("Connection at 10.0.0.7:9092 closed"),
+            "the connection to Kafka was lost",
+        ),
+        (ConnectionResetError("10.0.0.7:9092"), "the connection to Kafka was lost"),
+        (TopicAuthorizationFailedError("User:alice"), "TopicAuthorizationFailedError"),
+        (KafkaUnavailable("10.0.0.7:9092 cannot be used"), "Kafka cannot be used now"),
+        (LookupError("10.0.0.7:9092"), "a defect in this service"),
+        (TimeoutError("10.0.0.7:9092"), "Kafka did not take the requests in time"),
+    ],
+)
+async def test_a_caller_is_told_why_without_servers_and_users(
+    post: Post, error: Exception, plain: str
+) -> None:
+    post.publish("one", places("a"))
+    await settle()
+    await post.acknowledge(0, error)
+
+    (told,) = post.told
+    assert told.plain == plain
+    assert post.settled == [(0, 1, told.cause)]
+
+
+async def test_a_broker_that_cannot_be_used_is_named_to_operators_only(post: Post) -> None:
+    post.cause.text = "10.0.0.7:9092 cannot be used: its certificate is not believed"
+    post.producer.reachable = False
+    post.publish("one", places("a"))
+    await settle()
+
+    (told,) = post.told
+    assert told.plain == "Kafka cannot be used now"
+    assert told.cause == post.cause.text
+
+
 async def test_a_refusal_is_told_at_once_and_again_when_all_is_settled(post: Post) -> None:
     post.producer.room = 1
     post.publish("one", places("a", "b", "c", "d"))
@@ -320,7 +359,7 @@ async def test_what_joins_a_batch_that_was_sent_is_sent(post: Post) -> None:
     publication = KafkaPublication(takedown(name="two"), places("b", "c"), post.told.append, _skip)
     now = asyncio.get_running_loop().time()
     post.outbox.add(publication, [(places("b")[0], b"x")], now + 1)
-    publication.failed(places("c"), "no leader", handed_over=False)
+    publication.failed(places("c"), Trouble("no leader", "no leader"), handed_over=False)
 
     (told,) = post.told
     assert told.handed_over

@@ -341,9 +341,8 @@ async def test_many_takedowns_of_very_many_containers_do_one_slice_in_a_turn_tog
     def encode(request: Any) -> bytes:
         nonlocal encoded
         encoded += 1
-        return publisher_encode(request)
+        return codec.encode(request)
 
-    publisher_encode = publisher_module.encode
     monkeypatch.setattr(publisher_module, "encode", encode)
     names = [f"c{number}" for number in range(4 * _SLICE)]
     async with publishing() as it:

@@ -238,8 +238,9 @@ async def test_the_waits_grow_to_a_limit_with_jitter_and_the_attempts_are_counte
 
     bed = Bed(jitter=jitter)
     bed.items.always = REFUSED
-    reason, _ = await bed.refused()
-    assert "connection refused" in reason
+    event, _ = await bed.search()
+    assert "connection refused" in event.reason
+    assert event.plain == "the Items service does not say where the item is"
     assert bed.items.waits() == [0.05, 0.2, 0.3, 0.8]
     assert len(bed.items.asked) == ATTEMPTS
     assert set(spans) == {(0.5, 1.0)}
@@ -563,8 +564,9 @@ async def test_a_defect_is_told_as_one_and_costs_only_its_search(
 ) -> None:
     bed = Bed()
     bed.items.next = [ZeroDivisionError("oops")]
-    reason, _ = await bed.refused()
-    assert "defect" in reason
+    event, _ = await bed.search()
+    assert "oops" in event.reason
+    assert event.plain == "defect in the catalogue"
     assert "oops" in caplog.text
     assert isinstance((await bed.search())[0], ItemUnknown)
 

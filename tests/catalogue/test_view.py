@@ -222,11 +222,12 @@ async def test_a_log_that_fails_is_no_evidence() -> None:
     view = View()
     told = view.locate()
     await settle()
-    view.log.fail(KafkaUnavailable("the broker is away"))
+    view.log.fail(KafkaUnavailable("10.0.0.7:9092 refuses User:alice", plain="away"))
     await settle()
     (event,) = told
     assert isinstance(event, CatalogueUnavailable)
-    assert "the broker is away" in event.reason
+    assert event.reason == "the catalogue may be behind: 10.0.0.7:9092 refuses User:alice"
+    assert event.plain == "the catalogue may be behind: away"
 
 
 async def test_a_search_is_repeated_while_kafka_is_away_for_a_moment() -> None:
@@ -265,6 +266,7 @@ async def test_a_defect_in_a_search_is_told_at_once_and_not_at_the_deadline() ->
     (event,) = told
     assert isinstance(event, CatalogueUnavailable)
     assert "a defect" in event.reason
+    assert event.plain == "defect in the catalogue"
 
 
 async def test_a_view_without_a_log_has_no_evidence() -> None:
@@ -375,6 +377,7 @@ async def test_a_topic_that_never_had_a_record_is_neither_ready_nor_evidence() -
     assert isinstance(event, CatalogueUnavailable)
     assert event.code == "not-ready"
     assert problem is not None
+    assert event.plain == "no list of any item is known"
     for text in (event.reason, problem):
         assert "item_publishd never had a record: is this the right topic?" in text
         assert "TAKEDOWN_CATALOGUE_MAY_BE_EMPTY=true" in text

@@ -71,8 +71,19 @@ async def test_a_broker_that_goes_away_means_503_and_that_comes_back_empty_means
         assert status == 503
         assert body["type"].rpartition(":")[2] in {"kafka-unreachable", "not-ready"}
         assert seconds < 2.9
+        assert bootstrap not in body["detail"]
         await until_ready(http, admin, status=503)
-        assert 1.9 < (await take_down(http, door, item_id))[2] < AFTER_THE_WAIT
+        status, body, seconds = await take_down(http, door, item_id)
+        assert 1.9 < seconds < AFTER_THE_WAIT
+        # The caller is told what does not work, operators which server is why.
+        assert status == 503
+        plain = {
+            "kafka consumer: deletions cannot be read now; nothing was published",
+            "kafka producer: requests cannot be published now; nothing was published",
+        }
+        assert body["detail"] in plain
+        _, checks = await readiness(http, admin)
+        assert bootstrap in str(checks)
 
         # A broker in memory forgets everything: topics, offsets, records.
         with running("broker", broker_port=port, log_format="json") as again:

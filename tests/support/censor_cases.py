@@ -131,6 +131,7 @@ def failed(
     unacknowledged: str = "",
     handed_over: bool = True,
     tid: TakedownId = TID,
+    plain: str = "",
 ) -> PublishFailed:
     return PublishFailed(
         tid,
@@ -139,6 +140,7 @@ def failed(
         places(*published),
         places(*unpublished),
         places(*unacknowledged),
+        plain,
     )
 
 
@@ -283,6 +285,11 @@ BEFORE_ACTIVE: dict[tuple[State, type], Cases] = {
             LOCATING,
             CatalogueUnavailable(TID, "behind"),
             done(Unavailable("not-ready", "behind")),
+        ),
+        "503 with what the caller is told": (
+            LOCATING,
+            CatalogueUnavailable(TID, "10.0.0.7 is away", plain="behind"),
+            done(Unavailable("not-ready", "10.0.0.7 is away", plain="behind")),
         ),
         "503 for an item in doubt": (
             LOCATING,

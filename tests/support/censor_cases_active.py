@@ -578,6 +578,16 @@ IN_ACTIVE: dict[tuple[State, type], Cases] = {
             failed(unpublished="abc", handed_over=False),
             done(Unavailable("kafka-unreachable", "broken")),
         ),
+        "a 503 has what the caller is told": (
+            ACTIVE,
+            failed(unpublished="abc", handed_over=False, plain="away"),
+            done(Unavailable("kafka-unreachable", "broken", plain="away")),
+        ),
+        "a 502 has what the caller is told": (
+            ACTIVE,
+            failed(unpublished="abc", plain="away"),
+            done(Refused("broken", (), (A, B, C), (), (A, B, C), plain="away")),
+        ),
         "handed over is a 502 with true lists": (
             A_GONE,
             failed(published="a", unpublished="bc"),

@@ -196,6 +196,17 @@ def test_what_is_not_available_is_a_503_that_says_when_to_come_back(
     assert body == problem(503, reason, title, "It is so; nothing was published")
 
 
+def test_a_caller_is_told_the_plain_cause_and_not_that_of_operators() -> None:
+    cause, plain = "10.0.0.7:9092 refuses User:alice", "Kafka cannot be used now"
+    _, unavailable = answer_to(Unavailable("kafka-unreachable", cause, plain=plain))
+    _, refused = answer_to(Refused(cause, (), (A,), (), (A,), plain=plain))
+
+    assert unavailable["detail"] == f"{plain}; nothing was published"
+    assert refused["detail"] == (
+        f"Kafka did not accept every delete request ({plain}); the outcome is unknown"
+    )
+
+
 def test_a_503_that_waiting_does_not_change_names_no_time() -> None:
     response, _ = answer_to(Unavailable("too-many-containers", "It is in 3", None))
 
