@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from support.fakes import ITEM, places, settle, takedown_now
 
+from bus import codec
 from bus import outbox as outbox_module
 from bus import publisher as publisher_module
 from bus.connection import Clients, Connection
