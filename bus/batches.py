@@ -37,8 +37,11 @@ _LEGACY_START = {0: 18, 1: 26}
 """Where the key's length stands in a message of the former formats."""
 
 _CODEC = 0x07
-_TRANSACTIONAL = 0x10
+TRANSACTIONAL = 0x10
 _CONTROL = 0x20
+
+NOT_ORDINARY = _CODEC | _CONTROL
+"""Attributes of a batch that is compressed, or a marker."""
 
 LONGEST_VALUE = 8 << 20
 """Bytes of a value that is decoded. JSON of this size takes about 0.1 s, in which nothing else

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from bus import batches
 from bus.batches import Header, Unreadable
-from bus.decoding import Damaged, Unusable, check_message, decode
+from bus.decoded import DecodedBatch, DecodedBytes
+from bus.decoding import Damaged, Unusable, check_message, decode, decoded_if_ordinary
 
 if TYPE_CHECKING:
     from aiokafka import TopicPartition
@@ -20,6 +21,14 @@ if TYPE_CHECKING:
 
 _HIGHEST = 1 << 62
 """No log reaches this offset."""
+
+PIECE = 1 << 18
+"""Bytes of a batch that needs no thread, and bytes that are looked at before others on the loop
+have their turn."""
+
+_KEPT = 5000
+"""Records of an answer that are handed on decoded; the others are decoded again when they are due,
+so that they need no memory before that."""
 
 _SEARCHED = 1 << 18
 _SEARCHED_SUMS = 32
@@ -41,20 +50,27 @@ class Cleaning:
         self._tp = tp
         self._next = position
         self._end = end
-        self._parts: list[bytes] = []
+        self._parts: list[bytes | memoryview] = []
+        self._decoded: list[bytes | memoryview | DecodedBatch] = []
+        self._kept = 0
         self._unchanged = True
         self._size = 0
         self._waits = False
 
     def result(self, raw: bytes) -> bytes:
         """What of these batches can be decoded, once they were looked at."""
-        return raw if self._unchanged else b"".join(self._parts)
+        clean = raw if self._unchanged else b"".join(self._parts)
+        return DecodedBytes.of(clean, self._decoded) if self._kept else clean
 
     async def run(self, raw: bytes) -> None:
         """Look at these batches."""
         at = 0
         while at < len(raw):
             stop = batches.end_of(raw, at)
+            if stop is not None and stop - at <= PIECE and self._is_ordinary(raw, at, stop):
+                await self._owner.had(stop - at)
+                at = stop
+                continue
             if stop is None or not self._is_plausible(raw, at):
                 if self._parts:
                     break  # incomplete at the end, as brokers send it; or the next answer shows it
@@ -80,6 +96,25 @@ class Cleaning:
                 self._pass_nothing(raw)
             return
         self._unchanged = False  # what is missing is fetched again
+
+    def _is_ordinary(self, raw: bytes, at: int, stop: int) -> bool:
+        """Put a batch with which nothing is to be done; False if this is none."""
+        batch = raw if stop - at == len(raw) else memoryview(raw)[at:stop]
+        decoded = decoded_if_ordinary(batch)
+        if decoded is None or not 0 <= decoded.base_offset < _HIGHEST:
+            return False
+        last = decoded.next_offset - 1
+        if last < self._next or (stop < len(raw) - 8 and batches.base_of(raw, stop) <= last):
+            return False
+        self._put(batch, last, changed=False)
+        self._hand_on(decoded)
+        return True
+
+    def _hand_on(self, decoded: DecodedBatch) -> None:
+        """What was put last holds this."""
+        self._kept += len(decoded.records)
+        if self._kept <= _KEPT:
+            self._decoded[-1] = decoded
 
     # ------------------------------------------------------------------ places in the log
 
@@ -173,8 +208,9 @@ class Cleaning:
         self._put(batches.build(header, base, last, record, 1), last, changed=True)
         self._owner.note(self._tp, Unreadable(first, last, reason))
 
-    def _put(self, part: bytes, last: int, *, changed: bool) -> None:
+    def _put(self, part: bytes | memoryview, last: int, *, changed: bool) -> None:
         self._parts.append(part)
+        self._decoded.append(part)
         self._next = last + 1
         self._unchanged = self._unchanged and not changed
 
@@ -207,6 +243,8 @@ class Cleaning:
             if each.last >= self._next:
                 self._owner.note(self._tp, each)
         self._put(decoded.batch, last, changed=decoded.batch is not batch)
+        if decoded.whole is not None:
+            self._hand_on(decoded.whole)
         return True
 
     async def _former_format(self, batch: bytes) -> None:

@@ -5,7 +5,10 @@ All of it is computation: it may run in a thread. A batch of `bus.inflate.MOST` 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import struct
+from itertools import islice
+from operator import attrgetter, lt
+from typing import Any, NamedTuple
 
 from aiokafka.record.control_record import ControlRecord
 from aiokafka.record.default_records import DefaultRecordBatch
@@ -13,7 +16,17 @@ from aiokafka.record.legacy_records import LegacyRecordBatch
 
 from bus import batches
 from bus.batches import Header, Record, Unreadable
+from bus.decoded import DecodedBatch
 from bus.inflate import NotInflatable, TooLarge, inflate
+
+_ORDINARY = struct.Struct(">q8xb4xhi16xq6xi")
+"""Of a header: the first offset, the format, the attributes, the last offset's delta, the producer,
+the number of records."""
+
+_HANDED_ON = 1 << 20
+"""Bytes of a decompressed batch whose records are handed on decoded."""
+
+_offset_of = attrgetter("offset")
 
 
 class Damaged(Exception):
@@ -40,11 +53,13 @@ class Decoded(NamedTuple):
         batch: the very same one, if it can decode that.
         unreadable: what has a placeholder in it.
         inflated: bytes of its records, if it was compressed.
+        whole: what it holds, if that is at hand.
     """
 
     batch: bytes
     unreadable: tuple[Unreadable, ...] = ()
     inflated: int = 0
+    whole: DecodedBatch | None = None
 
 
 def decode(batch: bytes, most: int) -> Decoded:
@@ -75,14 +90,57 @@ def decode(batch: bytes, most: int) -> Decoded:
         raise Unusable(f"a batch of {error}", too_large=True) from None
     except NotInflatable as error:
         raise Unusable(f"a batch cannot be decompressed: {error}") from None
-    if len(body) <= batches.LONGEST_VALUE * max(
-        header.records, 1
-    ):  # no value is that long for sure
-        plain = batches.build(header, header.base, header.last, body, header.records)
-        if _can_decode(plain, header):
-            return Decoded(plain, inflated=len(body))
-        del plain
-    return _taken_apart(header, body)._replace(inflated=len(body))
+    decoded = _decompressed(header, body) or _taken_apart(header, body)
+    return decoded._replace(inflated=len(body))
+
+
+def _decompressed(header: Header, body: bytes | bytearray) -> Decoded | None:
+    """The batch with its records decompressed; None if aiokafka cannot decode that."""
+    if len(body) > batches.LONGEST_VALUE * max(header.records, 1):
+        return None  # a value is too long for sure
+    plain = batches.build(header, header.base, header.last, body, header.records)
+    if len(body) > _HANDED_ON:
+        return Decoded(plain) if _can_decode(plain, header) else None
+    records = _all_of(DefaultRecordBatch(plain), header.base, header.last, header.records)
+    return None if records is None else Decoded(plain, whole=_batch_of(header, records))
+
+
+def decoded_if_ordinary(batch: bytes | memoryview) -> DecodedBatch | None:
+    """What a batch holds that is as nearly all are; None if it is another one.
+
+    The quick way for a batch that aiokafka can decode as it is: of format 2, not compressed,
+    intact, no marker of a transaction, and not so long that a value could be too large.
+    """
+    if len(batch) < _ORDINARY.size or len(batch) > batches.LONGEST_VALUE:
+        return None
+    base, magic, attributes, delta, producer, count = _ORDINARY.unpack_from(batch)
+    if magic != batches.FORMAT or attributes & batches.NOT_ORDINARY or delta < 0:
+        return None
+    reader = DefaultRecordBatch(batch)
+    records = _all_of(reader, base, base + delta, count) if reader.validate_crc() else None
+    if records is None:
+        return None
+    is_transactional = bool(attributes & batches.TRANSACTIONAL)
+    return DecodedBatch(base, base + delta + 1, producer, is_transactional, records)
+
+
+def _batch_of(header: Header, records: list[Any]) -> DecodedBatch:
+    is_transactional = bool(header.attributes & batches.TRANSACTIONAL)
+    return DecodedBatch(header.base, header.last + 1, header.producer_id, is_transactional, records)
+
+
+def _all_of(reader: DefaultRecordBatch, base: int, last: int, count: int) -> list[Any] | None:
+    """Every record; None if that cannot be decoded, or the offsets are not in order."""
+    try:
+        decoded = iter(reader)
+        records = list(islice(decoded, count))
+        # With all of them read, it sees whether there is more. After that it would begin anew.
+        if len(records) != count or next(decoded, None) is not None:
+            return None
+    except Exception:  # noqa: BLE001 - whatever it is, aiokafka would raise it
+        return None
+    offsets = [base - 1, *map(_offset_of, records)]
+    return records if offsets[-1] <= last and all(map(lt, offsets, offsets[1:])) else None
 
 
 def check_message(batch: bytes, most: int) -> None:

@@ -8,8 +8,8 @@ process with it. Both are a single record of a writer. So every batch is looked 
 comes:
 
 - Its checksum is compared; it is decompressed, up to a limit; and aiokafka's own decoder reads it
-  once. A batch that passes is handed on as it is, or decompressed, so that it is not decompressed
-  twice.
+  once. A batch that passes is handed on as it is, or decompressed, and with what was decoded, so
+  that neither is done twice (`decoded`).
 - In the place of each record that cannot be read stands a *placeholder* with its offset. If nothing
   in a batch can be read, one placeholder stands for all of it. `unreadable` says which they are and
   why.
@@ -36,7 +36,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from aiokafka import TopicPartition
 from aiokafka.protocol.fetch import FetchRequest
 
-from bus.cleaning import Cleaning
+from bus.cleaning import PIECE, Cleaning
+from bus.decoded import hand_on_decoded
 from bus.decoding import Unusable
 from bus.inflate import MOST
 
@@ -49,11 +50,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 PositionOf = Callable[[TopicPartition], int]
-
-_PIECE = 1 << 18
-"""Bytes of a batch that needs no thread, and bytes that are looked at before others on the loop
-have their turn."""
-
 
 _ATTEMPTS = 3
 """Answers that differ each time, and are damaged each time."""
@@ -85,6 +81,7 @@ class FetchFilter:
 
     def attach(self, client: AIOKafkaClient) -> None:
         """Look at all that this client fetches from now on. A session begins with it."""
+        hand_on_decoded()
         self._unreadable.clear()
         self._waiting.clear()
         send = client.send
@@ -146,9 +143,10 @@ class FetchFilter:
             position: the offset that was asked for.
             end: the high water mark that came with them; -1 if it is not known.
         """
-        for offset in [at for number, at in self._unreadable if number == tp.partition]:
-            if offset >= position:
-                del self._unreadable[tp.partition, offset]  # it is fetched again
+        if self._unreadable:
+            for offset in [at for number, at in self._unreadable if number == tp.partition]:
+                if offset >= position:
+                    del self._unreadable[tp.partition, offset]  # it is fetched again
         cleaning = Cleaning(self, tp, position, end)
         await cleaning.run(raw)
         clean = cleaning.result(raw)
@@ -167,11 +165,8 @@ class FetchFilter:
             work: is given how many bytes may come of it.
             size: of the batch.
         """
-        if size <= _PIECE:
-            self._work += size
-            if self._work >= _PIECE:
-                self._work = 0
-                await asyncio.sleep(0)
+        if size <= PIECE:
+            await self.had(size)
             quick = min(self._most, _SMALL)
             try:
                 return work(quick)
@@ -179,6 +174,13 @@ class FetchFilter:
                 if not error.too_large or quick == self._most:
                     raise
         return await asyncio.to_thread(work, self._most)
+
+    async def had(self, size: int) -> None:
+        """So many bytes were, or are, looked at: others may be due."""
+        self._work += size
+        if self._work >= PIECE:
+            self._work = 0
+            await asyncio.sleep(0)
 
     def has_room(self, tp: TopicPartition, size: int) -> bool:
         """Whether so many bytes more may wait to be handled."""

@@ -34,7 +34,7 @@ _GZIP_MEMBERS = 16
 _XERIAL = struct.pack(">b7s", -126, b"SNAPPY\0") + struct.pack(">ii", 1, 1)
 _LENGTH = struct.Struct(">i")
 
-_FIRST_GUESS = 16
+_FIRST_GUESS = 8
 """Times the compressed size: the first buffer. Few batches need the second one, of the limit."""
 
 _SMALLEST_GUESS = 1 << 16

@@ -30,6 +30,7 @@ from support.raw_batches import Row, batch
 
 from bus import quirks
 from bus.connection import Connection
+from bus.decoded import DecodedBytes
 from bus.fetch_filter import FetchFilter
 from bus.quirks import client_of, hear_refusals, hearing, sender_of, stop_producer
 from bus.security import Security
@@ -186,6 +187,31 @@ async def test_what_a_filter_changes_of_an_answer_is_what_the_fetcher_decodes(
     assert [record.key for record in one + two] == [b"key", b"next"]
     assert fetched.unreadable(TP, 0) is not None
     assert fetched.unreadable(TP, 1) is None
+    await fetcher.close()
+
+
+async def test_the_fetcher_does_not_decode_again_what_a_filter_has_decoded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client = AIOKafkaClient(bootstrap_servers="kafka:9092")
+    row: tuple[Any, ...] = (0, 0, 1, 1, 0, [], -1, batch([Row(b"key", b"value")]))
+    answers = Refuses(FetchResponse_v11(0, 0, 0, [("topic", [row])]))
+    monkeypatch.setattr(client, "send", answers.send)
+    client.cluster.leader_for_partition = lambda _tp: 1
+    FetchFilter(lambda _tp: 0).attach(client)
+    seen: list[bytes] = []
+    hear_refusals(client, print, lambda _tp, raw: seen.append(raw))
+    subscriptions = SubscriptionState()
+    subscriptions.assign_from_user({TP})
+    subscriptions.seek(TP, 0)
+    fetcher = Fetcher(client, subscriptions, check_crcs=False)
+    assignment = subscriptions.subscription.assignment
+    [(node_id, request)], *_ = fetcher._get_actions_per_node(assignment)
+    await fetcher._proc_fetch_request(assignment, node_id, request)
+    (raw,) = seen
+    assert isinstance(raw, DecodedBytes)
+    assert raw.batches == (), "the fetcher has taken what was decoded"
+    assert [r.key for r in (await fetcher.fetched_records([]))[TP]] == [b"key"]
     await fetcher.close()
 
 

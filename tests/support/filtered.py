@@ -7,8 +7,8 @@ from typing import Any
 
 from aiokafka import TopicPartition
 from aiokafka.consumer.fetcher import READ_COMMITTED, PartitionRecords
-from aiokafka.record.memory_records import MemoryRecords
 
+from bus.decoded import records_of
 from bus.fetch_filter import FetchFilter
 from support.raw_batches import Row, batch
 
@@ -41,7 +41,7 @@ class Reader:
     async def fetch(self, raw: bytes, high_water_mark: int = -1) -> None:
         self.fetches += 1
         clean = await self.filter.clean(TP, raw, self.position, high_water_mark)
-        records = MemoryRecords(clean)
+        records = records_of(clean)
         decoded = PartitionRecords(
             TP, records, [], self.position, None, None, False, READ_COMMITTED
         )
