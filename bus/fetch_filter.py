@@ -38,7 +38,7 @@ from aiokafka.protocol.fetch import FetchRequest
 
 from bus.cleaning import PIECE, Cleaning
 from bus.decoded import hand_on_decoded
-from bus.decoding import Unusable
+from bus.decoding import TakesLong, Unusable
 from bus.inflate import MOST
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ class FetchFilter:
         self._attempts: dict[TopicPartition, tuple[int, list[int]]] = {}
         self._given_up: dict[TopicPartition, int] = {}
         self._work = 0
+        self._in_threads = 0
 
     def attach(self, client: AIOKafkaClient) -> None:
         """Look at all that this client fetches from now on. A session begins with it."""
@@ -158,22 +159,33 @@ class FetchFilter:
         """A placeholder stands at the last of these offsets."""
         self._unreadable[tp.partition, found.last] = found
 
-    async def work(self, work: Callable[[int], T], size: int) -> T:
+    async def work(self, work: Callable[[int, bool], T], size: int) -> T:
         """Run what decodes a batch of so many bytes: in a thread, if it may take long.
 
         Args:
-            work: is given how many bytes may come of it.
+            work: is given how many bytes may come of it, and whether it is on the event loop.
             size: of the batch.
         """
         if size <= PIECE:
             await self.had(size)
             quick = min(self._most, _SMALL)
             try:
-                return work(quick)
+                return work(quick, True)
+            except TakesLong:
+                pass
             except Unusable as error:
                 if not error.too_large or quick == self._most:
                     raise
-        return await asyncio.to_thread(work, self._most)
+        self._in_threads += 1
+        try:
+            return await asyncio.to_thread(work, self._most, False)
+        finally:
+            self._in_threads -= 1
+
+    @property
+    def is_working(self) -> bool:
+        """Whether a large batch is decoded now: what is fetched is handed on after that."""
+        return self._in_threads > 0
 
     async def had(self, size: int) -> None:
         """So many bytes were, or are, looked at: others may be due."""

@@ -271,7 +271,7 @@ async def _handshake(stream: Stream, mechanism: str, within: float) -> tuple[int
         code, count = struct.unpack_from(">hi", answer)
         mechanisms, at = [], 6
         for _ in range(count):
-            (length,) = struct.unpack_from(">h", answer, at)
+            (length,) = struct.unpack_from(">H", answer, at)  # a negative one would lead nowhere
             mechanisms.append(answer[at + 2 : at + 2 + length].decode())
             at += 2 + length
     except (struct.error, UnicodeDecodeError):

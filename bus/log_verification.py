@@ -270,7 +270,7 @@ class LogVerification:
     ) -> Divergence | None:
         tp = TopicPartition(self._topic, number)
         clean = FetchFilter(lambda _: first)
-        batches = await clean.clean(tp, batches, first)
+        batches = bytes(await clean.clean(tp, batches, first))  # all of it, not decoded
         return _compare(
             number, read, first, batches, lambda offset: clean.unreadable(tp, offset) is not None
         )

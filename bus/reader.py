@@ -609,9 +609,11 @@ class TopicReader:
         """
         now = asyncio.get_running_loop().time
         given_up = now() + _NEW_LEADER
-        async with asyncio.timeout(self._patience):
+        async with asyncio.timeout(self._patience) as bound:
             while True:
                 await self._fetch_once(fetching, within=_FIRST_HOLD)
+                if self._filter.is_working:  # an answer is there, and takes long to decode
+                    bound.reschedule(now() + self._patience)
                 unheard = {tp for tp in self._positions if fetching.highwater(tp) is None}
                 beyond = self._beyond_the_log(fetching)
                 if unheard or (beyond and now() < given_up):
@@ -746,8 +748,9 @@ class TopicReader:
                     f"{self._topic}[{numbers_of(beyond)}] ends before our position, "
                     "or has a new leader"
                 )
-            if self._held or self._throttle.is_active:
-                # Nobody fetches, or the broker has announced that it does not answer for a while.
+            if self._held or self._filter.is_working or self._throttle.is_active:
+                # Nobody fetches, an answer is being decoded, or the broker has announced that it
+                # does not answer for a while.
                 pulse = self._pulse()
                 continue
             silent = pulse.silent({tp: fetching.last_poll_timestamp(tp) for tp in self._positions})

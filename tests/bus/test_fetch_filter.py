@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import struct
+import time
+from typing import Any
 
 import pytest
+from aiokafka.record.memory_records import MemoryRecords
 from support.filtered import KEY, NOT_UTF_8, ROWS, TP, Read, Reader, at, plain
 from support.raw_batches import (
     CODECS,
@@ -20,6 +23,7 @@ from support.raw_batches import (
 )
 
 from bus.batches import HEADER
+from bus.decoding import TakesLong, Unusable, decode
 from bus.fetch_filter import FetchFilter
 
 GOOD: Read = [(0, KEY, ""), (1, b"key", ""), (2, None, "")]
@@ -148,4 +152,49 @@ async def test_offsets_that_run_into_the_next_batch_are_cut() -> None:
 
 
 def test_the_checksum_of_a_batch_is_what_brokers_compare() -> None:
-    assert with_checksum(plain()) == plain()
+    raw = plain()
+    assert with_checksum(raw) == raw
+
+
+def tiny(count: int, **options: Any) -> bytes:
+    """A batch of so many records that are all malformed, each of seven bytes."""
+    return batch_of(row_bytes(Row(b""), 0) * count, count, **options)
+
+
+@pytest.mark.parametrize(
+    "raw", [tiny(3000), tiny(30_000), tiny(120_000, codec=ZSTD)], ids=["plain", "more", "zstd"]
+)
+def test_a_malformed_batch_of_very_many_records_is_not_taken_apart_on_the_event_loop(
+    raw: bytes,
+) -> None:
+    began = time.thread_time()
+    with pytest.raises(TakesLong):
+        decode(raw, 1 << 20, quickly=True)
+    assert time.thread_time() - began < 0.1
+
+
+def test_a_malformed_batch_of_too_many_records_is_not_taken_apart_at_all() -> None:
+    with pytest.raises(Unusable, match="more than 100,000 records"):
+        decode(tiny(100_001, codec=ZSTD), 64 << 20, quickly=False)
+
+
+async def test_a_batch_that_says_that_it_has_millions_of_records_is_one_placeholder() -> None:
+    raw = tiny(3, said_count=5_000_000)
+    ((offset, key, reason),) = await Reader().until(3, raw)
+    assert (offset, key) == (2, None)
+    assert "5,000,000 records" in reason
+
+
+async def test_records_for_which_a_batch_has_no_offsets_are_not_lost_silently() -> None:
+    read = await Reader().until(1, plain(last_delta=0))
+    assert [(offset, bool(reason)) for offset, _, reason in read] == [(0, True)]
+
+
+async def test_what_cannot_be_told_apart_has_the_latest_time_of_its_batch() -> None:
+    raw = bytearray(batch_of(row_bytes(ROWS[0], 0) + varint(1000) + b"x", 2))
+    base_time, max_time = struct.Struct(">q"), 35
+    (first,) = base_time.unpack_from(raw, max_time - 8)
+    base_time.pack_into(raw, max_time, first + 3_600_000)
+    clean = await FetchFilter(lambda _: 0).clean(TP, with_checksum(raw), 0)
+    *_, placeholder = MemoryRecords(bytes(clean)).next_batch()
+    assert placeholder.timestamp == first + 3_600_000

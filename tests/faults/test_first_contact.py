@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import struct
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -32,6 +33,7 @@ from support.platform import Names
 from support.served import served
 
 from apache_kafka.certificates import Authority, Identity
+from bus.handshake import Server, offered_logins
 
 SERVERS = "TAKEDOWN_KAFKA_BOOTSTRAP_SERVERS"
 PROTOCOL = "TAKEDOWN_KAFKA_SECURITY_PROTOCOL"
@@ -308,3 +310,17 @@ async def test_nothing_is_left_open_at_a_server_that_is_asked_again_and_again() 
         await asyncio.sleep(3)
     assert most <= 6
     assert now == 0
+
+
+async def test_a_list_of_logins_that_does_not_end_is_no_answer() -> None:
+    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            (length,) = struct.unpack(">i", await reader.readexactly(4))
+            request = await reader.readexactly(length)
+            (correlation,) = struct.unpack_from(">i", request, 4)
+            # A mechanism whose length is -2 is followed by itself.
+            writer.write(struct.pack(">iihih", 12, correlation, 33, 2**31 - 1, -2))
+
+    async with listening(endless) as address:
+        host, _, port = address.partition(":")
+        assert await offered_logins(Server(host, int(port)), None, within=1) is None

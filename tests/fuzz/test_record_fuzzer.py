@@ -17,6 +17,7 @@ from fuzz.record_fuzzer import fuzz
 from support.filtered import KEY, TP, Reader, at, plain
 from support.raw_batches import ZSTD, Row, batch_of, bomb, row_bytes
 
+from bus.decoding import TakesLong
 from bus.fetch_filter import FetchFilter
 
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "5"))
@@ -98,3 +99,17 @@ async def test_hostile_batches_are_passed_and_what_is_around_them_is_read() -> N
         assert around | inside <= intact, (seed, hostile.name, read)
         if hostile.skipped and not hostile.decodes:
             assert any(reason for *_, reason in read), (seed, hostile.name)
+
+
+async def test_it_is_known_that_a_batch_is_decoded_in_a_thread_now() -> None:
+    fetched = FetchFilter(lambda _: 0)
+    known = []
+
+    def work(_most: int, quickly: bool) -> None:
+        if quickly:
+            raise TakesLong
+        known.append(fetched.is_working)
+
+    await fetched.work(work, 1)
+    assert known == [True]
+    assert not fetched.is_working
