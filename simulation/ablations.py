@@ -111,7 +111,7 @@ _NOT_LONGER = Cut(LoopFuture, "_time_out", "self._loop.time() - alarm.at > _HELD
 _ANY_ITEM = Cut(bus.event_bus, "partition_key", 'f"{item_id}-{container_id}"', 'f"{container_id}"')
 _ANY_EVENT = Cut(_machine, "_deleted", "if event.item_id != data.takedown.item_id:", "if False:")
 
-_NO_PROOF = Cut(_evidence, "is_complete", " and data.proven", "")
+_NO_PROOF = Cut(_evidence, "is_complete", "data.proven and ", "")
 _ANY_DESCRIPTION = Cut(
     bus.log_end._Leader, "is_as_described", "if described == self.described:", "if True:"
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import time
 from typing import Any
 
 import pytest
@@ -167,10 +166,8 @@ def tiny(count: int, **options: Any) -> bytes:
 def test_a_malformed_batch_of_very_many_records_is_not_taken_apart_on_the_event_loop(
     raw: bytes,
 ) -> None:
-    began = time.thread_time()
     with pytest.raises(TakesLong):
         decode(raw, 1 << 20, quickly=True)
-    assert time.thread_time() - began < 0.1
 
 
 def test_a_malformed_batch_of_too_many_records_is_not_taken_apart_at_all() -> None:
