@@ -184,8 +184,9 @@ class BatchGenerator:
         return Hostile(
             f"says that it has {said} records",
             batch(rows, codec=self._codec()),
-            tuple(range(len(rows))),
-            skipped=False,
+            # One that says that it has millions is skipped whole.
+            () if said > len(rows) + 3 else tuple(range(len(rows))),
+            skipped=said > len(rows) + 3,
             damage=lambda raw: with_checksum(raw[:57] + field + raw[61:]),
         )
 
