@@ -91,7 +91,8 @@ def _entry(record: Any) -> tuple[bytes, bytes | None]:
     key = key_of(said.item_id)
     if not said.containers:
         return key, None
-    return key, pack(key, said.containers, said.published_at, record.partition, written_at)
+    at = said.published_at, record.partition, written_at
+    return key, pack(key, said.containers, *at, offset=record.offset)
 
 
 class Truth:
