@@ -211,7 +211,7 @@ async def test_a_wall_clock_that_is_hours_ahead_is_refused_by_kafka_and_the_call
         asked = await service.take_down(await service.item(items))
         assert asked.status == 502
         assert "timestamp" in asked.got.body["detail"].lower()
-        assert asked.got.seconds < 2.0, "its deadline is after 3 s"
+        assert asked.got.seconds < 1.0
         set_clock(offset, 0)
         assert await service.until_200(items) < 1.0
         report = await service.check(kafka.bootstrap_servers, names)
