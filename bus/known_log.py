@@ -83,10 +83,11 @@ class KnownLog:
 
     # --------------------------------------------------------------------------- a session
 
-    async def compare(self, positions: Collection[TopicPartition]) -> TopicIdentity:
+    async def compare(self, positions: Collection[TopicPartition]) -> TopicDescription:
         """Compare the log with what was read of it, before positions are carried on.
 
-        What is found is in `diverged`. With another identity there is nothing to compare.
+        Returns what the topic is now. What differs is in `diverged`. With another identity there
+        is nothing to compare.
 
         Args:
             positions: partitions that exist now.
@@ -94,7 +95,25 @@ class KnownLog:
         description = await self._compared(positions)
         self._verified = dict(description.epochs)
         self._note_missing(description.identity)
-        return description.identity
+        return description
+
+    async def mark(
+        self, description: TopicDescription, beginnings: Mapping[TopicPartition, int]
+    ) -> None:
+        """Take fingerprints of what stands below positions where nothing was read.
+
+        Without them a cut would go unnoticed that repeats a leader epoch.
+        """
+        assert self._verification is not None
+        bare = self.marks.without_tail()
+        async with asyncio.timeout(self._timeout):
+            found = await self._verification.marks_below(
+                description,
+                {tp.partition: position for tp, position in bare.items()},
+                {tp.partition: at for tp, at in beginnings.items()},
+            )
+        for number, mark in found.items():
+            self.marks.found(TopicPartition(self._topic, number), mark)
 
     async def require_same(self) -> TopicDescription:
         """Make sure that the log is still the one that is read; returns what it is now.

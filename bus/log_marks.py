@@ -75,6 +75,11 @@ def digest(
     return hashed.digest()
 
 
+def digest_of(record: Any) -> bytes:
+    """The fingerprint of one of aiokafka's records."""
+    return digest(record.key, record.value, record.timestamp, record.headers)
+
+
 def _add(hashed: blake2b, part: bytes | None) -> None:
     # With its length, so that no two sequences of parts are the same bytes.
     hashed.update(struct.pack(">i", -1 if part is None else len(part)))
@@ -134,10 +139,7 @@ class _Partition:
 
     def _make_tail(self) -> None:
         if self.records:
-            new = tuple(
-                (record.offset, digest(record.key, record.value, record.timestamp, record.headers))
-                for record in self.records
-            )
+            new = tuple((record.offset, digest_of(record)) for record in self.records)
             self.tail = (*self.tail, *new)[-TAIL:]
             self.records = ()
 
@@ -163,6 +165,16 @@ class ReadMarks:
     def place(self, tp: TopicPartition, position: int, mark: LogMark = NO_MARK) -> None:
         """Read on from this position, below which this was read."""
         self._partitions[tp] = _Partition(position, mark)
+
+    def without_tail(self) -> dict[TopicPartition, int]:
+        """Positions of the partitions of which no record is known below."""
+        return {tp: known.at for tp, known in self._partitions.items() if not known.mark().tail}
+
+    def found(self, tp: TopicPartition, mark: LogMark) -> None:
+        """This stands below its position; a leader epoch that was read before stays."""
+        partition = self._partitions[tp]
+        epoch = mark.epoch if partition.epoch == UNKNOWN_EPOCH else partition.epoch
+        self.place(tp, partition.at, LogMark(epoch, mark.tail))
 
     def keep_only(self, positions: Mapping[TopicPartition, int]) -> None:
         """Read on from these positions; nothing is known of what has changed to lie above them."""

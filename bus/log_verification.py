@@ -6,7 +6,8 @@ A position is carried on only if nothing below it has changed. Two independent c
   Below our position means that the log was cut: an unclean election, or a replaced disk.
 - The last records that were read are fetched again and compared with their fingerprints. A
   different record at one of these offsets, or a record at an offset between them where there was
-  none, means another log.
+  none, means another log. A reader that begins at the end of a log has read none; it fetches the
+  last ones below its position for that.
 
 A record that is missing proves nothing, since compaction and retention remove records. Nor does a
 transactional record between the known ones: its transaction may have been aborted.
@@ -37,7 +38,7 @@ from aiokafka.protocol.types import Array, Int16, Int32, Int64, Schema, String
 from aiokafka.record.memory_records import MemoryRecords
 
 from bus.fetch_filter import FetchFilter
-from bus.log_marks import digest
+from bus.log_marks import TAIL, LogMark, batch_epochs, digest_of
 from bus.topic_identity import UNKNOWN_EPOCH
 
 if TYPE_CHECKING:
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
 
     from aiokafka.client import AIOKafkaClient
 
-    from bus.log_marks import LogMark
     from bus.safeguards import Safeguards
     from bus.topic_identity import TopicDescription
 
@@ -186,6 +186,59 @@ class LogVerification:
         rest = {number: known for number, known in read.items() if number not in found}
         return found | await self._by_fingerprints(description, rest, beginnings)
 
+    async def marks_below(
+        self,
+        description: TopicDescription,
+        positions: Mapping[int, int],
+        beginnings: Mapping[int, int],
+    ) -> dict[int, LogMark]:
+        """What stands in the log just below these positions now, by partition.
+
+        Partitions that have no record there, or none that can be decoded, are left out.
+        Bound it with a timeout of your own.
+
+        Args:
+            description: of the topic as it is now.
+            positions: by partition.
+            beginnings: where the partitions begin now.
+
+        Raises:
+            KafkaError: a leader could not be asked, or is not the leader any more.
+        """
+        found: dict[int, LogMark] = {}
+        left = {
+            number: max(position - TAIL, beginnings.get(number, 0))
+            for number, position in positions.items()
+            if number in description.leaders and beginnings.get(number, 0) < position
+        }
+        for size in _SIZES:
+            answers = await self._fetch(description, left, size)
+            for number, batches in answers.items():
+                first = left[number]
+                if batches is not None:
+                    if not MemoryRecords(batches).has_next():
+                        continue  # nothing, or not a single batch
+                    mark = await self._mark_of(number, positions[number], first, batches)
+                    if mark is not None:
+                        found[number] = mark
+                del left[number]
+        return found
+
+    async def _mark_of(
+        self, number: int, position: int, first: int, batches: bytes
+    ) -> LogMark | None:
+        epochs = [epoch for base, epoch in batch_epochs(batches) if base < position]
+        batches, unreadable = await self._cleaned(number, first, batches)
+        tail = []
+        try:
+            for record, _ in _records(batches):
+                if first <= record.offset < position and not unreadable(record.offset):
+                    tail.append((record.offset, digest_of(record)))
+        except (KafkaError, ValueError) as error:  # such as a compression that we do not have
+            logger.warning("The last records of partition %d are not known: %s", number, error)
+            return None
+        return LogMark(epochs[-1], tuple(tail)) if tail else None
+
     # --------------------------------------------------------------------- leader epochs
 
     async def _by_epochs(
@@ -268,12 +321,17 @@ class LogVerification:
     async def _compared(
         self, number: int, read: Read, first: int, batches: bytes
     ) -> Divergence | None:
+        batches, unreadable = await self._cleaned(number, first, batches)
+        return _compare(number, read, first, batches, unreadable)
+
+    async def _cleaned(
+        self, number: int, first: int, batches: bytes
+    ) -> tuple[bytes, Callable[[int], bool]]:
+        """These batches so that they can be decoded, and which offsets could not be."""
         tp = TopicPartition(self._topic, number)
         clean = FetchFilter(lambda _: first)
         batches = bytes(await clean.clean(tp, batches, first))  # all of it, not decoded
-        return _compare(
-            number, read, first, batches, lambda offset: clean.unreadable(tp, offset) is not None
-        )
+        return batches, lambda offset: clean.unreadable(tp, offset) is not None
 
     async def _fetch(
         self, description: TopicDescription, offsets: Mapping[int, int], size: int
@@ -338,7 +396,7 @@ def _compare(
             if expected is None:
                 how = f"there is a record at {record.offset} where there was none"
                 return Divergence(number, position, None, how)
-            if expected != digest(record.key, record.value, record.timestamp, record.headers):
+            if expected != digest_of(record):
                 how = f"there is another record at {record.offset} than the one that we read"
                 return Divergence(number, position, None, how)
     except (KafkaError, ValueError) as error:  # such as a compression that we do not have

@@ -519,20 +519,21 @@ class TopicReader:
         partitions = await self._partitions(asking)
         async with asyncio.timeout(self._watch_timeout):
             # Before the rest: if the topic is made again meanwhile, the next look tells.
-            identity = await self._known.compare(partitions)
+            description = await self._known.compare(partitions)
             ends: dict[TopicPartition, int] = await asking.end_offsets(partitions)
             beginnings: dict[TopicPartition, int] = await asking.beginning_offsets(partitions)
         first_time = not self._positions
-        carried = self._still_valid(identity, beginnings)
+        carried = self._still_valid(description.identity, beginnings)
         stable: Mapping[TopicPartition, int] = {}
         if first_time and self._start is Start.END:
             # Not at the end itself: what is in an open transaction now may be committed later.
             stable = await self._stable_ends(fetching, partitions)
-        self._known.identity = identity
+        self._known.identity = description.identity
         self._positions = {
             tp: stable[tp] if tp in stable else carried.get(tp, beginnings[tp]) for tp in partitions
         }
         self._known.marks.keep_only(self._positions)
+        await self._known.mark(description, beginnings)
         self._assign(fetching)
         await self._confirm(fetching)
         self._known.assume_epochs(await self._same_log())

@@ -575,6 +575,10 @@ ABLATIONS: tuple[Ablation, ...] = (
         only=(Fault.LOG_CUT,),
     ),
     Ablation(
+        "does not fetch the last records below the end of a log that it begins at",
+        (Cut(KnownLog, "mark", "bare = self.marks.without_tail()", "bare = {}"),),
+    ),
+    Ablation(
         "carries positions on without leader epochs and last records",
         (_NO_EPOCHS, _NO_FINGERPRINTS),
         only=(Fault.LOG_CUT,),

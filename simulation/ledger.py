@@ -384,8 +384,6 @@ class Ledger:
         if not complete or life.ends_when_ready is None:
             return
         for number, log in enumerate(cluster.topics["item_deleted"]):
-            if number in life.unnoticed:
-                continue
             since = life.ends_when_ready.get(number, 0)
             wanted = {
                 record.offset

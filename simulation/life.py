@@ -63,7 +63,6 @@ class Life:
             known of it was forgotten, since everything is read again.
         newest: says which count.
         cut: partitions of item_deleted that have lost their end since it was started.
-        unnoticed: partitions of item_deleted of which nothing can show that they have.
         lost: partitions of item_published that have done so, and from which offset on.
         offsets: which records of item_deleted were handled, by partition, in that order.
         ends_when_ready: where item_deleted ended when the service first called itself ready.
@@ -79,7 +78,6 @@ class Life:
         self.lists: dict[str, list[tuple[float, Said | None]]] = defaultdict(list)
         self.cut: set[int] = set()
         self.lost: list[tuple[int, int]] = []
-        self.unnoticed: set[int] = set()
         self.newest: Newest = Newest(before.newest if before is not None else None)
         if before is not None:
             self.lists.update({item_id: list(seen) for item_id, seen in before.lists.items()})
@@ -207,15 +205,6 @@ class Life:
         for item_id in self.newest.go_back(stored, cuts):
             said = stored.of(item_id)
             self.lists[item_id] = [] if said is None else [(self.began, said)]
-
-    def cut_with_the_same_epoch(self, partition: int) -> None:
-        """A partition of item_deleted has lost its end, and its leader's epoch has not changed.
-
-        Who begins at a log's end and has read nothing since has no fingerprint of a record. Then
-        nothing shows the cut, and what is written below the position is not read.
-        """
-        if not self.offsets.get(partition):
-            self.unnoticed.add(partition)
 
     def _on_cut(self, topic: str, partition: int, offset: int) -> None:
         if topic == "item_published":

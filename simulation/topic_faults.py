@@ -154,8 +154,6 @@ class TopicFaults:
         repeats = breaks in {"reader", "process"} and dice.random() < 0.4
         epochs = 0 if repeats else dice.randint(1, 2)
         lost = world.cluster.cut(topic, partition, offset, epochs=epochs)
-        if topic == _DELETED and repeats and world.life is not None:
-            world.life.cut_with_the_same_epoch(partition)
         if breaks == "leader":
             world.cluster.lose_leader(topic, partition, dice.uniform(0.01, 0.3))
         elif breaks == "reader":

@@ -10,7 +10,7 @@ from aiokafka import TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.log_marks import LogMark, ReadMarks, batch_epochs, digest
+from bus.log_marks import LogMark, ReadMarks, batch_epochs, digest, digest_of
 from simulation.requests import batch
 
 TP = TopicPartition("topic", 0)
@@ -27,10 +27,6 @@ class Record:
 
 def records(*offsets: int) -> list[Record]:
     return [Record(offset, b"%d" % offset) for offset in offsets]
-
-
-def digest_of(record: Record) -> bytes:
-    return digest(record.key, record.value, record.timestamp, record.headers)
 
 
 def read(marks: ReadMarks, *offsets: int, position: int | None = None) -> None:

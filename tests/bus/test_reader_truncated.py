@@ -213,6 +213,63 @@ async def test_a_log_that_was_read_from_its_end_and_never_grew_is_compared_too()
         assert it.values == EVERYTHING[5:45]
 
 
+@pytest.mark.parametrize("tells_epochs", [True, False], ids=["epochs are told", "no epochs"])
+async def test_so_it_is_where_the_epoch_repeats(tells_epochs: bool) -> None:
+    topic = ten_read()
+    topic.tells_epochs = tells_epochs
+    it = Reading(topic, start=Start.END, rewinds=False)
+    async with it.life():
+        topic.break_connections()
+        await it.until("positioned", so=False)
+        cut_and_grown(topic, new_epoch=False)
+        await it.read_to_end()
+        assert it.values == EVERYTHING[:45], "nothing says where the logs part"
+
+
+async def test_it_is_compared_too_behind_records_of_a_transaction_that_was_aborted() -> None:
+    topic = ten_read()
+    topic.abort("never seen")
+    it = Reading(topic, start=Start.END, rewinds=False)
+    async with it.life():
+        topic.break_connections()
+        await it.until("positioned", so=False)
+        await it.read_to_end()
+        assert it.values == [], "nothing has changed"
+        topic.break_connections()
+        await it.until("positioned", so=False)
+        cut_and_grown(topic, new_epoch=False, to=11)
+        await it.read_to_end()
+        assert it.values == [*[f"old {n}" for n in range(10)], *EVERYTHING[5:45]]
+
+
+async def test_a_log_that_is_read_on_from_where_it_was_cut_is_compared_from_there() -> None:
+    topic = ten_read()
+    it = Reading(topic, start=Start.END, rewinds=False)
+    async with it.life():
+        topic.break_connections()
+        await it.until("positioned", so=False)
+        topic.truncate(7)
+        await it.read_to_end()
+        topic.break_connections()
+        await it.until("positioned", so=False)
+        topic.truncate(5, new_epoch=False)
+        topic.append(*[f"new {n}" for n in range(40)])
+        await it.read_to_end()
+        assert it.values == EVERYTHING[:45]
+
+
+async def test_a_partition_that_was_empty_at_the_start_has_nothing_to_compare() -> None:
+    topic = FakeTopic(partitions=1)
+    it = Reading(topic, start=Start.END, rewinds=False)
+    async with it.life():
+        topic.break_connections()
+        await it.until("positioned", so=False)
+        topic.append("first")
+        await it.read_to_end()
+        assert it.values == ["first"]
+    assert "records" not in topic.asked
+
+
 # ------------------------------------------------------------------------- while it is read
 
 
