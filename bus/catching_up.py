@@ -9,10 +9,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 Ends: TypeAlias = Mapping[Any, int]
 """Where each partition of the log ends."""
+
+
+class Waiter(Protocol):
+    """Who waits: a future, or what costs less than one. Told at once, from within the round."""
+
+    def done(self) -> bool:
+        """Whether it does not wait any more."""
+
+    def set_result(self, result: None, /) -> None:
+        """It is read."""
+
+    def set_exception(self, error: Exception, /) -> None:
+        """It cannot be shown."""
 
 
 class Round:
@@ -20,7 +33,7 @@ class Round:
 
     __slots__ = ("ends", "waiters")
 
-    def __init__(self, ends: Ends | None, waiters: list[asyncio.Future[None]]) -> None:
+    def __init__(self, ends: Ends | None, waiters: list[Waiter]) -> None:
         self.ends = ends
         self.waiters = waiters
 
@@ -35,13 +48,12 @@ class CatchingUp:
     def __init__(self, distance: Callable[[Ends], int]) -> None:
         self._distance = distance
         self._rounds: list[Round] = []
-        self._waiting: list[asyncio.Future[None]] = []
+        self._waiting: list[Waiter] = []
+        self._read: Ends | None = None
 
-    def ask(self) -> asyncio.Future[None]:
+    def ask(self, waiter: Waiter) -> None:
         """Done once all is read that was there when this was called; or fails."""
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
-        return waiter
 
     def expect(self, ends: Ends) -> asyncio.Future[None]:
         """Done once it is read to these ends; or fails."""
@@ -76,14 +88,23 @@ class CatchingUp:
     def settle(self) -> None:
         """Let those go on who waited for what is read by now."""
         for round_ in tuple(self._rounds):
-            if round_.ends is not None and self._distance(round_.ends) == 0:
+            if self._is_read(round_.ends):
                 self._rounds.remove(round_)
                 for waiter in round_.waiters:
                     if not waiter.done():
                         waiter.set_result(None)
 
+    def _is_read(self, ends: Ends | None) -> bool:
+        if ends is None:
+            return False
+        # The same ends as before, mostly: what was read to them stays read until `fail`.
+        if ends is not self._read and self._distance(ends) == 0:
+            self._read = ends
+        return ends is self._read
+
     def fail(self, error: Exception) -> None:
         """Tell everyone who waits that it cannot be shown."""
+        self._read = None
         waiters = [*self._waiting, *(w for round_ in self._rounds for w in round_.waiters)]
         self._waiting.clear()
         self._rounds.clear()

@@ -7,9 +7,10 @@ is later than its offsets: if the description has not changed, the offsets are t
 we read, of all its partitions, and from their leaders.
 
 The requests are the same each time and are encoded once. An answer whose bytes have not changed is
-not decoded. Whatever is not exactly as it was (another leader or epoch, a new partition, another
-topic id, an error, a connection that broke) ends this way of asking: `None` is reported, the caller
-looks in the long way, and calls `connect` with what that found.
+not decoded, and ends that have not changed are the same dictionary. Whatever is not exactly as it
+was (another leader or epoch, a new partition, another topic id, an error, a connection that broke)
+ends this way of asking: `None` is reported, the caller looks in the long way, and calls `connect`
+with what that found.
 """
 
 from __future__ import annotations
@@ -68,11 +69,24 @@ class _Leader:
         self.frames = _offsets_frame(client_id, name, epochs) + _description_frame(client_id, topic)
         self.ends: Ends = {}
         self.described = b""
+        self.accepted: Answers = None
         self._topic = topic
         self._partitions = len(epochs)
         self._rows = struct.Struct(">" + "ihqqi" * len(epochs))
         self._rows_at = _OFFSETS_AT + 4 + 2 + len(name) + 4
         self._offsets = b""
+
+    def accepts(self, answers: Answers, description: TopicDescription) -> bool:
+        """Whether these are answers to both requests, and the topic is as described."""
+        if (
+            answers is None
+            or len(answers) != 2  # noqa: PLR2004 - one for each request
+            or not self.has_ends(answers[0])
+            or not self.is_as_described(answers[1], description)
+        ):
+            return False
+        self.accepted = answers
+        return True
 
     def has_ends(self, answer: bytes) -> bool:
         """Whether this answers the first request without an error; `ends` has the offsets."""
@@ -135,6 +149,8 @@ class LogEnd:
         self._report: Report | None = None
         self._number = 0
         self._waiting = 0
+        self._ends: Ends | None = None
+        self._asked_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
     async def connect(self, description: TopicDescription) -> None:
@@ -162,7 +178,7 @@ class LogEnd:
             ):
                 return
             leaders[node] = _Leader(wire, self._topic, epochs, self._client_id)
-        self._leaders, self._description = leaders, description
+        self._leaders, self._description, self._ends = leaders, description, None
 
     def ask(self, report: Report) -> bool:
         """Ask now. False if that is not possible; then nothing is reported.
@@ -176,7 +192,10 @@ class LogEnd:
         self._report = report
         self._number += 1
         self._waiting = len(self._leaders)
-        self._timer = asyncio.get_running_loop().call_later(self._timeout, self._late)
+        loop = asyncio.get_running_loop()
+        self._asked_at = loop.time()
+        if self._timer is None:  # one for many questions: to set one for each costs more
+            self._timer = loop.call_later(self._timeout, self._is_late)
         for leader in self._leaders.values():
             leader.wire.exchange(leader.frames, 2, partial(self._answered, leader, self._number))
         return True
@@ -185,6 +204,7 @@ class LogEnd:
         """What is known of the topic is not true any more; a question in flight reports None."""
         self._description = None
         self._leaders = {}
+        self._ends = None
         if self._report is not None:
             for wire in self._wires.values():
                 wire.close()  # or its answers would be taken for those to the next question
@@ -195,38 +215,42 @@ class LogEnd:
         self._report = None
         self._finish(None)
         self._description = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _usable(self) -> bool:
         return all(leader.wire.usable for leader in self._leaders.values())
 
-    def _late(self) -> None:
+    def _is_late(self) -> None:
         self._timer = None
-        self.forget()
+        if self._report is None:
+            return
+        loop = asyncio.get_running_loop()
+        late_at = self._asked_at + self._timeout
+        if loop.time() < late_at:
+            self._timer = loop.call_at(late_at, self._is_late)
+        else:
+            self.forget()
 
     def _answered(self, leader: _Leader, number: int, answers: Answers) -> None:
         if number != self._number or self._report is None:
             return
-        description = self._description
-        if (
-            answers is None
-            or len(answers) != 2  # noqa: PLR2004 - one for each request
-            or description is None
-            or not leader.has_ends(answers[0])
-            or not leader.is_as_described(answers[1], description)
-        ):
-            self.forget()
-            return
+        if answers is None or answers is not leader.accepted:
+            description = self._description
+            if description is None or not leader.accepts(answers, description):
+                self.forget()
+                return
+            self._ends = None
         self._waiting -= 1
         if not self._waiting:
-            ends: Ends = {}
-            for each in self._leaders.values():
-                ends.update(each.ends)
-            self._finish(ends)
+            if self._ends is None:
+                self._ends = {}
+                for each in self._leaders.values():
+                    self._ends.update(each.ends)
+            self._finish(self._ends)
 
     def _finish(self, ends: Ends | None) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         report, self._report = self._report, None
         if report is not None:
             report(ends)

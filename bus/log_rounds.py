@@ -1,7 +1,7 @@
 """When a log's end is asked for, so that those who wait share the answers.
 
 One question is in flight at a time. The first one after a quiet moment goes out at once; the next
-one not before `PACE` has passed since then, so that many who come at the same time share it. The
+one not before `PACE` has passed since then, so that those who come at the same time share it. The
 quick way is tried first (see `bus.log_end`), and the long way is the session's to take.
 """
 
@@ -16,16 +16,16 @@ from errors import KafkaUnavailable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bus.catching_up import CatchingUp, Ends, Round
+    from bus.catching_up import CatchingUp, Ends, Round, Waiter
     from bus.log_end import Report
 
 Ask: TypeAlias = "Callable[[Report], bool]"
 
-PACE = 0.004
+PACE = 0.001
 """Seconds between the beginnings of two rounds at least.
 
-Shorter than it takes until a deletion can come back (a publish, the Items service, an event), so
-that it costs a takedown no time; and long enough that two or more share a round under load.
+With the exchange itself it is shorter than it takes until a deletion can come back (a publish, the
+Items service, an event), so that it costs a takedown no time; and under load many share a round.
 """
 
 
@@ -52,11 +52,10 @@ class LogRounds:
         self.quick = 0
         self.long = 0
 
-    def ask(self) -> asyncio.Future[None]:
+    def ask(self, waiter: Waiter) -> None:
         """Done once all is read that was there when this was called; or fails."""
-        waiter = self._catching_up.ask()
+        self._catching_up.ask(waiter)
         self._next()
-        return waiter
 
     async def look(self) -> Ends:
         """Where the log ends, asked for after this was called; it need not be read so far.

@@ -81,7 +81,7 @@ from errors import KafkaUnavailable, UnreadableRecord
 
 if TYPE_CHECKING:
     from bus.batches import Unreadable
-    from bus.catching_up import Ends
+    from bus.catching_up import Ends, Waiter
     from bus.connection import Connection
     from bus.topic_identity import TopicDescription, TopicIdentity
 
@@ -310,11 +310,17 @@ class TopicReader:
 
         Failed already, with `KafkaUnavailable`, if it is not positioned. May be cancelled.
         """
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.prove_to(waiter)
+        return waiter
+
+    def prove_to(self, waiter: Waiter) -> None:
+        """As `prove`, for what costs less than a future; it may fail before this returns."""
         if self._positioned:
-            return self._rounds.ask()
-        failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        failed.set_exception(KafkaUnavailable(f"{self._topic} cannot be read: {self._why_not()}"))
-        return failed
+            self._rounds.ask(waiter)
+        else:
+            why = f"{self._topic} cannot be read: {self._why_not()}"
+            waiter.set_exception(KafkaUnavailable(why))
 
     def read_again(self, reason: str) -> None:
         """Read everything again from the beginning: what was made of it is lost.

@@ -6,6 +6,9 @@ same. What is asked with every takedown must cost less. So a connection is opene
 logged in by aiokafka, and then its transport gets another protocol: this one writes frames that
 were encoded before, and passes on the answers' bytes.
 
+To wake the process for an answer costs more than to read it. So the kernel is asked to wake it only
+once more than the first of the answers is there (SO_RCVLOWAT): the second is there by then.
+
 What this needs of aiokafka 0.14's inside is in `open_wire` alone: a client's connections by node
 and group, their transport, their reading task, and the versions that the broker reported. A test
 with a real broker fails when that changes.
@@ -14,7 +17,9 @@ with a real broker fails when that changes.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import socket
 import struct
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -64,6 +69,10 @@ class Wire(asyncio.Protocol):
         self._close = close
         self._buffer = b""
         self._answers: list[bytes] = []
+        self._frames = b""
+        self._last = b""
+        self._last_answers: list[bytes] = []
+        self._socket = transport.get_extra_info("socket")
         self._missing = 0
         self._done: Callable[[Answers], object] | None = None
         self.usable = True
@@ -74,8 +83,12 @@ class Wire(asyncio.Protocol):
         Args:
             frames: as they are sent; brokers answer in their order.
             answers: how many.
-            done: called once, also when the connection breaks; never before this returns.
+            done: called once, also when the connection breaks; never before this returns. Answers
+                whose bytes have not changed since the same frames were sent last are the same list.
         """
+        if frames is not self._frames:
+            self._frames, self._last = frames, b""
+            self._wake_at(1)
         self._done, self._missing, self._answers = done, answers, []
         if not self.usable:
             self._give_up_soon()
@@ -100,6 +113,10 @@ class Wire(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Part of the answers has come."""
+        if data == self._last and not self._buffer and not self._answers:
+            self._finish(self._last_answers)
+            return
+        whole = not self._buffer and not self._answers
         buffer = self._buffer + data if self._buffer else data
         at, size = 0, len(buffer)
         while size - at >= _LENGTH.size:
@@ -115,7 +132,18 @@ class Wire(asyncio.Protocol):
             at = end
         self._buffer = buffer[at:]
         if len(self._answers) >= self._missing:
+            if whole:
+                self._last, self._last_answers = data, self._answers
+            elif not self._last and self._missing > 1:
+                self._wake_at(_LENGTH.size + len(self._answers[0]) + 1)
             self._finish(self._answers)
+
+    def _wake_at(self, size: int) -> None:
+        """Have the kernel report answers once so many bytes of them are there."""
+        if self._socket is None:
+            return
+        with contextlib.suppress(OSError):  # it is an optimisation, and not to be had everywhere
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)
 
     def _break(self) -> None:
         done, self._done = self._done, None

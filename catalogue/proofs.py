@@ -5,23 +5,23 @@ it has now; once that is done, whatever is newer was published, and `CatalogueCa
 it cannot be shown now, since Kafka is away or all is read again, it is tried again until shortly
 before the takedown's deadline; then the takedown's own timer answers.
 
-There is no task for a request: a future of the log calls back.
+There is neither a task nor a future for a request: the round that reads the log's end calls back.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from messages import CatalogueCaughtUp
 
 if TYPE_CHECKING:
+    from bus.catching_up import Waiter
     from messages import Takedown
 
 Tell = Callable[[Any], object]
-Prove = Callable[[], "asyncio.Future[None]"]
+ProveTo = Callable[["Waiter"], object]
 
 FIRST_WAIT = 0.05
 LONGEST_WAIT = 0.5
@@ -38,56 +38,72 @@ class Proofs:
     """
 
     def __init__(self, *, valid: Callable[[], bool], margin: float) -> None:
-        self._valid = valid
-        self._margin = margin
-        self._futures: set[asyncio.Future[None]] = set()
-        self._timers: dict[object, asyncio.TimerHandle] = {}
-        self._stopped = False
+        self.valid = valid
+        self.margin = margin
+        self._waiting: set[_Proof] = set()
 
     def __len__(self) -> int:
         """How many takedowns wait for theirs."""
-        return len(self._futures) + len(self._timers)
+        return len(self._waiting)
 
-    def follow(self, prove: Prove, takedown: Takedown, tell: Tell, failed: int = 0) -> None:
+    def follow(self, prove_to: ProveTo, takedown: Takedown, tell: Tell) -> None:
         """Report `CatalogueCaughtUp` to `tell` once it is shown."""
-        future = prove()
-        self._futures.add(future)
-        future.add_done_callback(partial(self._on_done, prove, takedown, tell, failed))
+        proof = _Proof(self, prove_to, takedown, tell)
+        self._waiting.add(proof)
+        prove_to(proof)
 
-    def _on_done(
-        self,
-        prove: Prove,
-        takedown: Takedown,
-        tell: Tell,
-        failed: int,
-        future: asyncio.Future[None],
-    ) -> None:
-        self._futures.discard(future)
-        if self._stopped:
-            return
-        if not future.cancelled() and future.exception() is None and self._valid():
-            tell(CatalogueCaughtUp(takedown.takedown_id))
-            return
+    def ended(self, proof: _Proof) -> None:
+        """It is told, or given up."""
+        self._waiting.discard(proof)
+
+    def stop(self) -> None:
+        """Report nothing more."""
+        waiting, self._waiting = self._waiting, set()
+        for proof in waiting:
+            proof.stop()
+
+
+class _Proof:
+    """One takedown's."""
+
+    __slots__ = ("_failed", "_proofs", "_prove_to", "_stopped", "_takedown", "_tell", "_timer")
+
+    def __init__(self, proofs: Proofs, prove_to: ProveTo, takedown: Takedown, tell: Tell) -> None:
+        self._proofs = proofs
+        self._prove_to = prove_to
+        self._takedown = takedown
+        self._tell = tell
+        self._failed = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._stopped = False
+
+    def done(self) -> bool:
+        """Whether nobody waits for it any more."""
+        return self._stopped
+
+    def set_result(self, _result: None) -> None:
+        """It is shown, if what was read counts."""
+        if self._proofs.valid():
+            self._proofs.ended(self)
+            self._tell(CatalogueCaughtUp(self._takedown.takedown_id))
+        else:
+            self._try_again()
+
+    def set_exception(self, _error: Exception) -> None:
+        """It cannot be shown now."""
+        self._try_again()
+
+    def _try_again(self) -> None:
         loop = asyncio.get_running_loop()
-        again = loop.time() + min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(failed, 16))
-        if again < takedown.deadline - self._margin:
-            timer = object()
-            self._timers[timer] = loop.call_at(
-                again, self._again, timer, prove, takedown, tell, failed + 1
-            )
-
-    def _again(
-        self, timer: object, prove: Prove, takedown: Takedown, tell: Tell, failed: int
-    ) -> None:
-        del self._timers[timer]
-        self.follow(prove, takedown, tell, failed)
+        again = loop.time() + min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(self._failed, 16))
+        self._failed += 1
+        if again < self._takedown.deadline - self._proofs.margin:
+            self._timer = loop.call_at(again, self._prove_to, self)
+        else:
+            self._proofs.ended(self)
 
     def stop(self) -> None:
         """Report nothing more."""
         self._stopped = True
-        for timer in self._timers.values():
-            timer.cancel()
-        self._timers.clear()
-        futures, self._futures = self._futures, set()
-        for future in futures:
-            future.cancel()
+        if self._timer is not None:
+            self._timer.cancel()

@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bus.batches import Unreadable
+    from bus.catching_up import Waiter
     from bus.log_marks import LogMark
     from bus.reader import Record
     from bus.safeguards import Safeguards
@@ -106,8 +107,8 @@ class Log(Protocol):
     async def catch_up(self) -> None:
         """Wait until all is read that was there when this was called; `KafkaUnavailable`."""
 
-    def prove(self) -> asyncio.Future[None]:
-        """Done once all is read that was there when this was called; or `KafkaUnavailable`."""
+    def prove_to(self, waiter: Waiter) -> None:
+        """As `catch_up`, and tells the waiter, at once if it fails already."""
 
     def read_again(self, reason: str) -> None:
         """Read everything again; not caught up from now on. `rewind` follows."""
@@ -654,7 +655,7 @@ class CatalogueView:
                         takedown.takedown_id, found.containers, found.listed_at, proven=False
                     )
                 )
-                self._proofs.follow(self._log.prove, takedown, tell)
+                self._proofs.follow(self._log.prove_to, takedown, tell)
                 return
         self._misses += 1
         search = asyncio.get_running_loop().create_task(self._search(takedown, tell))

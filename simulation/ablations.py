@@ -23,6 +23,7 @@ import bus.codec
 import bus.event_bus
 import bus.log_end
 import bus.log_verification
+import catalogue.proofs
 import web.callers
 from actors.feed import TransitionFeed
 from actors.future import LoopFuture
@@ -34,7 +35,6 @@ from bus.known_log import KnownLog
 from bus.publication import KafkaPublication
 from bus.reader import TopicReader
 from catalogue.freshness import Freshness
-from catalogue.proofs import Proofs
 from catalogue.view import CatalogueView
 from coordinator.coordinator import Coordinator
 from coordinator.pool import CensorPool
@@ -335,7 +335,7 @@ ABLATIONS: tuple[Ablation, ...] = (
     ),
     Ablation(
         "takes the end of a log that is read again for evidence",
-        (Cut(Proofs, "_on_done", " and self._valid()", ""),),
+        (Cut(catalogue.proofs._Proof, "set_result", "if self._proofs.valid():", "if True:"),),
         only=(Fault.LOG_CUT, Fault.LIST_BEHIND),
     ),
     Ablation(

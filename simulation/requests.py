@@ -5,6 +5,7 @@ They are answered truthfully, from whatever logs the caller has.
 
 from __future__ import annotations
 
+import socket
 import struct
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -94,6 +95,9 @@ class RawConnection:
 
     Attributes:
         committed: the ends are asked for as of committed records only.
+        wakes_at: bytes that have to be there before anybody is told of them (SO_RCVLOWAT).
+        refuses_options: it has no such option.
+        told: how often anybody was told of bytes.
     """
 
     def __init__(self, answer: Callable[[RawConnection, list[int]], object]) -> None:
@@ -106,6 +110,9 @@ class RawConnection:
         self.open = True
         self.deaf = False
         self.committed = False
+        self.wakes_at = 1
+        self.refuses_options = False
+        self.told = 0
 
     def connected(self) -> bool:
         return self.open
@@ -115,6 +122,17 @@ class RawConnection:
 
     def set_protocol(self, protocol: asyncio.Protocol) -> None:
         self._protocol = protocol
+
+    def get_extra_info(self, name: str) -> Any:
+        """The connection itself, as its socket."""
+        return {"socket": self}[name]
+
+    def setsockopt(self, level: int, option: int, value: int) -> None:
+        """The kernel's part."""
+        if self.refuses_options:
+            raise OSError("not supported")
+        assert (level, option) == (socket.SOL_SOCKET, socket.SO_RCVLOWAT)
+        self.wakes_at = value
 
     def write(self, frames: bytes) -> None:
         """Two requests: for the ends of partitions, and for their topic's description."""
@@ -137,8 +155,14 @@ class RawConnection:
         offsets = struct.pack(">iiih", 1, 0, 1, len(self._topic)) + self._topic
         offsets += struct.pack(">i", len(rows)) + b"".join(rows)
         described = struct.pack(">ib", 2, 0) + description.encode()
+        waiting = b""
         for answer in (offsets, described):
-            self._protocol.data_received(struct.pack(">i", len(answer)) + answer)
+            waiting += struct.pack(">i", len(answer)) + answer
+            if len(waiting) >= self.wakes_at:
+                self.told += 1
+                self._protocol.data_received(waiting)
+                waiting = b""
+        assert not waiting, "nobody would ever be told of the rest"
 
     def lose(self) -> None:
         """It breaks."""

@@ -37,6 +37,7 @@ class Brokers:
         self.in_sync = [1, 2]
         self.answers = True
         self.reachable = True
+        self.refuses_options = False
         self.connections: list[RawConnection] = []
         self.asked: list[list[int]] = []
         self._conns = self
@@ -46,6 +47,7 @@ class Brokers:
 
     def __getitem__(self, _which: object) -> RawConnection:
         self.connections.append(RawConnection(self._answer))
+        self.connections[-1].refuses_options = self.refuses_options
         return self.connections[-1]
 
     def _answer(self, connection: RawConnection, numbers: list[int]) -> None:
@@ -91,6 +93,48 @@ async def test_the_ends_of_all_partitions_are_told_by_their_leaders() -> None:
     assert await ask(log_end) == {tp(0): 10, tp(1): 11, tp(2): 20}
     assert await ask(log_end) == {tp(0): 10, tp(1): 11, tp(2): 20}
     assert len(brokers.connections) == 2
+
+
+async def test_both_answers_of_a_broker_wake_us_once() -> None:
+    brokers = Brokers()
+    log_end = await brokers.connected()
+    first = await ask(log_end)
+    assert [connection.told for connection in brokers.connections] == [2, 2]
+    for rounds in range(1, 4):
+        assert await ask(log_end) is not first, "it came in two parts"
+        assert [connection.told for connection in brokers.connections] == [2 + rounds] * 2
+
+
+async def test_ends_that_have_not_changed_are_the_same_ones() -> None:
+    brokers = Brokers()
+    log_end = await brokers.connected()
+    await ask(log_end)
+    known = await ask(log_end)
+    assert await ask(log_end) is known
+    brokers.ends[1] += 1
+    changed = await ask(log_end)
+    assert changed == {tp(0): 10, tp(1): 12, tp(2): 12}
+    assert known == {tp(0): 10, tp(1): 11, tp(2): 12}, "whoever has them keeps them"
+    assert await ask(log_end) is changed
+
+
+async def test_a_broker_that_leads_fewer_partitions_is_heard_although_it_says_less() -> None:
+    brokers = Brokers()
+    log_end = await brokers.connected()
+    await ask(log_end)
+    brokers.leaders = {0: 2, 1: 1, 2: 2}
+    assert await ask(log_end) is None
+    await log_end.connect(brokers.description())
+    assert await ask(log_end) == {tp(0): 10, tp(1): 11, tp(2): 12}
+    assert brokers.asked[-2:] == [[0, 2], [1]]
+
+
+async def test_where_the_kernel_cannot_be_told_when_to_wake_us_it_is_asked_all_the_same() -> None:
+    brokers = Brokers()
+    brokers.refuses_options = True
+    log_end = await brokers.connected()
+    for _ in range(3):
+        assert await ask(log_end) == {tp(0): 10, tp(1): 11, tp(2): 12}
 
 
 async def test_followers_that_fall_behind_change_nothing() -> None:

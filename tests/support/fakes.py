@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from actors.runtime import LoopActor, LoopActorRef
+from bus.catching_up import Waiter
 from errors import KafkaUnavailable
 from messages import (
     CatalogueCaughtUp,
@@ -250,7 +251,7 @@ class FakeLog:
         self.caught_up = True
         self.never_written = False
         self.read_again_for: list[str] = []
-        self._ends: list[asyncio.Future[None]] = []
+        self._ends: list[Waiter] = []
 
     async def catch_up(self) -> None:
         self.calls += 1
@@ -258,11 +259,9 @@ class FakeLog:
         self._ends.append(end)
         await end
 
-    def prove(self) -> asyncio.Future[None]:
+    def prove_to(self, waiter: Waiter) -> None:
         self.proofs += 1
-        proof: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._ends.append(proof)
-        return proof
+        self._ends.append(waiter)
 
     def read_again(self, reason: str) -> None:
         self.read_again_for.append(reason)
@@ -270,19 +269,21 @@ class FakeLog:
         self.fail(KafkaUnavailable(reason))
 
     def reach_end(self) -> None:
-        for end in self._ends:
+        ends, self._ends = self._ends, []
+        for end in ends:
             if not end.done():
                 end.set_result(None)
 
     def fail(self, error: Exception) -> None:
-        for end in self._ends:
+        ends, self._ends = self._ends, []
+        for end in ends:
             if not end.done():
                 end.set_exception(error)
 
     @property
     def given_up(self) -> bool:
         """Whether everyone who waited has stopped waiting without an end."""
-        return bool(self._ends) and all(end.cancelled() for end in self._ends)
+        return bool(self._ends) and all(end.done() for end in self._ends)
 
 
 @dataclass
