@@ -56,6 +56,9 @@ _ID = struct.Struct(">i")
 _SECOND_HEADER = _ID.pack(_SECOND_ID) + b"\0"
 """How the second answer begins: its id, and no tags."""
 
+_EARLY = 0.001
+"""Seconds by which a timer may ring early: uvloop counts in milliseconds."""
+
 _ROW = 5
 """Fields of each partition's row: number, error, timestamp, offset, leader epoch."""
 
@@ -228,7 +231,7 @@ class LogEnd:
             return
         loop = asyncio.get_running_loop()
         late_at = self._asked_at + self._timeout
-        if loop.time() < late_at:
+        if loop.time() < late_at - _EARLY:
             self._timer = loop.call_at(late_at, self._is_late)
         else:
             self.forget()
