@@ -487,7 +487,7 @@ class CatalogueView:
         for item_id in named:
             key = key_of(item_id)
             before = self._stored(key)
-            if self._is_overtaken(key, before, times_of(doubt), record.partition):
+            if self._is_doubt_overtaken(key, before, doubt):
                 self._overtaken += 1
                 continue
             self._entries.put(key, pack_doubt(key, doubt))
@@ -508,14 +508,30 @@ class CatalogueView:
     def _is_overtaken(
         self, key: bytes, value: bytes | None, times: tuple[datetime, datetime], partition: int
     ) -> bool:
-        """Whether another partition has told something newer of this item."""
+        """Whether another partition has told something newer of this item.
+
+        Of a doubt and a list of the same time either may be the newer one: the item is in doubt.
+        """
+        known = self._of_another_partition(key, value, partition)
+        if isinstance(known, Doubt):
+            return times[0] <= known.doubted_at
+        return known is not None and times < times_of(known)
+
+    def _is_doubt_overtaken(self, key: bytes, value: bytes | None, doubt: Doubt) -> bool:
+        known = self._of_another_partition(key, value, doubt.partition)
+        return known is not None and doubt.doubted_at < times_of(known)[0]
+
+    def _of_another_partition(
+        self, key: bytes, value: bytes | None, partition: int
+    ) -> Listed | Doubt | None:
+        """What this value says, if it is of another partition than this one."""
         if value is None or partition_of(value) == partition:
-            return False
+            return None
         try:
-            return times < times_of(unpack(key, value))
+            return unpack(key, value)
         except DamagedEntry as error:
             self._lose(str(error))
-            return False
+            return None
 
     async def advance(
         self,

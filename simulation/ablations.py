@@ -374,7 +374,7 @@ ABLATIONS: tuple[Ablation, ...] = (
             Cut(
                 CatalogueView,
                 "_is_overtaken",
-                "return times < times_of(unpack(key, value))",
+                "return known is not None and times < times_of(known)",
                 "return False",
             ),
         ),
@@ -385,7 +385,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         (
             Cut(
                 CatalogueView,
-                "_is_overtaken",
+                "_of_another_partition",
                 "if value is None or partition_of(value) == partition:",
                 "if value is None:",
             ),
@@ -636,7 +636,7 @@ ABLATIONS: tuple[Ablation, ...] = (
             Cut(
                 CatalogueView,
                 "_put_in_doubt",
-                "if self._is_overtaken(key, before, times_of(doubt), record.partition):",
+                "if self._is_doubt_overtaken(key, before, doubt):",
                 "if before is not None and partition_of(before) != record.partition:",
             ),
         ),
@@ -655,6 +655,17 @@ ABLATIONS: tuple[Ablation, ...] = (
             ),
         ),
         only=(Fault.UNDECODABLE, Fault.LISTED_ELSEWHERE, Fault.PARTITION_LAGS),
+    ),
+    Ablation(
+        "takes a list of another partition for newer than a doubt of the same time",
+        (
+            Cut(
+                CatalogueView,
+                "_is_overtaken",
+                "return times[0] <= known.doubted_at",
+                "return times[0] < known.doubted_at",
+            ),
+        ),
     ),
     Ablation(
         "counts a deletion however old it is",

@@ -54,6 +54,8 @@ class Said:
         """Whether it counts instead of another one that is known already."""
         if self.partition == other.partition:
             return self.offset > other.offset
+        if other.containers is None and self.containers is not None:
+            return self.listed_at > other.listed_at  # at the same time it stays in doubt
         return self.listed_at >= other.listed_at
 
 

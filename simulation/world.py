@@ -437,6 +437,8 @@ class World:
         # A fetcher that has fallen silent is noticed after some seconds.
         await asyncio.sleep(6.0 if Fault.READER_STALLED in self.faults.kinds else 1.5)
         await self._until(self._nothing_is_sent, _QUIET_WITHIN)
+        # A process that stood still has accepted all that waited at its end: each has its time.
+        await self._until(self._nothing_in_flight, self.workload.timeout + GRACE)
         known = [self.items.make(_CALM + number) for number in range(4)]
         for item_id in known:
             self.items.publish(item_id)
@@ -460,6 +462,10 @@ class World:
     def _nothing_is_sent(self) -> bool:
         """Whether the producer has worked off what was there when things went wrong."""
         return self.life is None or not self.life.service.publisher.statistics().in_flight
+
+    def _nothing_in_flight(self) -> bool:
+        """Whether every place of the pool is free."""
+        return self.life is None or not self.life.left()["in flight"]
 
     async def _until(self, there: object, within: float) -> bool:
         assert callable(there)

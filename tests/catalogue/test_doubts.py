@@ -287,7 +287,8 @@ class Model:
 
     def read(self, number: int, kind: str, item: int, partition: int, at: int) -> None:
         known = self.items.get(item)
-        if known is None or known[1] == partition or at >= known[2]:
+        strictly = known is not None and known[0] == "bad" and kind != "bad"
+        if known is None or known[1] == partition or at >= known[2] + strictly:
             self.items[item] = (kind, partition, at, number)
 
 

@@ -20,7 +20,7 @@ from bus.codec import encode
 from catalogue.entries import count, key_of
 from catalogue.store import MemoryStore, StoreDamaged, StoreUnavailable
 from catalogue.view import CatalogueView
-from errors import KafkaUnavailable
+from errors import KafkaUnavailable, UnreadableRecord
 from messages import ContainersFound, ItemId, ItemPublished
 
 
@@ -62,6 +62,10 @@ class View:
             self.view.apply(record)
         self.offset += len(records)
         await self.view.advance({0: self.offset}, None)
+
+    def read_unreadable(self, record: FakeRecord) -> None:
+        with pytest.raises(UnreadableRecord):
+            self.view.apply(record)
 
     async def finds(self, item: ItemId = ITEM) -> tuple[str, ...] | None:
         """What a search ends with; None for a 404."""
@@ -153,6 +157,27 @@ async def test_of_two_lists_of_the_same_time_the_one_that_is_read_later_counts()
     async with running() as it:
         await it.read(published("a", after=0, partition=0), published("b", after=0, partition=1))
         assert await it.finds() == ("b",)
+
+
+@pytest.mark.parametrize("end", [tombstone, published])
+@pytest.mark.parametrize("doubt_first", [True, False])
+async def test_an_item_is_in_doubt_if_a_list_may_be_as_old_as_what_cannot_be_read(
+    end: Any, doubt_first: bool
+) -> None:
+    """The simulation's seed 90010493: the order of reading decided between a 404 and a 503."""
+    doubt = FakeRecord(ITEM.encode(), b"{", timestamp=round(T0.timestamp() * 1000), partition=0)
+    same_time, later = end(after=0, partition=1), end(after=0.001, partition=1)
+    async with running() as it:
+        if doubt_first:
+            it.read_unreadable(doubt)
+            await it.read(same_time)
+        else:
+            await it.read(same_time)
+            it.read_unreadable(doubt)
+        assert it.view.doubt(ITEM) is not None
+        await it.read(later)
+        assert it.view.doubt(ITEM) is None
+        assert await it.finds() is None
 
 
 async def test_a_null_value_without_a_time_ends_no_list_of_another_partition() -> None:

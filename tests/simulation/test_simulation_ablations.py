@@ -33,6 +33,7 @@ FIRST = {
     "does not verify the log when its description names a later leader epoch": 19,
     "forgets at a restart which items are in doubt": 10,
     "takes any list in another partition for newer than a doubt": 21,
+    "takes a list of another partition for newer than a doubt of the same time": 90_010_493,
     "does not take back what an old deletion has confirmed before the evidence": 51,
     "reads on from what is stored before it knows how long null values are retained": 10,
     "is caught up for the whole session once it was": 4,
