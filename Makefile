@@ -13,10 +13,10 @@ help: ## this list
 
 setup: $(STAMP) ## set everything up in .venv
 
-$(STAMP): requirements/dev.txt pyproject.toml
+$(STAMP): dev/requirements/dev.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed and was not found" >&2; exit 1; }
 	$(PYTHON) -m venv --clear .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r dev/requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -34,10 +34,10 @@ test-kafka: $(STAMP) ## the part of it that runs on a real Apache Kafka, which m
 	REQUIRE_APACHE_KAFKA=1 REQUIRE_FAKETIME=1 $(BIN)/python -m pytest -m apache
 
 kafka: $(STAMP) ## a real Apache Kafka broker, in the foreground (needs Java and Maven)
-	$(BIN)/python -m apache_kafka
+	$(BIN)/python -m dev.apache_kafka
 
 simulate: $(STAMP) ## the service in SEEDS simulated worlds (SEED: the first one; none: fresh ones)
-	$(BIN)/python -m simulation --seeds $(or $(SEEDS),1000) $(if $(SEED),--from $(SEED))
+	$(BIN)/python -m dev.simulation --seeds $(or $(SEEDS),1000) $(if $(SEED),--from $(SEED))
 
 fuzz-http: $(STAMP) ## both HTTP servers over raw sockets for FUZZ_SECONDS (SEED: the first one; none: fresh ones)
 	PYTHONPATH=tests $(BIN)/python -m fuzz.http_fuzzer --seconds $(or $(FUZZ_SECONDS),120) $(if $(SEED),--seed $(SEED))
@@ -52,19 +52,19 @@ check: $(STAMP) ## lint, format, types, import layers
 	$(BIN)/lint-imports
 
 bench: $(STAMP) ## every figure of docs/performance.md, in minutes
-	$(BIN)/python -m bench.suite
+	$(BIN)/python -m dev.bench.suite
 
 bench-quick: $(STAMP) ## the service against the minimal bridge, under a minute
-	$(BIN)/python -m bench --quick
+	$(BIN)/python -m dev.bench --quick
 
 diagrams: $(STAMP) ## draw every state machine into docs/
-	$(BIN)/python tools/draw_machines.py
+	$(BIN)/python dev/draw_machines.py
 
 screenshots: $(STAMP) ## take the pictures of the dashboard in docs/pictures/ (needs Chromium)
-	$(BIN)/python tools/screenshots.py
+	$(BIN)/python dev/screenshots.py
 
 lock: $(STAMP) ## pin the requirements by hash again
-	$(BIN)/python tools/lock.py
+	$(BIN)/python dev/lock.py
 
 clean: ## remove what setup and the tests made
 	rm -rf .venv .kafka build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from support.processes import running
 
-from apache_kafka.certificates import Authority
 from bus.security import Security, TokenFile
 from config import SETTINGS, Settings, load
+from dev.apache_kafka.certificates import Authority
 from errors import SettingsError
 from service import security_of
 

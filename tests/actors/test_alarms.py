@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from support.examples import examples
 
 from actors.alarms import AT_ONCE, Alarm, Alarms, alarms_of
-from simulation.loop import SimulatedLoop
+from dev.simulation.loop import SimulatedLoop
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from support.examples import examples
 
 from actors.runtime import Mailbox
-from simulation.loop import SimulatedLoop
+from dev.simulation.loop import SimulatedLoop
 
 
 class Box(RuleBasedStateMachine):

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from support.examples import examples
 
 from actors.timers import NamedTimers, TimerFired
-from simulation.loop import SimulatedLoop
+from dev.simulation.loop import SimulatedLoop
 
 NAMES = st.sampled_from(["deadline", "state", "other"])
 

@@ -16,8 +16,8 @@ from aiokafka.errors import KafkaError
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import Array, Int16, Int32, Schema, String
 
-from apache_kafka.apache import ApacheKafka
-from apache_kafka.ports import HOST, free_ports
+from dev.apache_kafka.cluster import ApacheKafka
+from dev.apache_kafka.ports import HOST, free_ports
 
 _TRANSITION = re.compile(r"Completed transition to (\w+)\(.*?epoch=(\d+)")
 

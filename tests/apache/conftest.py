@@ -11,7 +11,7 @@ from support.brokers import require_apache_kafka, running_kafka
 from support.measure import MEASURED, Measure
 from support.platform import Names
 
-from apache_kafka.apache import ApacheKafka
+from dev.apache_kafka.cluster import ApacheKafka
 
 
 @pytest.fixture(scope="session")

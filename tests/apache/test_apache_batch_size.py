@@ -11,7 +11,7 @@ from support.measure import Measure
 from support.platform import Names, confirm, platform
 from support.served import Load, served
 
-from apache_kafka.apache import ApacheKafka
+from dev.apache_kafka.cluster import ApacheKafka
 
 pytestmark = pytest.mark.apache
 

@@ -12,13 +12,13 @@ from aiokafka import AIOKafkaProducer
 from support.measure import Measure
 from support.platform import Names
 
-from apache_kafka.apache import ApacheKafka
 from bus.connection import Connection
 from bus.log_marks import LogMark
 from bus.reader import Start, TopicReader
 from bus.safeguards import Safeguards
 from bus.topic_identity import TopicIdentity
 from bus.topics import Topic, ensure_topics
+from dev.apache_kafka.cluster import ApacheKafka
 
 pytestmark = pytest.mark.apache
 

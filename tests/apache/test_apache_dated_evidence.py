@@ -27,8 +27,8 @@ from support.platform import (
 )
 from support.served import Served, served
 
-from apache_kafka.apache import ApacheKafka
-from apache_kafka.listeners import Listener
+from dev.apache_kafka.cluster import ApacheKafka
+from dev.apache_kafka.listeners import Listener
 
 pytestmark = pytest.mark.apache
 

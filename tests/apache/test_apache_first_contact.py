@@ -15,11 +15,11 @@ from support.observed import logged
 from support.platform import Names, confirm, platform
 from support.served import Served, served
 
-from apache_kafka.apache import ApacheKafka
-from apache_kafka.certificates import Authority
-from apache_kafka.listeners import Listener
 from bus.connection import Connection
 from bus.topics import Topic, ensure_topics
+from dev.apache_kafka.certificates import Authority
+from dev.apache_kafka.cluster import ApacheKafka
+from dev.apache_kafka.listeners import Listener
 
 pytestmark = pytest.mark.apache
 

@@ -19,7 +19,7 @@ from support.observed import logged
 from support.platform import Names, Platform, confirm, containers, new_item_id, platform, read_topic
 from support.served import served
 
-from apache_kafka.apache import ApacheKafka
+from dev.apache_kafka.cluster import ApacheKafka
 
 pytestmark = pytest.mark.apache
 

@@ -26,10 +26,10 @@ from support.platform import (
 )
 from support.served import Served, eventually, served
 
-from apache_kafka.apache import ApacheKafka
-from apache_kafka.listeners import Listener
 from bus.connection import Connection
 from bus.topics import Topic, ensure_topics
+from dev.apache_kafka.cluster import ApacheKafka
+from dev.apache_kafka.listeners import Listener
 
 pytestmark = pytest.mark.apache
 

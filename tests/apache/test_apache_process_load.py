@@ -23,7 +23,7 @@ from support.processes import running
 from support.served import TIMEOUT, Served, served
 from support.storm import Confirming, Storm, goodput, publish_items, wall
 
-from apache_kafka.apache import ApacheKafka
+from dev.apache_kafka.cluster import ApacheKafka
 
 pytestmark = pytest.mark.apache
 

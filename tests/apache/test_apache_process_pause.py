@@ -20,7 +20,7 @@ from support.platform import Names, Platform, platform
 from support.served import Served, served
 from support.storm import Confirming, Storm, publish_items, wall
 
-from apache_kafka.apache import ApacheKafka
+from dev.apache_kafka.cluster import ApacheKafka
 
 pytestmark = pytest.mark.apache
 

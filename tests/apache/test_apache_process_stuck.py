@@ -16,11 +16,11 @@ from support.platform import Names, Platform, confirm, containers, new_item_id, 
 from support.served import Served, served
 from support.storm import Confirming
 
-from apache_kafka.apache import ApacheKafka
-from apache_kafka.listeners import Listener
 from bus.connection import Connection
 from bus.reader import TopicReader
 from config import load
+from dev.apache_kafka.cluster import ApacheKafka
+from dev.apache_kafka.listeners import Listener
 from lifecycle import Lifecycle
 from service import Service
 

@@ -15,8 +15,8 @@ from support.observed import logged, scrape
 from support.platform import Names, confirm, containers, new_item_id, platform
 from support.served import served
 
-from apache_kafka.apache import ApacheKafka
-from apache_kafka.quotas import set_quotas
+from dev.apache_kafka.cluster import ApacheKafka
+from dev.apache_kafka.quotas import set_quotas
 
 SetQuota = Callable[[str, float | None], Awaitable[None]]
 TROUBLE = ("no fetch of", "does not answer", "stays silent", "is interrupted")

@@ -15,9 +15,9 @@ from support.measure import Measure
 from support.platform import Names, Platform, confirm, platform
 from support.served import Load, Served, served
 
-from apache_kafka.apache import ApacheKafka
-from apache_kafka.listeners import Listener
-from apache_kafka.proxy import FaultProxy
+from dev.apache_kafka.cluster import ApacheKafka
+from dev.apache_kafka.listeners import Listener
+from dev.apache_kafka.proxy import FaultProxy
 
 pytestmark = pytest.mark.apache
 

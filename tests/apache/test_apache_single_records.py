@@ -24,9 +24,9 @@ from support.platform import (
 )
 from support.served import Served, eventually, served
 
-from apache_kafka.apache import ApacheKafka
 from bus.connection import Connection
 from bus.topics import Topic, ensure_topics
+from dev.apache_kafka.cluster import ApacheKafka
 
 pytestmark = pytest.mark.apache
 

@@ -13,10 +13,10 @@ from support.measure import Measure
 from support.platform import Names, Platform, confirm, platform
 from support.served import Served, served
 
-from apache_kafka.apache import ApacheKafka
 from bus.connection import Connection
 from bus.quirks import sender_of
 from config import load
+from dev.apache_kafka.cluster import ApacheKafka
 from lifecycle import Lifecycle
 from service import Service
 

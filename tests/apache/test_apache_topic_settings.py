@@ -18,9 +18,9 @@ from support.observed import logged, scrape
 from support.platform import Names, confirm, containers, new_item_id, platform, read_topic
 from support.served import Served, answer_once_ready, eventually, served
 
-from apache_kafka.apache import ApacheKafka
-from apache_kafka.certificates import Authority
-from apache_kafka.listeners import Listener
+from dev.apache_kafka.certificates import Authority
+from dev.apache_kafka.cluster import ApacheKafka
+from dev.apache_kafka.listeners import Listener
 
 pytestmark = pytest.mark.apache
 

@@ -21,12 +21,12 @@ from support.observed import logged
 from support.platform import Names, Platform, confirm, containers, new_item_id, platform, read_topic
 from support.served import Served, served
 
-from apache_kafka.apache import ApacheKafka
-from apache_kafka.listeners import Listener
 from bus.connection import Connection
 from bus.log_marks import LogMark
 from bus.reader import Start, TopicReader
 from bus.topic_identity import TopicIdentity
+from dev.apache_kafka.cluster import ApacheKafka
+from dev.apache_kafka.listeners import Listener
 
 pytestmark = [pytest.mark.apache, pytest.mark.timeout(240)]
 

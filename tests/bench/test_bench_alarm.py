@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.alarm import Alarm
+from dev.bench.alarm import Alarm
 
 
 async def test_it_never_wakes_early() -> None:

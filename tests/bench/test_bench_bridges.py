@@ -8,10 +8,10 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from bench.items import Topics, containers_of, item_ids
-from bench.load import measure
-from bench.processes import Child, flags, free_port, python
 from bus.embedded import EmbeddedBroker
+from dev.bench.items import Topics, containers_of, item_ids
+from dev.bench.load import measure
+from dev.bench.processes import Child, flags, free_port, python
 
 TOPICS = Topics("test")
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
@@ -26,12 +26,12 @@ class Bridge:
         return f"http://127.0.0.1:{self.port}/items/{item_id}"
 
 
-@pytest.fixture(params=["bench.minimal_bridge", "bench.pykka_bridge"])
+@pytest.fixture(params=["dev.bench.minimal_bridge", "dev.bench.pykka_bridge"])
 async def bridge(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bridge]:
     port = free_port()
     async with EmbeddedBroker() as broker:
         responder = python(
-            "bench.responder",
+            "dev.bench.responder",
             bootstrap=broker.address,
             prefix=TOPICS.prefix,
             servers="one",
@@ -103,7 +103,7 @@ async def test_a_round_of_load_counts_good_answers_only(bridge: Bridge) -> None:
 
 async def test_the_floor_answers_every_request_with_as_many_containers(tmp_path: Path) -> None:
     port = free_port()
-    command = python("bench.hello", port=port, containers=3)
+    command = python("dev.bench.hello", port=port, containers=3)
     async with Child("the floor", command, tmp_path / "hello.log") as server:
         await server.until_said("ready")
         measured = await measure(

@@ -6,8 +6,8 @@ import asyncio
 
 from pykka import ActorRegistry
 
-from bench import core
 from coordinator.coordinator import Coordinator
+from dev.bench import core
 from messages import Deleted, TimedOut
 
 

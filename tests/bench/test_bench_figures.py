@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from bench import figures, plots, targets
-from bench.figures import BEGIN, END, Results, put_between, section, target_table
-from bench.latency import Latencies, OpenRound
-from bench.load import Measured
-from bench.open_loop import OpenMeasured
-from bench.report import MINIMAL, SERVICE, Row, warning
-from bench.soak import Soaked, Window
-from bench.viewer import VIEWED
-from bench.workers import Round, Scaling
+from dev.bench import figures, plots, targets
+from dev.bench.figures import BEGIN, END, Results, put_between, section, target_table
+from dev.bench.latency import Latencies, OpenRound
+from dev.bench.load import Measured
+from dev.bench.open_loop import OpenMeasured
+from dev.bench.report import MINIMAL, SERVICE, Row, warning
+from dev.bench.soak import Soaked, Window
+from dev.bench.viewer import VIEWED
+from dev.bench.workers import Round, Scaling
 
 
 def opened(p50: float, p99: float) -> OpenMeasured:

@@ -7,12 +7,12 @@ from collections import Counter
 import pytest
 from aiokafka import AIOKafkaConsumer
 
-from bench import foreign
-from bench.items import PARTITIONS, Topics, item_ids
 from bus.codec import decode_item_deleted
 from bus.connection import Connection
 from bus.embedded import EmbeddedBroker
 from bus.topics import ensure_topics
+from dev.bench import foreign
+from dev.bench.items import PARTITIONS, Topics, item_ids
 
 TOPICS = Topics("foreign")
 COUNT = 100  # does not divide by the partitions

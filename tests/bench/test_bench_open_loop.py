@@ -9,10 +9,10 @@ import time
 
 import pytest
 
-from bench import open_loop
-from bench.items import containers_of
-from bench.load import BROKEN
-from bench.open_loop import OpenCaller, OpenLoad, measure, prefer, schedule
+from dev.bench import open_loop
+from dev.bench.items import containers_of
+from dev.bench.load import BROKEN
+from dev.bench.open_loop import OpenCaller, OpenLoad, measure, prefer, schedule
 
 
 def test_the_times_are_a_process_of_that_rate_and_always_the_same() -> None:

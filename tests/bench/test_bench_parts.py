@@ -5,12 +5,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bench.__main__ import Plan, arguments, plan_of
-from bench.items import Topics, containers_of, item_ids
-from bench.load import BROKEN, WRONG, Caller, Load
-from bench.processes import BenchError, Child, flags, output_of
-from bench.profiling import CALLS, SAMPLES, START, package_of, report
 from bus.codec import parse_item_id
+from dev.bench.__main__ import Plan, arguments, plan_of
+from dev.bench.items import Topics, containers_of, item_ids
+from dev.bench.load import BROKEN, WRONG, Caller, Load
+from dev.bench.processes import BenchError, Child, flags, output_of
+from dev.bench.profiling import CALLS, SAMPLES, START, package_of, report
 
 HANGS = "import time; print('ready', flush=True); time.sleep(60)"
 ANSWER = {
@@ -187,7 +187,7 @@ def test_a_profile_is_grouped_by_whose_code_it_is() -> None:
 async def test_a_profile_that_was_never_started_is_no_report(tmp_path: Path) -> None:
     (tmp_path / "idle.py").write_text("")
     output = tmp_path / "profile"
-    launcher = ["env", f"PYTHONPATH={tmp_path}", sys.executable, "-m", "bench.profiling"]
+    launcher = ["env", f"PYTHONPATH={tmp_path}", sys.executable, "-m", "dev.bench.profiling"]
     await output_of([*launcher, SAMPLES, str(output), "-m", "idle"], within=60.0)
     with pytest.raises(BenchError, match="empty"):
         report(SAMPLES, output, cpu_us=100.0)
@@ -205,7 +205,7 @@ async def test_the_launcher_writes_a_profile_that_can_be_reported(
         "spin()\n"
     )
     output = tmp_path / "profile"
-    launcher = ["env", f"PYTHONPATH={tmp_path}", sys.executable, "-m", "bench.profiling"]
+    launcher = ["env", f"PYTHONPATH={tmp_path}", sys.executable, "-m", "dev.bench.profiling"]
     await output_of([*launcher, kind, str(output), "-m", "busy"], within=60.0)
     text = report(kind, output, cpu_us=100.0)
     assert "spin (" in text

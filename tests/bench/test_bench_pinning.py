@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.latency import apart
-from bench.pinning import can_pin, pin, pinned
-from bench.processes import BenchError, Child
+from dev.bench.latency import apart
+from dev.bench.pinning import can_pin, pin, pinned
+from dev.bench.processes import BenchError, Child
 
 pytestmark = pytest.mark.skipif(not can_pin(), reason="needs Linux with two cores")
 

@@ -12,9 +12,9 @@ from typing import Any
 import pykka
 import pytest
 
-from bench import pykka_bridge
-from bench.items import containers_of
-from bench.pykka_bridge import Caller, Kafka, Server, Takedown
+from dev.bench import pykka_bridge
+from dev.bench.items import containers_of
+from dev.bench.pykka_bridge import Caller, Kafka, Server, Takedown
 
 ITEM = "an-item"
 

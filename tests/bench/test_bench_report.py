@@ -3,9 +3,9 @@ import sys
 
 import pytest
 
-from bench import report
-from bench.load import Measured, cpu_of, percentile
-from bench.report import Figures, Neighbours, Row, machine, main_line, table, warning
+from dev.bench import report
+from dev.bench.load import Measured, cpu_of, percentile
+from dev.bench.report import Figures, Neighbours, Row, machine, main_line, table, warning
 
 
 def measured(*, cpu: float, answered: int = 1000, seconds: float = 2.0) -> Measured:

@@ -7,7 +7,7 @@ from typing import Any
 
 from aiokafka import TopicPartition
 
-from bench.responder import without_gaps
+from dev.bench.responder import without_gaps
 
 ONE, TWO = TopicPartition("requests", 0), TopicPartition("requests", 1)
 

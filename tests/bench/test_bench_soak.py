@@ -11,11 +11,11 @@ from collections.abc import Callable
 
 import pytest
 
-from bench import soak
-from bench.items import containers_of
-from bench.load import BROKEN
-from bench.report import MINIMAL, SERVICE
-from bench.soak import Gauge, Side, Soaked, Window, measure, moments
+from dev.bench import soak
+from dev.bench.items import containers_of
+from dev.bench.load import BROKEN
+from dev.bench.report import MINIMAL, SERVICE
+from dev.bench.soak import Gauge, Side, Soaked, Window, measure, moments
 
 ASKED = {"containers": 1, "items": 10, "concurrency": 4}
 

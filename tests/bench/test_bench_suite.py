@@ -12,16 +12,16 @@ import msgspec
 import psutil
 import pytest
 
-from bench import figures, latency, parts, suite, targets, workers
-from bench.__main__ import Plan, Server
-from bench.figures import BEGIN, END, Results
-from bench.latency import HALF
-from bench.parts import Bench
-from bench.processes import BenchError
-from bench.report import MINIMAL, SERVICE
-from bench.soak import Soaked, Window
-from bench.soak import arguments as soak_arguments
-from bench.suite import (
+from dev.bench import figures, latency, parts, suite, targets, workers
+from dev.bench.__main__ import Plan, Server
+from dev.bench.figures import BEGIN, END, Results
+from dev.bench.latency import HALF
+from dev.bench.parts import Bench
+from dev.bench.processes import BenchError
+from dev.bench.report import MINIMAL, SERVICE
+from dev.bench.soak import Soaked, Window
+from dev.bench.soak import arguments as soak_arguments
+from dev.bench.suite import (
     CLOSED,
     MEMORY,
     MESSAGES,
@@ -39,7 +39,7 @@ from bench.suite import (
     status_of,
     windows_of,
 )
-from bench.targets import Target
+from dev.bench.targets import Target
 
 TINY = Plan((3,), 1, 1.0, 0.3, 0.3, 8, 20)
 """Long enough for pykka's threads to answer on a machine that is busy with other tests."""
@@ -288,7 +288,7 @@ async def test_a_soak_is_of_the_service_against_the_minimal_bridge(
     monkeypatch.setattr(parts, "output_of", output_of)
     found = await two_servers().soak(TINY, 800, windows=8, rate=rate)
     assert [window.ratio for window in found.windows] == [1.5] * 8
-    soak = vars(soak_arguments().parse_args(given[given.index("bench.soak") + 1 :]))
+    soak = vars(soak_arguments().parse_args(given[given.index("dev.bench.soak") + 1 :]))
     assert (soak["port"], soak["pid"]) == (1001, 11)
     assert (soak["yardstick_port"], soak["yardstick_pid"]) == (1002, 12)
     assert (soak["takedowns"], soak["windows"], soak["rate"]) == (800, 8, rate)

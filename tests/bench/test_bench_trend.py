@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from bench.trend import trend
+from dev.bench.trend import trend
 
 
 def test_a_straight_line_is_told_as_a_share_of_its_middle() -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from bench import workers
-from bench.__main__ import start_kafka
-from bench.processes import BenchError
-from bench.workers import Round, Scaling, Service, Shape, Throttle, table
+from dev.bench import workers
+from dev.bench.__main__ import start_kafka
+from dev.bench.processes import BenchError
+from dev.bench.workers import Round, Scaling, Service, Shape, Throttle, table
 
 
 def test_what_the_workers_cpu_pays_for_is_told_from_what_the_busiest_one_allows() -> None:

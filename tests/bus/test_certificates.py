@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apache_kafka.certificates import Authority
 from bus.certificates import Validity, file_problem, validity_of
+from dev.apache_kafka.certificates import Authority
 
 NOW = datetime(2026, 11, 26, 12, 0, tzinfo=UTC)
 

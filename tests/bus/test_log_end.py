@@ -15,7 +15,7 @@ from aiokafka.errors import NodeNotReadyError
 
 from bus.log_end import LogEnd
 from bus.topic_identity import MetadataResponse_v12, TopicDescription, description_in
-from simulation.requests import VERSIONS, RawConnection
+from dev.simulation.requests import VERSIONS, RawConnection
 
 TOPIC = "topic"
 

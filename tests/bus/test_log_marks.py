@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.log_marks import LogMark, ReadMarks, batch_epochs, digest, digest_of
-from simulation.requests import batch
+from dev.simulation.requests import batch
 
 TP = TopicPartition("topic", 0)
 

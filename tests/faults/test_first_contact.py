@@ -32,8 +32,8 @@ from support.not_kafka import (
 from support.platform import Names
 from support.served import served
 
-from apache_kafka.certificates import Authority, Identity
 from bus.handshake import Server, offered_logins
+from dev.apache_kafka.certificates import Authority, Identity
 
 SERVERS = "TAKEDOWN_KAFKA_BOOTSTRAP_SERVERS"
 PROTOCOL = "TAKEDOWN_KAFKA_SECURITY_PROTOCOL"

@@ -21,9 +21,9 @@ from support.platform import Names
 from support.processes import Process
 from support.served import Served, served
 
-from apache_kafka.certificates import Authority, Identity
 from bus.security import UnusableFile
 from bus.tls_files import TlsFiles
+from dev.apache_kafka.certificates import Authority, Identity
 
 SOON = 10.0
 """Seconds in which a change is noticed by far."""

@@ -14,8 +14,8 @@ from typing import Any
 
 from aiokafka.protocol import fetch
 
-from apache_kafka.ports import HOST, free_ports
 from bus.batches import HEADER, slices
+from dev.apache_kafka.ports import HOST, free_ports
 
 FETCH = 1
 _SAME = slice(17, HEADER.size)

@@ -39,7 +39,7 @@ from support.platform import Names, container, java_partition
 from support.processes import Process, running
 from support.raw_batches import Raw, Row
 
-from apache_kafka.ports import HOST, free_ports
+from dev.apache_kafka.ports import HOST, free_ports
 
 MOST_MEMORY = 600 << 20
 """Bytes that the service may have in memory at its peak, with batches of 64 MiB at the limit."""

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from apache_kafka.apache import ApacheKafka
-from apache_kafka.jars import java_and_maven_missing
-from apache_kafka.prepare import prepare
+from dev.apache_kafka.cluster import ApacheKafka
+from dev.apache_kafka.jars import java_and_maven_missing
+from dev.apache_kafka.prepare import prepare
 
 
 def drive(coroutine: Coroutine[Any, Any, None]) -> None:

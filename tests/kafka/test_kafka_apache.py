@@ -9,11 +9,11 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaConnectionError
 
-from apache_kafka.apache import ApacheKafka
-from apache_kafka.listeners import Listener
-from apache_kafka.ports import accepts_connections, free_ports
 from bus.connection import Connection
 from bus.topics import Topic, ensure_topics
+from dev.apache_kafka.cluster import ApacheKafka
+from dev.apache_kafka.listeners import Listener
+from dev.apache_kafka.ports import accepts_connections, free_ports
 from errors import BrokerStartError
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from apache_kafka import jars
+from dev.apache_kafka import jars
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

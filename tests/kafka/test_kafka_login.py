@@ -11,16 +11,16 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.abc import AbstractTokenProvider
 from aiokafka.errors import KafkaConnectionError, TopicAuthorizationFailedError
 
-from apache_kafka.apache import ApacheKafka
-from apache_kafka.listeners import Listener
 from bus.connection import Connection
 from bus.topics import Topic, ensure_topics
+from dev.apache_kafka.cluster import ApacheKafka
+from dev.apache_kafka.listeners import Listener
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterator
 
-    from apache_kafka.certificates import Authority
+    from dev.apache_kafka.certificates import Authority
 
 pytestmark = pytest.mark.apache
 
@@ -29,14 +29,14 @@ PATIENCE = 15.0
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    from apache_kafka.certificates import Authority  # noqa: PLC0415 - only these tests need it
+    from dev.apache_kafka.certificates import Authority  # noqa: PLC0415 - only these tests need it
 
     return Authority(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture(scope="module")
 def stranger(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    from apache_kafka.certificates import Authority  # noqa: PLC0415 - only these tests need it
+    from dev.apache_kafka.certificates import Authority  # noqa: PLC0415 - only these tests need it
 
     return Authority(tmp_path_factory.mktemp("strange"), "stranger")
 

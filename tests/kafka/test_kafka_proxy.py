@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from apache_kafka.ports import HOST
-from apache_kafka.proxy import FaultProxy
+from dev.apache_kafka.ports import HOST
+from dev.apache_kafka.proxy import FaultProxy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

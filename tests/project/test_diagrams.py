@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def _tool() -> Any:
-    spec = importlib.util.spec_from_file_location("draw_machines", ROOT / "tools/draw_machines.py")
+    spec = importlib.util.spec_from_file_location("draw_machines", ROOT / "dev/draw_machines.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from simulation.ablations import ABLATIONS, Ablation, Cut, OutOfDate, find, taken_out
-from simulation.world import World
+from dev.simulation.ablations import ABLATIONS, Ablation, Cut, OutOfDate, find, taken_out
+from dev.simulation.world import World
 
 FIRST = {
     "restarts the deadline with each deletion": 15,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from simulation.faults import Fault, Faults
+from dev.simulation.faults import Fault, Faults
 
 
 def _lost(faults: Faults, items: range) -> list[int]:

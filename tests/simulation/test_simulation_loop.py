@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from simulation.loop import START, Forever, Runaway, SimulatedLoop
+from dev.simulation.loop import START, Forever, Runaway, SimulatedLoop
 
 
 def test_time_passes_only_when_there_is_nothing_to_do() -> None:

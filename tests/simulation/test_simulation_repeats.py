@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from simulation.faults import Fault
-from simulation.world import World
+from dev.simulation.faults import Fault
+from dev.simulation.world import World
 
 ROOT = Path(__file__).parents[2]
 SEEDS = range(40, 46)
 
 PROGRAM = """
 import sys
-from simulation.world import World
+from dev.simulation.world import World
 for seed in range(int(sys.argv[1]), int(sys.argv[2])):
     world = World(seed, keeps_journal=True)
     world.run()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from simulation.faults import Fault
-from simulation.ledger import GRACE
-from simulation.world import World
+from dev.simulation.checker import GRACE
+from dev.simulation.faults import Fault
+from dev.simulation.world import World
 
 OFTEN = 120
 
@@ -53,7 +53,7 @@ def test_the_first_seeds_break_nothing_and_meet_everything() -> None:
     statuses: set[int] = set()
     for seed in range(OFTEN):
         result = World(seed).run()
-        assert result.violations == (), f"python -m simulation --replay {seed}"
+        assert result.violations == (), f"python -m dev.simulation --replay {seed}"
         met |= set(result.faults)
         statuses |= set(result.statuses)
     assert met == {kind.value for kind in Fault}

@@ -9,11 +9,11 @@ import pytest
 import actors.censor_evidence
 import actors.censor_machine
 from actors.censor_machine import item_censor
-from simulation import one_censor
-from simulation.ablations import ABLATIONS, Ablation, Cut, taken_out
-from simulation.bounds import SMALL
-from simulation.one_censor import OneCensor
-from simulation.search import search
+from dev.simulation import one_censor
+from dev.simulation.ablations import ABLATIONS, Ablation, Cut, taken_out
+from dev.simulation.bounds import SMALL
+from dev.simulation.one_censor import OneCensor
+from dev.simulation.search import search
 
 
 @pytest.mark.parametrize("name", SMALL)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from click.testing import CliRunner
 
-from simulation.__main__ import main
-from simulation.ablations import ABLATIONS, find, taken_out
-from simulation.journal import diagram
-from simulation.many import Summary, run_seeds
-from simulation.shrink import fails_alike, kind_of, shrink
-from simulation.world import Result, World
+from dev.simulation.__main__ import main
+from dev.simulation.ablations import ABLATIONS, find, taken_out
+from dev.simulation.event_log import diagram
+from dev.simulation.many import Summary, run_seeds
+from dev.simulation.shrink import fails_alike, kind_of, shrink
+from dev.simulation.world import Result, World
 
 (COUNTING,) = (each for each in ABLATIONS if each.name.startswith("counts deletions"))
 

@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 import pytest
 
 from bus.codec import decode_item_deleted, decode_item_published, encode, item_id_from_key, item_key
+from dev.simulation.event_log import Journal
+from dev.simulation.faults import Fault, Faults
+from dev.simulation.json_variants import Spelled
+from dev.simulation.log import Record
+from dev.simulation.loop import SimulatedLoop
 from messages import Container, ContainerId, ItemDeleted, ItemId, ItemPublished
-from simulation.faults import Fault, Faults
-from simulation.journal import Journal
-from simulation.log import Record
-from simulation.loop import SimulatedLoop
-from simulation.spelling import Spelled
 
 ITEM = ItemId("00000000-0000-4000-8000-00000000abcd")
 AT = datetime(2026, 1, 1, 12, tzinfo=UTC)

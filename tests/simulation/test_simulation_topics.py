@@ -13,12 +13,12 @@ from aiokafka import TopicPartition
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import OffsetOutOfRangeError
 
-from simulation.clients import Consumer, Net
-from simulation.cluster import Broker, Cluster
-from simulation.faults import Faults
-from simulation.journal import Journal
-from simulation.log import Record
-from simulation.loop import SimulatedLoop
+from dev.simulation.clients import Consumer, Net
+from dev.simulation.cluster import Broker, Cluster
+from dev.simulation.event_log import Journal
+from dev.simulation.faults import Faults
+from dev.simulation.log import Record
+from dev.simulation.loop import SimulatedLoop
 
 TOPIC = "item_published"
 TP = TopicPartition(TOPIC, 0)

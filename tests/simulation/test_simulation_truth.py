@@ -9,17 +9,17 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from bus.codec import decode_item_published, encode, item_key
+from dev.simulation.cluster import Cluster
+from dev.simulation.event_log import Journal
+from dev.simulation.evidence import is_fresh
+from dev.simulation.faults import Faults
+from dev.simulation.log import Record
+from dev.simulation.loop import EPOCH, SimulatedLoop
+from dev.simulation.newest_list import Newest, Said, item_of_key, read_published
+from dev.simulation.truth import Truth
+from dev.simulation.undecodable import key_of, undecodable
 from errors import UnreadableRecord
 from messages import Container, ContainerId, ItemId, ItemPublished
-from simulation.cluster import Cluster
-from simulation.evidence import is_fresh
-from simulation.faults import Faults
-from simulation.journal import Journal
-from simulation.log import Record
-from simulation.loop import EPOCH, SimulatedLoop
-from simulation.newest import Newest, Said, item_of_key, read_published
-from simulation.truth import Truth
-from simulation.undecodable import key_of, undecodable
 
 ITEM = ItemId("00000000-0000-4000-8000-00000000abcd")
 KEY = item_key(ITEM)

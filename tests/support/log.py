@@ -25,7 +25,7 @@ from aiokafka.structs import BrokerMetadata
 
 from bus.log_verification import OffsetForLeaderEpochRequest
 from bus.topic_identity import MetadataResponse_v12
-from simulation.requests import (
+from dev.simulation.requests import (
     RawConnection,
     batch,
     batch_header,

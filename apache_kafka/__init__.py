@@ -1,4 +1,0 @@
-"""Apache Kafka for development and tests: real brokers in KRaft mode, and a proxy for faults.
-
-The service never imports this. `python -m apache_kafka --help` runs brokers by hand.
-"""
