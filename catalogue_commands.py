@@ -40,8 +40,8 @@ from catalogue.folder import (
 from catalogue.lmdb_files import read_only
 from catalogue.store import StoreDamaged
 from config import SETTINGS, load
-from errors import SettingsError
-from printable import escaped, escaped_json
+from domain.errors import SettingsError
+from domain.printable import escaped, escaped_json
 from service import folder_of
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from catalogue.store import Kept
-    from messages import ItemId
+    from domain.messages import ItemId
 
 _FAILED = 1
 

@@ -22,7 +22,8 @@ from bus.embedded import EmbeddedBroker
 from catalogue_commands import catalogue
 from config import SETTINGS, Setting, Settings, load
 from demo_load import LOAD_FAULTS, Traffic
-from errors import BrokerStartError, SettingsError
+from domain.errors import BrokerStartError, SettingsError
+from domain.printable import escaped
 from items_service.faults import Faults
 from items_service.sample import DEMO_DELETABLE, DEMO_FAULTS, DEMO_STUCK, DEMO_UNKNOWN
 from lifecycle import Lifecycle, cancel
@@ -30,7 +31,6 @@ from log_handler import handlers
 from log_writer import write_in_time
 from logs import configure, echo, log_the_rest
 from open_files import allow_many_files, within
-from printable import escaped
 from service import Service, connect, items_service, with_folder
 from signals import (
     block_signals,

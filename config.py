@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from errors import SettingsError
+from domain.errors import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -48,11 +48,11 @@ from catalogue.view import CatalogueView
 from config import SETTINGS
 from coordinator.coordinator import Coordinator
 from coordinator.supervision import OneForOne
-from errors import SettingsError
+from domain.errors import SettingsError
+from domain.messages import Drain, ItemInDoubt, ItemListed
 from health import Readiness
 from items_service.app import ItemsService, ItemsServiceSettings
 from lifecycle import Lifecycle, cancel
-from messages import Drain, ItemInDoubt, ItemListed
 from observation.broadcast import Broadcast
 from observation.clock import Clock
 from observation.observatory import Observatory, Sources
@@ -77,9 +77,9 @@ if TYPE_CHECKING:
     from catalogue.doubts import ItemDoubt
     from catalogue.store import Store
     from config import Settings
+    from domain.messages import Container, ItemId, Outcome, TakeDown
     from health import Health
     from items_service.faults import Faults
-    from messages import Container, ItemId, Outcome, TakeDown
     from tracing.tracing import Tracing
     from workers.seat import Seat
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import service
 from bus.topics import Topics
 from config import PREFIX, as_environment
-from errors import KafkaUnavailable, SettingsError
+from domain.errors import KafkaUnavailable, SettingsError
 from lifecycle import Lifecycle, cancel
 from open_files import admin_connections
 from service import Service, check_folder, connect, folder_of, topics_used

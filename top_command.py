@@ -13,7 +13,7 @@ import sys
 import click
 
 from config import load
-from errors import SettingsError
+from domain.errors import SettingsError
 
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - not to listen on
 _FAILED = 1

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from actors.persistent import entry_of, with_entry
-from messages import DeletedContainer
+from domain.messages import DeletedContainer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from actors.censor_parts import ItemsToBeDeleted
-    from messages import ContainerId, ItemDeleted, ItemListed
+    from domain.messages import ContainerId, ItemDeleted, ItemListed
 
 NamedEarlier = tuple["tuple[ContainerId, datetime | None]", ...]
 

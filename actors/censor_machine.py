@@ -70,7 +70,7 @@ from actors.censor_parts import (
 )
 from actors.fsm import CancelTimer, Effect, Machine, Row, StartTimer, Step, ignore
 from actors.persistent import containers_of, names_of, type_of, with_entry, without
-from messages import (
+from domain.messages import (
     Begin,
     CatalogueCaughtUp,
     CatalogueUnavailable,

@@ -14,7 +14,7 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from actors.fsm import Effect, Label
-from messages import (
+from domain.messages import (
     Container,
     ContainerId,
     DeletedContainer,

@@ -22,7 +22,13 @@ from actors.censor_parts import (
 from actors.large_takedowns import LARGE, LargeTakedowns
 from actors.machine_actor import MachineActor
 from bus.event_bus import list_key, partition_key
-from messages import Begin, CatalogueUnavailable, CensorFailed, CensorFinished, ContainersFound
+from domain.messages import (
+    Begin,
+    CatalogueUnavailable,
+    CensorFailed,
+    CensorFinished,
+    ContainersFound,
+)
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -32,7 +38,7 @@ if TYPE_CHECKING:
     from actors.fsm import Effect, Machine
     from actors.runtime import LoopActorRef, Supervisor
     from bus.event_bus import EventBus
-    from messages import Container, Reply, Takedown, TakedownId
+    from domain.messages import Container, Reply, Takedown, TakedownId
 
 _MACHINES: dict[tuple[bool, timedelta, int], Machine[State, Data]] = {
     (True, CLOCK_TOLERANCE, CONTAINERS_MAX): ITEM_CENSOR,

@@ -19,7 +19,7 @@ from collections.abc import Set as AbstractSet
 from functools import cached_property
 from typing import Any, overload
 
-from messages import Container, ContainerId, DeletedContainer
+from domain.messages import Container, ContainerId, DeletedContainer
 
 MANY = 64
 """Containers from which on a copy costs more than a version that shares memory."""

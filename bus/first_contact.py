@@ -11,7 +11,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from bus.diagnosis import Diagnosis, diagnose
-from printable import escaped
+from domain.printable import escaped
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

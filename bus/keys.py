@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from errors import UnreadableRecord
-from messages import ItemId
+from domain.errors import UnreadableRecord
+from domain.messages import ItemId
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

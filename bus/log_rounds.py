@@ -11,7 +11,7 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
-from errors import KafkaUnavailable
+from domain.errors import KafkaUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -37,7 +37,7 @@ from bus.lane import Lane
 from bus.partitioner import partition_of
 from bus.publication import Trouble, plainly, trouble_of
 from bus.quirks import is_connected
-from errors import KafkaUnavailable
+from domain.errors import KafkaUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from bus.codec import Headers
     from bus.publication import KafkaPublication
     from bus.quirks import Cause
-    from messages import Container, Takedown
+    from domain.messages import Container, Takedown
 
 logger = logging.getLogger("takedown.kafka")
 

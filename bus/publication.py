@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
-from errors import KafkaUnavailable
-from messages import PublishFailed, RequestsPublished
+from domain.errors import KafkaUnavailable
+from domain.messages import PublishFailed, RequestsPublished
 
 if TYPE_CHECKING:
-    from messages import Container, ContainerId, Takedown
+    from domain.messages import Container, ContainerId, Takedown
 
 Tell = Callable[[Any], object]
 

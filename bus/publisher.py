@@ -33,14 +33,14 @@ from typing import TYPE_CHECKING
 
 from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
-from bus.backoff import A_MOMENT, Backoff
 from bus.batch_size import BATCH_BYTES, BatchSize
 from bus.codec import encode, request_for
 from bus.outbox import HELD_UP, Outbox, Request, check_size, is_held_up, topic_trouble
 from bus.publication import KafkaPublication, Tell, trouble_of
 from bus.quirks import Cause, hear_refusals, hearing, sender_of, stop_producer
 from bus.throttle import Throttle
-from errors import KafkaUnavailable
+from domain.backoff import A_MOMENT, Backoff
+from domain.errors import KafkaUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
     from bus.connection import Connection
     from bus.topic_settings import TopicSettings
-    from messages import Container, Takedown
+    from domain.messages import Container, Takedown
 
 logger = logging.getLogger("takedown.kafka")
 

@@ -55,7 +55,6 @@ from aiokafka.errors import (
     UnknownTopicOrPartitionError,
 )
 
-from bus.backoff import A_MOMENT, Backoff
 from bus.catching_up import CatchingUp
 from bus.fetch_filter import FetchFilter
 from bus.known_log import KnownLog, LogChanged
@@ -77,7 +76,8 @@ from bus.reader_parts import (
 from bus.safeguards import Safeguards
 from bus.skip_log import SkipLog
 from bus.throttle import Throttle
-from errors import KafkaUnavailable, UnreadableRecord
+from domain.backoff import A_MOMENT, Backoff
+from domain.errors import KafkaUnavailable, UnreadableRecord
 
 if TYPE_CHECKING:
     from bus.batches import Unreadable

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from aiokafka.abc import AbstractTokenProvider
 from aiokafka.errors import AuthenticationFailedError
 
-from errors import TakedownError
+from domain.errors import TakedownError
 
 if TYPE_CHECKING:
     from bus.tls_files import TlsFiles

@@ -22,7 +22,7 @@ from aiokafka.errors import (
 
 from bus.permissions import Operation, grant
 from bus.quirks import hearing
-from errors import KafkaUnavailable
+from domain.errors import KafkaUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -13,7 +13,7 @@ from catalogue.entries import DamagedEntry, Doubt, item_of, partition_of_key, un
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from messages import ItemId
+    from domain.messages import ItemId
 
 MOST = 1000
 """Items that are listed."""

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from messages import Container, ContainerId, ItemId
+from domain.messages import Container, ContainerId, ItemId
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -29,8 +29,8 @@ import msgspec
 
 from bus.codec import parse_item_id
 from bus.times import parse_time
-from errors import TakedownError
-from messages import Container, ItemId, UtcTime
+from domain.errors import TakedownError
+from domain.messages import Container, ItemId, UtcTime
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -19,7 +19,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from catalogue.evidence import LARGEST_BODY, Answer, Fault, NoEvidence, from_cache
 
 if TYPE_CHECKING:
-    from messages import ItemId
+    from domain.messages import ItemId
 
 _TLS = (aiohttp.ClientSSLError, ssl.SSLError, aiohttp.ServerFingerprintMismatch)
 _HEADERS = {

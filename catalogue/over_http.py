@@ -41,10 +41,10 @@ import stamina
 
 from catalogue.circuit import Circuit, CircuitState
 from catalogue.evidence import Answer, Fault, Located, NoEvidence, judge
-from messages import CatalogueUnavailable, ContainersFound, ItemId, ItemUnknown
+from domain.messages import CatalogueUnavailable, ContainersFound, ItemId, ItemUnknown
 
 if TYPE_CHECKING:
-    from messages import Takedown
+    from domain.messages import Takedown
 
 logger = logging.getLogger("takedown.catalogue")
 

@@ -14,11 +14,11 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from messages import CatalogueCaughtUp
+from domain.messages import CatalogueCaughtUp
 
 if TYPE_CHECKING:
     from bus.catching_up import Waiter
-    from messages import Takedown
+    from domain.messages import Takedown
 
 Tell = Callable[[Any], object]
 ProveTo = Callable[["Waiter"], object]

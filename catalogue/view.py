@@ -54,8 +54,8 @@ from catalogue.gaps import Gaps
 from catalogue.proofs import Proofs
 from catalogue.store import StoreDamaged, StoreUnavailable
 from catalogue.write_behind import INTERVAL, MOST, MUCH, Reached, WriteBehind
-from errors import KafkaUnavailable
-from messages import CatalogueUnavailable, ContainersFound, ItemUnknown
+from domain.errors import KafkaUnavailable
+from domain.messages import CatalogueUnavailable, ContainersFound, ItemUnknown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,7 +67,7 @@ if TYPE_CHECKING:
     from bus.safeguards import Safeguards
     from catalogue.doubts import ItemDoubt
     from catalogue.store import Store
-    from messages import Container, ItemId, Takedown, UnavailableReason
+    from domain.messages import Container, ItemId, Takedown, UnavailableReason
 
 logger = logging.getLogger("takedown.catalogue")
 

@@ -20,7 +20,7 @@ from actors.runtime import LoopActor, LoopActorRef, Supervisor
 from coordinator.pool import CensorPool
 from coordinator.supervision import OneForOne
 from coordinator.waiting import Waiting, WaitingRoom
-from messages import (
+from domain.messages import (
     Begin,
     CensorFailed,
     CensorFinished,
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from actors.future import LoopFuture
     from coordinator.pool import InFlight
-    from messages import Takedown, TakedownId
+    from domain.messages import Takedown, TakedownId
 
 logger = logging.getLogger("takedown.coordinator")
 

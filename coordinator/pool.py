@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from actors.runtime import LoopActorRef
-    from messages import Reply, Takedown
+    from domain.messages import Reply, Takedown
 
 Ref: TypeAlias = "LoopActorRef[Any]"
 

@@ -16,7 +16,7 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from messages import Reply, Takedown
+    from domain.messages import Reply, Takedown
 
 MARGIN = 0.1
 """Seconds before a takedown's deadline at which it does not wait any longer."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from errors import SettingsError
+from domain.errors import SettingsError
 from items_service.database import Database
 from items_service.faults import Dice, Faults
 from items_service.ground import Ground, Tally

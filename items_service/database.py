@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import aiosqlite
 
-from errors import SettingsError
+from domain.errors import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

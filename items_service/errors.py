@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from errors import TakedownError
+from domain.errors import TakedownError
 
 
 class SessionLost(TakedownError):

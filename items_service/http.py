@@ -17,9 +17,9 @@ import msgspec
 from aiohttp import web
 
 from bus.codec import parse_item_id
-from errors import CallerError
+from domain.errors import CallerError
+from domain.messages import Container, ContainerId, ItemId
 from items_service.faults import Faults
-from messages import Container, ContainerId, ItemId
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

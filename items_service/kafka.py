@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import stamina
 from aiokafka.errors import KafkaError
 
-from errors import KafkaUnavailable
+from domain.errors import KafkaUnavailable
 from items_service.errors import SessionLost
 from items_service.session import Session
 

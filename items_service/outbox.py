@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from messages import Container, ContainerId, ItemDeleted, ItemId, ItemPublished
+from domain.messages import Container, ContainerId, ItemDeleted, ItemId, ItemPublished
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -23,9 +23,9 @@ from items_service.errors import SessionLost
 if TYPE_CHECKING:
     from aiokafka import AIOKafkaProducer
 
+    from domain.messages import ItemDeleted, ItemId, ItemPublished
     from items_service.faults import Dice
     from items_service.outbox import Outbox, Partition
-    from messages import ItemDeleted, ItemId, ItemPublished
 
 _READ = 1000
 MOST_IN_FLIGHT = 10_000

@@ -18,7 +18,7 @@ from aiokafka.errors import OffsetOutOfRangeError
 from bus.codec import decode_item_reported
 from bus.quirks import stop_consumer, stop_producer
 from bus.topics import ensure_topics
-from errors import UnreadableRecord
+from domain.errors import UnreadableRecord
 from items_service.clients import STOP_TIMEOUT, make_consumer, make_producer
 from items_service.errors import SessionLost
 from items_service.positions import has_forgotten
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
     from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
 
+    from domain.messages import ItemReported
     from items_service.ground import Ground
     from items_service.outbox import Partition
-    from messages import ItemReported
 
 logger = logging.getLogger("takedown.items_service")
 

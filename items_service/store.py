@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from messages import Container, ContainerId, ItemDeleted, ItemId
+from domain.messages import Container, ContainerId, ItemDeleted, ItemId
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import aiosqlite
 
+    from domain.messages import ItemReported
     from items_service.database import Database
     from items_service.outbox import Outbox, Partition
     from items_service.positions import Positions
-    from messages import ItemReported
 
 # Those that the item is in come first, in their order.
 _SELECT = """

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 from actors.censor_parts import Answer, ItemsToBeDeleted, ReportStaleDeletion, State
 from actors.feed import Left, Transition
 from bus.event_bus import partition_key
-from messages import (
+from domain.messages import (
     Begin,
     Deleted,
     Failed,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from actors.feed import FeedItem
     from bus.event_bus import PartitionKey
-    from messages import Container, ContainerId, DeletedContainer, Outcome, Takedown
+    from domain.messages import Container, ContainerId, DeletedContainer, Outcome, Takedown
 
 OUTCOMES: Final[tuple[str, ...]] = get_args(OutcomeName)
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from actors.feed import Observable, TransitionFeed
     from actors.machine_actor import LogEntry
-    from messages import Takedown
+    from domain.messages import Takedown
     from observation.clock import Clock
     from observation.journal import Journal
     from observation.shapes import Kind, WaitingFor

@@ -66,8 +66,8 @@ if TYPE_CHECKING:
     from bus.reader import TopicReader
     from catalogue.doubts import ItemDoubt
     from coordinator.coordinator import Coordinator
+    from domain.messages import Takedown
     from health import Readiness
-    from messages import Takedown
     from observation.clock import Clock
 
 RECENT = "recent"

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-from messages import ConfirmedBy  # noqa: TC001 - msgspec reads the annotations
+from domain.messages import ConfirmedBy  # noqa: TC001 - msgspec reads the annotations
 
 At = Annotated[str, Meta(description="RFC 3339, UTC.", examples=["2026-01-02T03:04:05.678901Z"])]
 Seconds = Annotated[float, Meta(description="Seconds.", examples=[0.125])]

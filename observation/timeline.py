@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from actors.censor_parts import ItemsToBeDeleted, ReportStaleDeletion
-from messages import (
+from domain.messages import (
     CatalogueCaughtUp,
     CatalogueUnavailable,
     ContainersFound,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
     from datetime import datetime
 
-    from messages import Container, DeletedContainer
+    from domain.messages import Container, DeletedContainer
     from observation.clock import Clock
     from observation.journal import Record
 

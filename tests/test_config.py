@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from config import SETTINGS, Settings, as_environment, load
-from errors import SettingsError
+from domain.errors import SettingsError
 
 DEFAULTS: dict[str, Any] = {
     "kafka_bootstrap_servers": "",

@@ -9,7 +9,7 @@ import pytest
 from support.processes import running
 
 from config import SETTINGS, as_environment, load
-from errors import SettingsError
+from domain.errors import SettingsError
 
 SECRET = " correct horse battery "  # noqa: S105 - of these tests only
 LOGIN = {

@@ -19,7 +19,7 @@ from support.processes import running
 from bus.security import Security, TokenFile
 from config import SETTINGS, Settings, load
 from dev.apache_kafka.certificates import Authority
-from errors import SettingsError
+from domain.errors import SettingsError
 from service import security_of
 
 SECRET = "correct horse battery"  # noqa: S105 - of these tests only

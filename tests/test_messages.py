@@ -10,8 +10,8 @@ import pytest
 from msgspec import Struct
 from support.fakes import T0, FakeReply, deletion, gone, place, takedown
 
-import messages
-from messages import Begin, ItemDeleted, ItemId, Unavailable
+from domain import messages
+from domain.messages import Begin, ItemDeleted, ItemId, Unavailable
 
 STRUCTS = [
     value

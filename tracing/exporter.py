@@ -13,7 +13,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-from errors import SettingsError
+from domain.errors import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

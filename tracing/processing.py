@@ -19,7 +19,7 @@ from opentelemetry.trace import Link, SpanKind
 from actors.censor_parts import Answer, ItemsToBeDeleted, State
 from actors.feed import Transition
 from bus.event_bus import partition_key
-from messages import Deleted, ItemDeleted, Takedown
+from domain.messages import Deleted, ItemDeleted, Takedown
 from tracing.context import below, is_sampled, span_context, traceparent_in
 
 if TYPE_CHECKING:

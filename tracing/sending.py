@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
-from messages import PublishFailed
+from domain.messages import PublishFailed
 from tracing.context import below, is_sampled, span_context, text, traceparent
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span, Tracer
 
     from actors.item_censor import Publication, Publisher, Tell
-    from messages import Container, Takedown
+    from domain.messages import Container, Takedown
     from tracing.requests import RequestSpans
 
 

@@ -18,8 +18,8 @@ from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 from aiohttp.web_protocol import RequestPayloadError
 
 from bus.codec import parse_item_id
-from errors import CallerError
-from messages import (
+from domain.errors import CallerError
+from domain.messages import (
     Container,
     Deleted,
     DeletedContainer,
@@ -38,7 +38,7 @@ from web.problems import outcome_response, problem_response
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from messages import ItemId
+    from domain.messages import ItemId
     from web.answer import Answer
 
 logger = logging.getLogger("takedown.http")

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from errors import SettingsError
-from messages import TakedownId
+from domain.errors import SettingsError
+from domain.messages import TakedownId
 from web.connection import Connection, ConnectionLimit
 from web.listening import accept_queued, bind, prepare_to_listen
 from web.problems import problem_response

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 
-from errors import CallerError
+from domain.errors import CallerError
 
 # RFC 7240: [ token [ = word ] *( ; [ token [ = word ] ] ) ] in a list; a list may have empty
 # elements (RFC 9110). Every repetition is possessive: without that, a header of a few hundred

@@ -8,7 +8,7 @@ import msgspec
 from aiohttp import web
 from msgspec import UNSET, Struct, UnsetType
 
-from messages import (
+from domain.messages import (
     Container,
     Deleted,
     DeletedContainer,
@@ -23,7 +23,7 @@ from web.answer import Answer
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from messages import ItemId, Outcome, TakedownId
+    from domain.messages import ItemId, Outcome, TakedownId
 
 _encoder = msgspec.json.Encoder()
 

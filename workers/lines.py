@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from domain.printable import escaped_json
 from log_handler import handlers
 from log_writer import LogWriter
-from printable import escaped_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,7 @@ import os
 import socket
 import sys
 
-from errors import SettingsError
+from domain.errors import SettingsError
 
 
 class ReservedPort:

@@ -10,7 +10,7 @@ import sys
 from dev.apache_kafka import jars
 from dev.apache_kafka.cluster import ApacheKafka
 from dev.apache_kafka.prepare import prepare
-from errors import BrokerStartError
+from domain.errors import BrokerStartError
 
 
 def main() -> int:

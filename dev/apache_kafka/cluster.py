@@ -28,7 +28,7 @@ from dev.apache_kafka.listeners import (
 from dev.apache_kafka.node import Node
 from dev.apache_kafka.ports import HOST, accepts_connections, free_ports
 from dev.apache_kafka.proxy import FaultProxy
-from errors import BrokerStartError
+from domain.errors import BrokerStartError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping, Sequence

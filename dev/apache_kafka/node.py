@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from dev.apache_kafka import jars
 from dev.apache_kafka.listeners import lines
-from errors import BrokerStartError
+from domain.errors import BrokerStartError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -8,7 +8,7 @@ from aiokafka.errors import for_code
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import Array, Boolean, Float64, Int16, Int32, Schema, String
 
-from errors import BrokerStartError
+from domain.errors import BrokerStartError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -28,7 +28,7 @@ from dev.bench.items import Topics
 from dev.bench.load import LAST_ANSWERS, Measured
 from dev.bench.processes import BenchError, Child, flags, free_port, output_of, python
 from dev.bench.report import MINIMAL, SERVICE, Row, machine, main_line, table
-from errors import BrokerStartError
+from domain.errors import BrokerStartError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -44,7 +44,7 @@ from dev.apache_kafka.cluster import ApacheKafka
 from dev.apache_kafka.prepare import prepare
 from dev.bench.processes import output_of
 from dev.bench.report import machine
-from messages import Container, ContainerId, ItemId, ItemPublished, Takedown, TakedownId
+from domain.messages import Container, ContainerId, ItemId, ItemPublished, Takedown, TakedownId
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, Mapping

@@ -32,7 +32,7 @@ from bus.event_bus import EventBus
 from coordinator.coordinator import Coordinator
 from dev.bench.load import percentile
 from dev.bench.processes import BenchError
-from messages import (
+from domain.messages import (
     Container,
     ContainerId,
     ContainersFound,

@@ -39,7 +39,7 @@ from dev.bench.parts import Bench, core, say
 from dev.bench.processes import BenchError
 from dev.bench.report import MINIMAL, SERVICE, Neighbours, Row, machine, main_line, warning
 from dev.bench.soak import HOUR
-from errors import BrokerStartError
+from domain.errors import BrokerStartError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Mapping

@@ -12,10 +12,10 @@ import sys
 from typing import TYPE_CHECKING
 
 from catalogue.proofs import Proofs, ProveTo, Tell
-from messages import CatalogueCaughtUp
+from domain.messages import CatalogueCaughtUp
 
 if TYPE_CHECKING:
-    from messages import Takedown
+    from domain.messages import Takedown
 
 
 def believe(_proofs: Proofs, _prove_to: ProveTo, takedown: Takedown, tell: Tell) -> None:

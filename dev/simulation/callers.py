@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from dev.simulation.loop import SimulatedLoop
     from dev.simulation.run import Life
-    from messages import ItemId
+    from domain.messages import ItemId
 
 _END_OF_HEAD = b"\r\n\r\n"
 

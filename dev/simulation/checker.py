@@ -17,8 +17,8 @@ from bus.codec import decode_item_deleted
 from dev.simulation.evidence import Evidence
 from dev.simulation.loop import EPOCH, START
 from dev.simulation.truth import Truth
-from errors import UnreadableRecord
-from messages import ItemReported
+from domain.errors import UnreadableRecord
+from domain.messages import ItemReported
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

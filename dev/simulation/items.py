@@ -12,7 +12,7 @@ import msgspec
 from bus.codec import encode, item_key
 from dev.simulation.faults import Fault
 from dev.simulation.loop import wall_clock
-from messages import Container, ContainerId, ItemDeleted, ItemId, ItemPublished, ItemReported
+from domain.messages import Container, ContainerId, ItemDeleted, ItemId, ItemPublished, ItemReported
 
 if TYPE_CHECKING:
     from dev.simulation.cluster import Cluster

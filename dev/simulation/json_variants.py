@@ -16,7 +16,7 @@ import msgspec
 from bus.codec import decode_item_deleted, decode_item_published
 from dev.simulation.cluster import Cluster
 from dev.simulation.faults import Fault
-from errors import UnreadableRecord
+from domain.errors import UnreadableRecord
 
 if TYPE_CHECKING:
     import random

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from bus.codec import decode_item_published
-from errors import UnreadableRecord
+from domain.errors import UnreadableRecord
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

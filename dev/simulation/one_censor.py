@@ -33,7 +33,7 @@ from actors.censor_parts import (
 from actors.fsm import CancelTimer, IllegalTransition, StartTimer
 from actors.timers import TimerFired
 from dev.simulation.search import Wrong
-from messages import (
+from domain.messages import (
     Begin,
     CatalogueCaughtUp,
     CatalogueUnavailable,

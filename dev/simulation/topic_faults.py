@@ -16,7 +16,7 @@ from dev.simulation.faults import Fault
 from dev.simulation.items import place_of
 from dev.simulation.loop import wall_clock
 from dev.simulation.undecodable import key_of, undecodable
-from messages import Container, ContainerId, ItemId, ItemPublished
+from domain.messages import Container, ContainerId, ItemId, ItemPublished
 
 if TYPE_CHECKING:
     from dev.simulation.log import Record

@@ -31,7 +31,7 @@ from coordinator.coordinator import Coordinator
 from coordinator.pool import CensorPool, InFlight
 from coordinator.waiting import WaitingRoom
 from dev.simulation.search import Wrong
-from messages import (
+from domain.messages import (
     Begin,
     CatalogueCaughtUp,
     CensorFailed,

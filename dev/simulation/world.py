@@ -28,7 +28,7 @@ from dev.simulation.randomness import seeded
 from dev.simulation.run import Life, gone
 from dev.simulation.topic_faults import TopicFaults
 from dev.simulation.workload import draw
-from messages import ItemId
+from domain.messages import ItemId
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping

@@ -9,7 +9,7 @@ from support.fakes import ITEM, OTHER_ITEM, FakeReply, deletion, places, takedow
 from actors.censor_machine import ITEM_CENSOR
 from actors.censor_parts import Answer, Data, ItemsToBeDeleted, State, Uninitialized
 from actors.fsm import Effect, IllegalTransition
-from messages import (
+from domain.messages import (
     Begin,
     CatalogueUnavailable,
     ContainersFound,

@@ -29,7 +29,7 @@ from actors.censor_parts import (
     Uninitialized,
 )
 from actors.fsm import Effect
-from messages import (
+from domain.messages import (
     Begin,
     CatalogueCaughtUp,
     Container,

@@ -12,7 +12,7 @@ from support.stage import Stage
 from actors.censor_machine import ITEM_CENSOR
 from actors.censor_parts import Answer, ItemsToBeDeleted
 from actors.item_censor import ItemCensor
-from messages import Begin, CensorFailed, ContainersFound, Deleted, ItemListed
+from domain.messages import Begin, CensorFailed, ContainersFound, Deleted, ItemListed
 
 
 async def test_a_censor_that_fails_before_it_has_begun_says_which_takedown_is_lost(

@@ -33,7 +33,7 @@ from actors.censor_parts import (
     UnsubscribeAll,
 )
 from actors.fsm import CancelTimer, IllegalTransition, StartTimer, StateTimeout, Step
-from messages import (
+from domain.messages import (
     Begin,
     CatalogueCaughtUp,
     CatalogueUnavailable,

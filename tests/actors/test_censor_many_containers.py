@@ -15,7 +15,7 @@ from support.fakes import T0, deletion, listed, places
 
 from actors.censor_machine import ITEM_CENSOR, item_censor
 from actors.censor_parts import Answer, Data, ItemsToBeDeleted, State
-from messages import (
+from domain.messages import (
     CatalogueCaughtUp,
     ContainersFound,
     DeadlinePassed,

@@ -20,7 +20,7 @@ from support.fakes import (
 from support.stage import Stage
 
 from actors.censor_parts import State
-from messages import (
+from domain.messages import (
     Begin,
     CensorFinished,
     Deleted,

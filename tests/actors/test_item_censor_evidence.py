@@ -11,7 +11,7 @@ from support.fakes import ITEM, T0, FakeReply, deletion, gone, places, settle
 from support.stage import Stage
 
 from actors.censor_parts import ReportStaleDeletion, State
-from messages import (
+from domain.messages import (
     CatalogueUnavailable,
     Deleted,
     ItemInDoubt,

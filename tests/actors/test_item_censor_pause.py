@@ -31,7 +31,7 @@ from actors.future import LoopFuture
 from actors.item_censor import ItemCensor
 from actors.timers import NamedTimers, TimerFired
 from bus.event_bus import EventBus
-from messages import Begin, Deleted, Takedown, TimedOut, Unavailable
+from domain.messages import Begin, Deleted, Takedown, TimedOut, Unavailable
 
 
 class Stage:

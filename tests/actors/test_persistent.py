@@ -20,7 +20,7 @@ from actors.persistent import (
     with_entry,
     without,
 )
-from messages import ContainerId, DeletedContainer
+from domain.messages import ContainerId, DeletedContainer
 
 NAMED = [ContainerId("a"), ContainerId("b")]
 NAMES = st.lists(st.sampled_from("abcdefgh").map(ContainerId), max_size=30)

@@ -8,7 +8,7 @@ from pykka import ActorRegistry
 
 from coordinator.coordinator import Coordinator
 from dev.bench import core
-from messages import Deleted, TimedOut
+from domain.messages import Deleted, TimedOut
 
 
 async def test_a_takedown_of_the_core_is_carried_to_its_end() -> None:

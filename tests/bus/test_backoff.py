@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from bus.backoff import QUICK, Backoff
+from domain.backoff import QUICK, Backoff
 
 
 async def waits(backoff: Backoff, count: int) -> list[float]:

@@ -22,8 +22,8 @@ from bus.codec import (
     parse_item_id,
     request_for,
 )
-from errors import UnreadableRecord
-from messages import (
+from domain.errors import UnreadableRecord
+from domain.messages import (
     Container,
     ContainerId,
     ItemDeleted,

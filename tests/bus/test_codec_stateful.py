@@ -20,8 +20,8 @@ from bus.codec import (
     item_key,
     parse_item_id,
 )
-from errors import UnreadableRecord
-from messages import Container, ContainerId, ItemDeleted, ItemPublished
+from domain.errors import UnreadableRecord
+from domain.messages import Container, ContainerId, ItemDeleted, ItemPublished
 
 ITEMS = st.integers(0, 3).map(item_id)
 NAMES = st.text(min_size=1, max_size=20).map(ContainerId)

@@ -19,8 +19,8 @@ from bus.codec import (
     encode,
     item_id_from_key,
 )
-from errors import UnreadableRecord
-from messages import ItemDeleted, ItemPublished, ItemReported
+from domain.errors import UnreadableRecord
+from domain.messages import ItemDeleted, ItemPublished, ItemReported
 
 TIME = "2026-01-02T03:04:05.678Z"
 

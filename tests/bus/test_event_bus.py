@@ -13,7 +13,7 @@ from support.examples import examples
 from support.fakes import ITEM, OTHER_ITEM, T0, deletion, listed, recorder, settle
 
 from bus.event_bus import BusStatistics, EventBus, PartitionKey, list_key, partition_key
-from messages import ContainerId, ItemDeleted, ItemId, ItemInDoubt
+from domain.messages import ContainerId, ItemDeleted, ItemId, ItemInDoubt
 
 
 class Mailbox:

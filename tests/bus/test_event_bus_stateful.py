@@ -9,7 +9,7 @@ from support.examples import examples
 from support.fakes import T0, item_id
 
 from bus.event_bus import EventBus, PartitionKey, list_key, partition_key
-from messages import ContainerId, ItemDeleted, ItemListed
+from domain.messages import ContainerId, ItemDeleted, ItemListed
 
 ITEMS = [item_id(number) for number in range(3)]
 PLACES = [ContainerId(name) for name in ("a", "b", "a-b")]

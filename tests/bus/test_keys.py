@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support.fakes import ITEM, OTHER_ITEM, item_id
 
 from bus.keys import MOST_NAMED, item_id_from_key, named_by_key, named_by_value
-from errors import UnreadableRecord
+from domain.errors import UnreadableRecord
 
 ID = "abcdef00-2222-3333-4444-555555555555"
 BOM = b"\xef\xbb\xbf"

@@ -17,7 +17,7 @@ from support.fakes import ITEM, places, takedown
 from bus.outbox import Outbox
 from bus.publication import KafkaPublication
 from bus.quirks import Cause
-from messages import RequestsPublished
+from domain.messages import RequestsPublished
 
 TOPIC = "item_reported"
 TP = TopicPartition(TOPIC, 0)

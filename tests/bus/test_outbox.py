@@ -20,8 +20,8 @@ from bus import outbox as outbox_module
 from bus.outbox import Outbox
 from bus.publication import KafkaPublication, Trouble
 from bus.quirks import Cause
-from errors import KafkaUnavailable
-from messages import Container, PublishFailed, RequestsPublished
+from domain.errors import KafkaUnavailable
+from domain.messages import Container, PublishFailed, RequestsPublished
 
 TOPIC = "item_reported"
 OVERHEAD = 200

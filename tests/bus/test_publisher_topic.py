@@ -13,7 +13,7 @@ from support.fakes import place, takedown_now
 
 from bus.connection import Clients, Connection
 from bus.publisher import KafkaPublisher
-from messages import PublishFailed
+from domain.messages import PublishFailed
 
 TOPIC = "item_reported"
 UNKNOWN_TOPIC = 3

@@ -18,8 +18,8 @@ from bus import publisher as publisher_module
 from bus.connection import Clients, Connection
 from bus.outbox import LARGEST_RECORD
 from bus.publisher import _SLICE, KafkaPublisher
-from errors import KafkaUnavailable
-from messages import PublishFailed, RequestsPublished, Takedown
+from domain.errors import KafkaUnavailable
+from domain.messages import PublishFailed, RequestsPublished, Takedown
 
 TOPIC = "item_reported"
 

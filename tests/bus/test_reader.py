@@ -15,7 +15,7 @@ from support.log import TOPIC, FakeTopic
 
 from bus.connection import Connection
 from bus.reader import Start, TopicReader
-from errors import KafkaUnavailable, UnreadableRecord
+from domain.errors import KafkaUnavailable, UnreadableRecord
 
 A_WHILE = 15.0
 """Seconds of the virtual clock in which the reader does whatever it is going to do."""

@@ -14,7 +14,7 @@ from support.readings import Reading
 
 from bus.lag import MOST
 from bus.reader import Start
-from errors import KafkaUnavailable
+from domain.errors import KafkaUnavailable
 
 
 def three_read() -> FakeTopic:

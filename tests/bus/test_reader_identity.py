@@ -16,7 +16,7 @@ from support.log import NOT_LEADER, TOPIC, UNKNOWN_TOPIC, FakeTopic
 from bus.connection import Connection
 from bus.reader import Start, TopicReader
 from bus.topic_identity import TopicIdentity
-from errors import KafkaUnavailable
+from domain.errors import KafkaUnavailable
 
 AT_ONCE = 0.01
 """Seconds of the virtual clock: long before the next look."""

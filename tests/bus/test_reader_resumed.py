@@ -17,7 +17,7 @@ from bus.connection import Connection
 from bus.log_marks import LogMark
 from bus.reader import Start, TopicReader
 from bus.topic_identity import TopicIdentity
-from errors import KafkaUnavailable
+from domain.errors import KafkaUnavailable
 
 A_WHILE = 15.0
 

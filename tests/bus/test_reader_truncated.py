@@ -14,7 +14,7 @@ from support.log import FakeTopic
 from support.readings import Reading
 
 from bus.reader import Start
-from errors import KafkaUnavailable
+from domain.errors import KafkaUnavailable
 
 
 def ten_read() -> FakeTopic:

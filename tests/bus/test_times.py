@@ -13,7 +13,7 @@ from support.fakes import ITEM
 
 from bus.codec import decode_item_deleted, decode_item_published
 from bus.times import parse_time
-from errors import UnreadableRecord
+from domain.errors import UnreadableRecord
 
 times = st.datetimes(
     min_value=datetime(2, 1, 1),  # noqa: DTZ001 - the zone is given below

@@ -9,7 +9,7 @@ import pytest
 
 from bus.connection import Clients, Connection
 from bus.topics import Topic, Topics, ensure_topics
-from errors import KafkaUnavailable
+from domain.errors import KafkaUnavailable
 
 ITEMS = Topic("items", 6, 3, {"cleanup.policy": "compact"}, "TAKEDOWN_TOPIC_ITEM_PUBLISHED")
 DELETIONS = Topic("deletions", 2, setting="TAKEDOWN_TOPIC_ITEM_DELETED")

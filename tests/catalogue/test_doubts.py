@@ -30,8 +30,14 @@ from catalogue.doubts import Doubts
 from catalogue.entries import Doubt
 from catalogue.store import MemoryStore
 from catalogue.view import CatalogueView
-from errors import UnreadableRecord
-from messages import CatalogueUnavailable, ContainersFound, ItemId, ItemPublished, ItemUnknown
+from domain.errors import UnreadableRecord
+from domain.messages import (
+    CatalogueUnavailable,
+    ContainersFound,
+    ItemId,
+    ItemPublished,
+    ItemUnknown,
+)
 
 BAD = b'{"containers": null}'
 

@@ -25,7 +25,7 @@ from catalogue.entries import (
     times_of,
     unpack,
 )
-from messages import Container, ContainerId, ItemId
+from domain.messages import Container, ContainerId, ItemId
 
 TEXTS = st.text(max_size=600)
 CONTAINERS = st.lists(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.fakes import ITEM, OTHER_ITEM, T0, places
 
 from catalogue.evidence import Answer, Fault, Located, NoEvidence, from_cache, judge
-from messages import Container
+from domain.messages import Container
 
 JSON = "application/json"
 PROBLEM = "application/problem+json"

@@ -16,7 +16,7 @@ from bus.safeguards import Safeguards
 from bus.topic_identity import TopicIdentity
 from catalogue.store import MemoryStore
 from catalogue.view import CatalogueView
-from messages import ItemPublished
+from domain.messages import ItemPublished
 
 HOUR = 3600.0
 WHERE = TopicIdentity("cluster", "log")

@@ -16,7 +16,13 @@ from bus.safeguards import Safeguards
 from bus.topic_identity import TopicIdentity
 from catalogue.store import MemoryStore
 from catalogue.view import CatalogueView
-from messages import CatalogueUnavailable, ContainersFound, ItemId, ItemPublished, ItemUnknown
+from domain.messages import (
+    CatalogueUnavailable,
+    ContainersFound,
+    ItemId,
+    ItemPublished,
+    ItemUnknown,
+)
 
 NOW = T0 + timedelta(hours=1)
 LOG = TopicIdentity("cluster", "log")

@@ -27,7 +27,7 @@ from catalogue.over_http import (
     HttpCatalogue,
     HttpCatalogueStatistics,
 )
-from messages import CatalogueUnavailable, ContainersFound, ItemId, ItemUnknown
+from domain.messages import CatalogueUnavailable, ContainersFound, ItemId, ItemUnknown
 
 PROBLEM = "application/problem+json"
 Deed: TypeAlias = Answer | Exception | float | Callable[[ItemId], Answer] | None

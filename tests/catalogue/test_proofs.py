@@ -14,8 +14,8 @@ from support.fakes import ITEM, T0, FakeLog, FakeRecord, places, settle, takedow
 from bus.codec import encode
 from catalogue.store import MemoryStore, StoreDamaged
 from catalogue.view import CatalogueView
-from errors import KafkaUnavailable
-from messages import (
+from domain.errors import KafkaUnavailable
+from domain.messages import (
     CatalogueCaughtUp,
     CatalogueUnavailable,
     Container,

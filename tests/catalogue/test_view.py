@@ -23,8 +23,8 @@ from support.fakes import (
 from bus.codec import encode
 from catalogue.store import MemoryStore
 from catalogue.view import CatalogueStatistics, CatalogueView
-from errors import KafkaUnavailable, UnreadableRecord
-from messages import (
+from domain.errors import KafkaUnavailable, UnreadableRecord
+from domain.messages import (
     CatalogueUnavailable,
     Container,
     ContainersFound,

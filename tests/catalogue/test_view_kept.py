@@ -26,7 +26,7 @@ from bus.topic_identity import TopicIdentity
 from catalogue.entries import count, key_of, pack
 from catalogue.store import MemoryStore, StoreDamaged, StoreUnavailable
 from catalogue.view import CatalogueView
-from messages import (
+from domain.messages import (
     CatalogueUnavailable,
     Container,
     ContainersFound,

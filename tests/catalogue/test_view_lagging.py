@@ -19,7 +19,7 @@ from bus.connection import Connection
 from bus.reader import Start, TopicReader
 from catalogue.store import Batch, MemoryStore, StoreUnavailable
 from catalogue.view import CatalogueView
-from messages import (
+from domain.messages import (
     CatalogueCaughtUp,
     CatalogueUnavailable,
     ContainersFound,

@@ -20,8 +20,8 @@ from bus.codec import encode
 from catalogue.entries import count, key_of
 from catalogue.store import MemoryStore, StoreDamaged, StoreUnavailable
 from catalogue.view import CatalogueView
-from errors import KafkaUnavailable, UnreadableRecord
-from messages import ContainersFound, ItemId, ItemPublished
+from domain.errors import KafkaUnavailable, UnreadableRecord
+from domain.messages import ContainersFound, ItemId, ItemPublished
 
 
 def published(*names: str, after: float, partition: int, item: ItemId = ITEM) -> FakeRecord:

@@ -12,7 +12,7 @@ from catalogue import entries
 from catalogue import view as view_module
 from catalogue.store import MemoryStore
 from catalogue.view import CatalogueView
-from messages import CatalogueUnavailable, ContainersFound, ItemPublished
+from domain.messages import CatalogueUnavailable, ContainersFound, ItemPublished
 
 
 def only_two(containers: int) -> str | None:

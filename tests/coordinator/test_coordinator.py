@@ -11,7 +11,7 @@ from support.office import office
 
 from actors.dead_letters import DEAD_LETTERS
 from coordinator.coordinator import CoordinatorStatistics
-from messages import (
+from domain.messages import (
     CensorFailed,
     CensorFinished,
     Deleted,

@@ -17,16 +17,7 @@ from support.fakes import (
 )
 from support.office import Office, office
 
-from messages import (
-    Deleted,
-    Drain,
-    Failed,
-    ItemId,
-    NotFound,
-    Refused,
-    TimedOut,
-    Unavailable,
-)
+from domain.messages import Deleted, Drain, Failed, ItemId, NotFound, Refused, TimedOut, Unavailable
 
 
 async def test_the_caller_of_a_crashed_censor_hears_of_it_at_once() -> None:

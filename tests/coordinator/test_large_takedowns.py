@@ -7,7 +7,7 @@ from support.fakes import ITEM, T0, item_id, places, settle
 from support.office import Office, office
 
 from actors.large_takedowns import LARGE, LargeTakedowns
-from messages import ContainersFound, Deleted, Failed, ItemId, TimedOut, Unavailable
+from domain.messages import ContainersFound, Deleted, Failed, ItemId, TimedOut, Unavailable
 
 NAMES = [f"c{number}" for number in range(LARGE + 1)]
 ROOM = 2 * len(NAMES)

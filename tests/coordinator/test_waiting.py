@@ -12,7 +12,7 @@ from support.office import Office, office
 
 from actors.future import LoopFuture
 from coordinator.coordinator import _AT_ONCE
-from messages import Deleted, Failed, TakeDown, Unavailable
+from domain.messages import Deleted, Failed, TakeDown, Unavailable
 
 AWAY = "kafka producer: broker 1 refuses connections"
 

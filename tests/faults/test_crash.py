@@ -17,8 +17,8 @@ from actors.item_censor import ItemCensor
 from bus.connection import Connection
 from config import load
 from coordinator.coordinator import Coordinator
+from domain.messages import Drain
 from lifecycle import Lifecycle
-from messages import Drain
 from service import Service
 
 

@@ -24,7 +24,7 @@ from support.processes import Process, running
 
 from catalogue.folder import data_of
 from config import load
-from errors import SettingsError
+from domain.errors import SettingsError
 from lifecycle import Lifecycle
 from service import folder_of, with_folder
 

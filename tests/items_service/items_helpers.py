@@ -14,8 +14,8 @@ from bus.codec import encode, item_key
 from bus.connection import Connection
 from bus.embedded import FETCH_MAX_WAIT
 from bus.topics import Topic, ensure_topics
+from domain.messages import Container, ContainerId, ItemId, ItemReported, TakedownId
 from items_service.app import ItemsService, ItemsServiceSettings
-from messages import Container, ContainerId, ItemId, ItemReported, TakedownId
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

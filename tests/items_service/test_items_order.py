@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from messages import ItemId
+    from domain.messages import ItemId
 
 CONTAINERS = tuple(f"group:{number}" for number in range(6))
 CLOCK = 0.002

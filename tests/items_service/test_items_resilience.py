@@ -16,7 +16,7 @@ from aiokafka.errors import KafkaConnectionError
 from bus.connection import Connection
 from bus.embedded import EmbeddedBroker
 from bus.topics import Topic, ensure_topics
-from errors import KafkaUnavailable, SettingsError
+from domain.errors import KafkaUnavailable, SettingsError
 from items_service.app import ItemsService, ItemsServiceSettings
 from items_service.sample import DEMO_DELETABLE, sample_items
 

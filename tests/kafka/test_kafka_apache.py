@@ -14,7 +14,7 @@ from bus.topics import Topic, ensure_topics
 from dev.apache_kafka.cluster import ApacheKafka
 from dev.apache_kafka.listeners import Listener
 from dev.apache_kafka.ports import accepts_connections, free_ports
-from errors import BrokerStartError
+from domain.errors import BrokerStartError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -10,7 +10,7 @@ from support.lookout import Lookout, lookout
 
 from actors.censor_parts import Answer, ItemsToBeDeleted, ItemToBeLocated, State, Uninitialized
 from actors.feed import Entered, Left, Transition
-from messages import (
+from domain.messages import (
     Begin,
     Container,
     ContainerId,

@@ -8,7 +8,7 @@ from typing import Any
 from support.fakes import deletion, gone, listed, settle
 from support.lookout import Lookout, lookout
 
-from messages import Deleted, Refused, TimedOut
+from domain.messages import Deleted, Refused, TimedOut
 from observation.shapes import Progress, Timeline
 
 

@@ -15,7 +15,7 @@ from support.lookout import Lookout, lookout
 
 from actors.censor_parts import ItemsToBeDeleted, ItemToBeLocated, State, Uninitialized
 from actors.feed import TransitionFeed
-from messages import Deleted
+from domain.messages import Deleted
 from observation.clock import Clock
 from observation.journal import Journal
 from observation.live import Live, Part, Query, order_of

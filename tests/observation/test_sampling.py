@@ -13,7 +13,7 @@ from support.fakes import ITEM, T0, deletion, settle
 from support.lookout import lookout
 
 from actors.dead_letters import DeadLetter
-from messages import Deleted
+from domain.messages import Deleted
 from observation.clock import Clock
 from observation.histogram import BOUNDS, Histogram, quantile
 from observation.losses import RecentLosses

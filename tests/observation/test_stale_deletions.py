@@ -8,7 +8,7 @@ import pytest
 from support.fakes import ITEM, T0, deletion
 
 from actors.censor_parts import ReportStaleDeletion
-from messages import TakedownId
+from domain.messages import TakedownId
 from observation.clock import Clock
 from observation.stale_deletions import StaleDeletions
 

@@ -17,7 +17,7 @@ from support.lookout import Lookout, lookout
 from support.wire import exchange, request
 
 from actors.future import LoopFuture
-from messages import Deleted
+from domain.messages import Deleted
 from observation.broadcast import Broadcast
 from web.door import Door
 from web.metrics import Metrics

@@ -136,16 +136,17 @@ def _imports(module: str) -> set[str]:
 @pytest.mark.parametrize(
     ("module", "may_know"),
     [
-        ("messages", set()),
-        ("errors", set()),
-        ("health", {"errors"}),
-        ("lifecycle", {"errors"}),
-        ("config", {"errors"}),
-        ("printable", set()),
+        ("domain/messages", {"domain"}),
+        ("domain/errors", set()),
+        ("domain/printable", set()),
+        ("domain/backoff", set()),
+        ("health", {"domain"}),
+        ("lifecycle", {"domain"}),
+        ("config", {"domain"}),
         ("signals", set()),
         ("log_writer", set()),
         ("log_handler", {"log_writer"}),
-        ("logs", {"errors", "log_handler", "log_writer", "printable"}),
+        ("logs", {"domain", "log_handler", "log_writer"}),
     ],
 )
 def test_what_everyone_knows_knows_nobody(module: str, may_know: set[str]) -> None:

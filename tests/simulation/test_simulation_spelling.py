@@ -12,7 +12,7 @@ from dev.simulation.faults import Fault, Faults
 from dev.simulation.json_variants import Spelled
 from dev.simulation.log import Record
 from dev.simulation.loop import SimulatedLoop
-from messages import Container, ContainerId, ItemDeleted, ItemId, ItemPublished
+from domain.messages import Container, ContainerId, ItemDeleted, ItemId, ItemPublished
 
 ITEM = ItemId("00000000-0000-4000-8000-00000000abcd")
 AT = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -18,8 +18,8 @@ from dev.simulation.loop import EPOCH, SimulatedLoop
 from dev.simulation.newest_list import Newest, Said, item_of_key, read_published
 from dev.simulation.truth import Truth
 from dev.simulation.undecodable import key_of, undecodable
-from errors import UnreadableRecord
-from messages import Container, ContainerId, ItemId, ItemPublished
+from domain.errors import UnreadableRecord
+from domain.messages import Container, ContainerId, ItemId, ItemPublished
 
 ITEM = ItemId("00000000-0000-4000-8000-00000000abcd")
 KEY = item_key(ITEM)

@@ -16,7 +16,7 @@ from support.fakes import T0, FakeLog, FakeRecord, item_id, places
 from bus.codec import encode
 from catalogue.lmdb_store import LmdbStore
 from catalogue.view import CatalogueView
-from messages import Container, ContainerId, ItemPublished
+from domain.messages import Container, ContainerId, ItemPublished
 
 COUNT = 3000
 FULL = 512 << 10

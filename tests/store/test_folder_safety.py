@@ -19,7 +19,7 @@ from support.processes import ROOT, running
 from catalogue.entries import key_of, pack
 from catalogue.folder import UnsafeFolder, data_of, is_in_use
 from catalogue.lmdb_store import LmdbStore
-from messages import Container, ContainerId
+from domain.messages import Container, ContainerId
 
 ANOTHER_USER = 65534
 

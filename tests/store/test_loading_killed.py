@@ -35,8 +35,8 @@ from catalogue.check import check
 from catalogue.entries import Doubt, is_doubt, is_tombstone, key_of, pack, pack_doubt
 from catalogue.folder import data_of
 from catalogue.lmdb_files import read_only
-from errors import UnreadableRecord
-from messages import ItemId, ItemPublished
+from domain.errors import UnreadableRecord
+from domain.messages import ItemId, ItemPublished
 
 KILLS = 200
 ITEMS = 1200

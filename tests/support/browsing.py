@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, Locator, Page, ViewportSize, async_playwright, expect
 
-from messages import Container, ContainerId, ItemId, TakeDown, Takedown
+from domain.messages import Container, ContainerId, ItemId, TakeDown, Takedown
 from observation.broadcast import Broadcast
 from support.fakes import deletion, takedown
 from support.lookout import Lookout, lookout

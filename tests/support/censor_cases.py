@@ -25,7 +25,7 @@ from actors.censor_parts import (
     UnsubscribeAll,
 )
 from actors.fsm import CancelTimer, Effect, StartTimer, Step
-from messages import (
+from domain.messages import (
     Begin,
     CatalogueCaughtUp,
     CatalogueUnavailable,

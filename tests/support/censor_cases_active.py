@@ -14,7 +14,7 @@ from actors.censor_parts import (
     SubscribeToDeletions,
 )
 from actors.fsm import Step
-from messages import (
+from domain.messages import (
     CatalogueCaughtUp,
     CatalogueUnavailable,
     ContainersFound,

@@ -12,8 +12,8 @@ from typing import Any
 
 from actors.runtime import LoopActor, LoopActorRef
 from bus.catching_up import Waiter
-from errors import KafkaUnavailable
-from messages import (
+from domain.errors import KafkaUnavailable
+from domain.messages import (
     CatalogueCaughtUp,
     CatalogueUnavailable,
     ConfirmedBy,

@@ -14,7 +14,7 @@ from catalogue.entries import key_of, pack
 from catalogue.folder import data_of
 from catalogue.lmdb_store import LmdbStore
 from catalogue.store import Batch
-from messages import Container, ContainerId
+from domain.messages import Container, ContainerId
 from support.fakes import T0, item_id, places
 
 TOPIC = "item_published"

@@ -15,7 +15,7 @@ from actors.runtime import LoopActorRef, Supervisor, count_alive
 from bus.event_bus import EventBus
 from coordinator.coordinator import Coordinator, CoordinatorStatistics
 from coordinator.supervision import OneForOne
-from messages import Drain, ItemId, TakeDown
+from domain.messages import Drain, ItemId, TakeDown
 from support.fakes import (
     ITEM,
     FakeCatalogue,

@@ -12,7 +12,7 @@ from actors.feed import TransitionFeed
 from actors.item_censor import ItemCensor
 from actors.runtime import LoopActorRef
 from bus.event_bus import EventBus
-from messages import Begin, Takedown
+from domain.messages import Begin, Takedown
 from support.fakes import (
     ITEM,
     FakeCatalogue,

@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import Sampler
 
-from messages import Begin, Deleted, ItemDeleted, Takedown
+from domain.messages import Begin, Deleted, ItemDeleted, Takedown
 from support.fakes import ITEM, T0, FakeReply, deletion, settle, takedown_now
 from support.stage import Stage
 from tracing.tracing import Tracing

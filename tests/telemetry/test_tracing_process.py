@@ -20,7 +20,7 @@ from support.served import served
 
 import service
 from config import load
-from errors import SettingsError
+from domain.errors import SettingsError
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = "00f067aa0ba902b7"

@@ -14,7 +14,7 @@ import pykka
 import pytest
 from support.wire import connected, exchange, request
 
-from messages import (
+from domain.messages import (
     Container,
     ContainerId,
     Deleted,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from errors import CallerError
+from domain.errors import CallerError
 from web.headers import parse_wait, take_traceparent
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"

@@ -21,7 +21,7 @@ from support.fakes import ITEM, deletion, places, settle, takedown
 from support.lookout import Lookout, lookout
 from support.wire import Answer, Connection, connected, exchange, request
 
-from messages import TakeDown
+from domain.messages import TakeDown
 from observation.broadcast import Broadcast
 from observation.observatory import RecentQuery
 from observation.paging import BadCursor, decode_cursor, encode_cursor

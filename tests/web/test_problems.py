@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from messages import (
+from domain.messages import (
     Container,
     ContainerId,
     Deleted,

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from errors import SettingsError
+from domain.errors import SettingsError
 from workers.port import ReservedPort
 
 
