@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 import msgspec
 
-from bus.codec import parse_item_id
+from bus.kafka.codec import parse_item_id
 from catalogue.check import check
 from catalogue.entries import (
     DamagedEntry,

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 
 import click
 
-from bus.embedded import EmbeddedBroker
+from bus.kafka.embedded_broker import EmbeddedBroker
 from catalogue_commands import catalogue
 from config import SETTINGS, Setting, Settings, load
 from demo_load import LOAD_FAULTS, Traffic

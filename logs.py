@@ -142,9 +142,9 @@ def configure(*, level: str, json: bool) -> None:
     logging.getLogger("takedown").setLevel(level.upper())
     # Stamina would print each retry by itself, and not as JSON; whoever retries logs what matters.
     stamina.instrumentation.set_on_retry_hooks([])
-    # What aiokafka meets reaches us as an exception, as silence, or in words that `bus.quirks`
-    # listens to, and is logged once by us; it says the same ten times a second while a broker is
-    # away.
+    # What aiokafka meets reaches us as an exception, as silence, or in words that
+    # `bus.kafka.aiokafka_fixes` listens to, and is logged once by us; it says the same ten times a
+    # second while a broker is away.
     library = logging.getLogger("aiokafka")
     library.setLevel(logging.INFO if level == "debug" else logging.WARNING)
     library.propagate = level == "debug"

@@ -27,19 +27,19 @@ import platformdirs
 from actors.feed import TransitionFeed
 from actors.item_censor import ItemCensor, machine_of
 from actors.large_takedowns import LargeTakedowns
-from bus.codec import decode_item_deleted
-from bus.connection import Connection
-from bus.embedded import FETCH_MAX_WAIT, EmbeddedBroker
 from bus.event_bus import EventBus
-from bus.first_contact import FirstContact
-from bus.permissions import Need, Operation
-from bus.publisher import KafkaPublisher
-from bus.reader import Start, TopicReader
-from bus.safeguards import Safeguards
-from bus.security import Security, TokenFile, UnusableFile
-from bus.tls_files import TlsFiles
-from bus.topic_settings import TopicChecks
-from bus.topics import Topic, Topics
+from bus.kafka.codec import decode_item_deleted
+from bus.kafka.connection import Connection
+from bus.kafka.embedded_broker import FETCH_MAX_WAIT, EmbeddedBroker
+from bus.kafka.first_contact import FirstContact
+from bus.kafka.permissions import Need, Operation
+from bus.kafka.publisher import KafkaPublisher
+from bus.kafka.reader import Start, TopicReader
+from bus.kafka.safeguards import Safeguards
+from bus.kafka.security import Security, TokenFile, UnusableFile
+from bus.kafka.tls_files import TlsFiles
+from bus.kafka.topic_settings import TopicChecks
+from bus.kafka.topics import Topic, Topics
 from catalogue.folder import FolderInUse, UnsafeFolder, refuse_unsafe
 from catalogue.items_client import ItemsClient
 from catalogue.lmdb_store import LmdbStore
@@ -72,8 +72,8 @@ if TYPE_CHECKING:
     from actors.fsm import Machine
     from actors.item_censor import Catalogue, Publisher
     from actors.runtime import LoopActorRef, Supervisor
-    from bus.reader import Record
-    from bus.topic_settings import TopicSettings
+    from bus.kafka.reader import Record
+    from bus.kafka.topic_settings import TopicSettings
     from catalogue.doubts import ItemDoubt
     from catalogue.store import Store
     from config import Settings

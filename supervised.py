@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import service
-from bus.topics import Topics
+from bus.kafka.topics import Topics
 from config import PREFIX, as_environment
 from domain.errors import KafkaUnavailable, SettingsError
 from lifecycle import Lifecycle, cancel
@@ -35,7 +35,7 @@ from workers.supervisor import Supervisor
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from bus.connection import Connection
+    from bus.kafka.connection import Connection
     from config import Settings
 
 logger = logging.getLogger("takedown")

@@ -1,1 +1,1 @@
-"""The internal event bus, and Kafka in and out."""
+"""The internal event bus, and Kafka beside it."""

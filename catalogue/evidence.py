@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import msgspec
 
-from bus.codec import parse_item_id
-from bus.times import parse_time
+from bus.kafka.codec import parse_item_id
+from bus.kafka.times import parse_time
 from domain.errors import TakedownError
 from domain.messages import Container, ItemId, UtcTime
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from domain.messages import CatalogueCaughtUp
 
 if TYPE_CHECKING:
-    from bus.catching_up import Waiter
+    from bus.kafka.read_barrier import Waiter
     from domain.messages import Takedown
 
 Tell = Callable[[Any], object]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from msgspec import Struct
 from msgspec import field as struct_field
 
-from bus.log_marks import LogMark  # noqa: TC001 - msgspec reads the annotations
+from bus.kafka.log_marks import LogMark  # noqa: TC001 - msgspec reads the annotations
 from catalogue.entries import checksum, count, is_doubt, is_tombstone
 
 if TYPE_CHECKING:

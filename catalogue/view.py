@@ -32,9 +32,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
-from bus.codec import decode_item_published
-from bus.keys import item_id_from_key, named_by_key, named_by_value
-from bus.topic_identity import TopicIdentity
+from bus.kafka.codec import decode_item_published
+from bus.kafka.keys import item_id_from_key, named_by_key, named_by_value
+from bus.kafka.topic_identity import TopicIdentity
 from catalogue.doubts import Doubts
 from catalogue.entries import (
     DamagedEntry,
@@ -60,11 +60,11 @@ from domain.messages import CatalogueUnavailable, ContainersFound, ItemUnknown
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bus.batches import Unreadable
-    from bus.catching_up import Waiter
-    from bus.log_marks import LogMark
-    from bus.reader import Record
-    from bus.safeguards import Safeguards
+    from bus.kafka.batches import Unreadable
+    from bus.kafka.log_marks import LogMark
+    from bus.kafka.read_barrier import Waiter
+    from bus.kafka.reader import Record
+    from bus.kafka.safeguards import Safeguards
     from catalogue.doubts import ItemDoubt
     from catalogue.store import Store
     from domain.messages import Container, ItemId, Takedown, UnavailableReason

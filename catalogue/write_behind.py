@@ -22,7 +22,7 @@ from catalogue.store import Batch, StoreDamaged, StoreUnavailable
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from bus.log_marks import LogMark
+    from bus.kafka.log_marks import LogMark
     from catalogue.store import Store
 
 logger = logging.getLogger("takedown.catalogue")

@@ -22,8 +22,8 @@ from items_service.sample import sample_items
 from items_service.store import ItemStore
 
 if TYPE_CHECKING:
-    from bus.connection import Connection
-    from bus.topics import Topic
+    from bus.kafka.connection import Connection
+    from bus.kafka.topics import Topic
 
 logger = logging.getLogger("takedown.items_service")
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 if TYPE_CHECKING:
-    from bus.connection import Connection
+    from bus.kafka.connection import Connection
 
 STOP_TIMEOUT = 1.0
 """Seconds that a client may take to say goodbye properly."""

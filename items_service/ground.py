@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bus.connection import Connection
-    from bus.topics import Topic
+    from bus.kafka.connection import Connection
+    from bus.kafka.topics import Topic
     from items_service.faults import Dice
     from items_service.outbox import Outbox
     from items_service.positions import Positions

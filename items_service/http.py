@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import msgspec
 from aiohttp import web
 
-from bus.codec import parse_item_id
+from bus.kafka.codec import parse_item_id
 from domain.errors import CallerError
 from domain.messages import Container, ContainerId, ItemId
 from items_service.faults import Faults

@@ -17,7 +17,7 @@ from functools import partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
-from bus.codec import encode, item_key
+from bus.kafka.codec import encode, item_key
 from items_service.errors import SessionLost
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, NoReturn
 from aiokafka import TopicPartition
 from aiokafka.errors import OffsetOutOfRangeError
 
-from bus.codec import decode_item_reported
-from bus.quirks import stop_consumer, stop_producer
-from bus.topics import ensure_topics
+from bus.kafka.aiokafka_fixes import stop_consumer, stop_producer
+from bus.kafka.codec import decode_item_reported
+from bus.kafka.topics import ensure_topics
 from domain.errors import UnreadableRecord
 from items_service.clients import STOP_TIMEOUT, make_consumer, make_producer
 from items_service.errors import SessionLost

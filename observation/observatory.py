@@ -62,8 +62,8 @@ if TYPE_CHECKING:
     from actors.feed import Observable, TransitionFeed
     from actors.fsm import Machine
     from bus.event_bus import BusStatistics, EventBus
-    from bus.publisher import KafkaPublisher
-    from bus.reader import TopicReader
+    from bus.kafka.publisher import KafkaPublisher
+    from bus.kafka.reader import TopicReader
     from catalogue.doubts import ItemDoubt
     from coordinator.coordinator import Coordinator
     from domain.messages import Takedown

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from support.processes import running
 
-from bus.security import Security, TokenFile
+from bus.kafka.security import Security, TokenFile
 from config import SETTINGS, Settings, load
 from dev.apache_kafka.certificates import Authority
 from domain.errors import SettingsError

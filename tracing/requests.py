@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
-from bus.codec import parse_item_id
+from bus.kafka.codec import parse_item_id
 from tracing.context import below, span_context, text, traceparent
 from web.headers import take_traceparent
 

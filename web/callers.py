@@ -17,7 +17,7 @@ import pykka
 from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 from aiohttp.web_protocol import RequestPayloadError
 
-from bus.codec import parse_item_id
+from bus.kafka.codec import parse_item_id
 from domain.errors import CallerError
 from domain.messages import (
     Container,

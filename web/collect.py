@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from actors.feed import TransitionFeed
     from bus.event_bus import EventBus
-    from bus.publisher import KafkaPublisher
-    from bus.reader import TopicReader
+    from bus.kafka.publisher import KafkaPublisher
+    from bus.kafka.reader import TopicReader
     from catalogue.over_http import HttpCatalogue
     from catalogue.view import CatalogueView
     from coordinator.coordinator import CoordinatorStatistics

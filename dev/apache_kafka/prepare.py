@@ -8,8 +8,8 @@ import shutil
 
 from aiokafka import AIOKafkaProducer
 
-from bus.connection import Connection
-from bus.topics import Topic, ensure_topics
+from bus.kafka.connection import Connection
+from bus.kafka.topics import Topic, ensure_topics
 from dev.apache_kafka import jars
 from dev.apache_kafka.cluster import ApacheKafka
 

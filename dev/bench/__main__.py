@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bus.embedded import FETCH_MAX_WAIT, EmbeddedBroker
+from bus.kafka.embedded_broker import FETCH_MAX_WAIT, EmbeddedBroker
 from dev.bench import profiling
 from dev.bench.items import Topics
 from dev.bench.load import LAST_ANSWERS, Measured

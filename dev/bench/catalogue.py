@@ -27,11 +27,11 @@ from typing import TYPE_CHECKING, Any
 import uvloop
 from aiokafka import AIOKafkaProducer
 
-from bus.codec import decode_item_published, encode
-from bus.connection import Connection
-from bus.quirks import stop_producer
-from bus.reader import Start, TopicReader
-from bus.topics import Topic, ensure_topics
+from bus.kafka.aiokafka_fixes import stop_producer
+from bus.kafka.codec import decode_item_published, encode
+from bus.kafka.connection import Connection
+from bus.kafka.reader import Start, TopicReader
+from bus.kafka.topics import Topic, ensure_topics
 from catalogue.check import check
 from catalogue.entries import key_of, pack
 from catalogue.folder import Folder
@@ -49,8 +49,8 @@ from domain.messages import Container, ContainerId, ItemId, ItemPublished, Taked
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, Mapping
 
-    from bus.log_marks import LogMark
-    from bus.topic_identity import TopicIdentity
+    from bus.kafka.log_marks import LogMark
+    from bus.kafka.topic_identity import TopicIdentity
 
 TOPIC = "bench-item_published"
 PARTITIONS = 6

@@ -7,7 +7,7 @@ import random
 import uuid
 from dataclasses import dataclass
 
-from bus.topics import Topic
+from bus.kafka.topics import Topic
 
 PARTITIONS = 6
 

@@ -22,8 +22,8 @@ import uvloop
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
-from bus.connection import Connection
-from bus.topics import ensure_topics
+from bus.kafka.connection import Connection
+from bus.kafka.topics import ensure_topics
 from dev.bench.items import PARTITIONS, Topics, containers_of, item_ids
 
 if TYPE_CHECKING:

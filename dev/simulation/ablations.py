@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 import actors.censor_evidence
 import actors.censor_machine
 import actors.item_censor
-import bus.codec
 import bus.event_bus
-import bus.log_end
-import bus.log_verification
+import bus.kafka.codec
+import bus.kafka.log_end
+import bus.kafka.log_verification
 import catalogue.proofs
 import web.callers
 from actors.feed import TransitionFeed
@@ -30,10 +30,10 @@ from actors.future import LoopFuture
 from actors.item_censor import ItemCensor
 from actors.machine_actor import MachineActor
 from actors.timers import NamedTimers
-from bus.catching_up import CatchingUp
-from bus.known_log import KnownLog
-from bus.publication import KafkaPublication
-from bus.reader import TopicReader
+from bus.kafka.known_log import KnownLog
+from bus.kafka.publication import KafkaPublication
+from bus.kafka.read_barrier import CatchingUp
+from bus.kafka.reader import TopicReader
 from catalogue.freshness import Freshness
 from catalogue.view import CatalogueView
 from coordinator.coordinator import Coordinator
@@ -113,11 +113,13 @@ _ANY_EVENT = Cut(_machine, "_deleted", "if event.item_id != data.takedown.item_i
 
 _NO_PROOF = Cut(_evidence, "is_complete", "data.proven and ", "")
 _ANY_DESCRIPTION = Cut(
-    bus.log_end._Leader, "is_as_described", "if described == self.described:", "if True:"
+    bus.kafka.log_end._Leader, "is_as_described", "if described == self.described:", "if True:"
 )
-_NO_EPOCHS = Cut(bus.log_verification, "_cut", "if mark.epoch == UNKNOWN_EPOCH or", "if True or")
+_NO_EPOCHS = Cut(
+    bus.kafka.log_verification, "_cut", "if mark.epoch == UNKNOWN_EPOCH or", "if True or"
+)
 _NO_FINGERPRINTS = Cut(
-    bus.log_verification,
+    bus.kafka.log_verification,
     "_compare",
     "    known = dict(mark.tail)",
     "    return None\n    known = dict(mark.tail)",
@@ -232,7 +234,7 @@ ABLATIONS: tuple[Ablation, ...] = (
     ),
     Ablation(
         "takes an item's id as it is written",
-        (Cut(bus.codec, "_canonical", "return item_id", "return ItemId(text)"),),
+        (Cut(bus.kafka.codec, "_canonical", "return item_id", "return ItemId(text)"),),
     ),
     Ablation(
         "keeps a container twice that a list names twice",
@@ -555,7 +557,12 @@ ABLATIONS: tuple[Ablation, ...] = (
                 '"read_uncommitted" if role == _ASKING else "read_committed"',
                 '"read_committed"',
             ),
-            Cut(bus.log_end, "_offsets_frame", "_CONSUMER, _READ_UNCOMMITTED,", "_CONSUMER, 1,"),
+            Cut(
+                bus.kafka.log_end,
+                "_offsets_frame",
+                "_CONSUMER, _READ_UNCOMMITTED,",
+                "_CONSUMER, 1,",
+            ),
         ),
         only=(Fault.TRANSACTION, Fault.TRANSACTION_HANGS),
     ),

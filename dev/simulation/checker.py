@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bus.codec import decode_item_deleted
+from bus.kafka.codec import decode_item_deleted
 from dev.simulation.evidence import Evidence
 from dev.simulation.loop import EPOCH, START
 from dev.simulation.truth import Truth

@@ -24,8 +24,8 @@ from aiokafka.errors import (
 )
 from aiokafka.protocol.fetch import FetchRequest
 
-from bus.log_verification import OffsetForLeaderEpochRequest
-from bus.topic_identity import MetadataResponse_v12
+from bus.kafka.log_verification import OffsetForLeaderEpochRequest
+from bus.kafka.topic_identity import MetadataResponse_v12
 from dev.simulation.cluster import Broker
 from dev.simulation.faults import Fault
 from dev.simulation.requests import RawConnection, batch, batch_header, epoch_ends, fetched
@@ -102,7 +102,7 @@ class Net:
             far += lags.get(tp.topic, 0.0) + lags.get(f"{tp.topic}[{tp.partition}]", 0.0)
         return self.cluster.delay() + far
 
-    # The three factories of `bus.connection.Clients`.
+    # The three factories of `bus.kafka.connection.Clients`.
 
     def consumer(self, **options: Any) -> Consumer:
         """A consumer."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bus.codec import encode, item_key
+from bus.kafka.codec import encode, item_key
 from dev.simulation.faults import Fault
 from dev.simulation.loop import wall_clock
 from domain.messages import Container, ContainerId, ItemDeleted, ItemId, ItemPublished, ItemReported

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from bus.codec import decode_item_deleted, decode_item_published
+from bus.kafka.codec import decode_item_deleted, decode_item_published
 from dev.simulation.cluster import Cluster
 from dev.simulation.faults import Fault
 from domain.errors import UnreadableRecord

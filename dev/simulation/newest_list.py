@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from bus.codec import decode_item_published
+from bus.kafka.codec import decode_item_published
 from domain.errors import UnreadableRecord
 
 if TYPE_CHECKING:

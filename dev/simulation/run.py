@@ -10,7 +10,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from actors.feed import Transition
-from bus.connection import Clients, Connection
+from bus.kafka.connection import Clients, Connection
 from catalogue.store import MemoryStore
 from config import load
 from dev.simulation.checker import read_deletion

@@ -11,7 +11,7 @@ import asyncio
 import random
 from typing import TYPE_CHECKING
 
-from bus.codec import encode, item_key
+from bus.kafka.codec import encode, item_key
 from dev.simulation.faults import Fault
 from dev.simulation.items import place_of
 from dev.simulation.loop import wall_clock

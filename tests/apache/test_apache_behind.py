@@ -12,12 +12,12 @@ from aiokafka import AIOKafkaProducer
 from support.measure import Measure
 from support.platform import Names
 
-from bus.connection import Connection
-from bus.log_marks import LogMark
-from bus.reader import Start, TopicReader
-from bus.safeguards import Safeguards
-from bus.topic_identity import TopicIdentity
-from bus.topics import Topic, ensure_topics
+from bus.kafka.connection import Connection
+from bus.kafka.log_marks import LogMark
+from bus.kafka.reader import Start, TopicReader
+from bus.kafka.safeguards import Safeguards
+from bus.kafka.topic_identity import TopicIdentity
+from bus.kafka.topics import Topic, ensure_topics
 from dev.apache_kafka.cluster import ApacheKafka
 
 pytestmark = pytest.mark.apache

@@ -26,8 +26,8 @@ from support.platform import (
 )
 from support.served import Served, eventually, served
 
-from bus.connection import Connection
-from bus.topics import Topic, ensure_topics
+from bus.kafka.connection import Connection
+from bus.kafka.topics import Topic, ensure_topics
 from dev.apache_kafka.cluster import ApacheKafka
 from dev.apache_kafka.listeners import Listener
 

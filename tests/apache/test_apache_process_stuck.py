@@ -16,8 +16,8 @@ from support.platform import Names, Platform, confirm, containers, new_item_id, 
 from support.served import Served, served
 from support.storm import Confirming
 
-from bus.connection import Connection
-from bus.reader import TopicReader
+from bus.kafka.connection import Connection
+from bus.kafka.reader import TopicReader
 from config import load
 from dev.apache_kafka.cluster import ApacheKafka
 from dev.apache_kafka.listeners import Listener

@@ -17,10 +17,10 @@ from support.observed import logged
 from support.platform import Names, confirm, platform
 from support.served import Served, eventually, served
 
-from bus.connection import Connection
-from bus.reader import Start, TopicReader
-from bus.security import Security
-from bus.topics import Topic, ensure_topics
+from bus.kafka.connection import Connection
+from bus.kafka.reader import Start, TopicReader
+from bus.kafka.security import Security
+from bus.kafka.topics import Topic, ensure_topics
 from dev.apache_kafka.certificates import Authority
 from dev.apache_kafka.cluster import ApacheKafka
 from dev.apache_kafka.listeners import Listener

@@ -13,8 +13,8 @@ from support.measure import Measure
 from support.platform import Names, Platform, confirm, platform
 from support.served import Served, served
 
-from bus.connection import Connection
-from bus.quirks import sender_of
+from bus.kafka.aiokafka_fixes import sender_of
+from bus.kafka.connection import Connection
 from config import load
 from dev.apache_kafka.cluster import ApacheKafka
 from lifecycle import Lifecycle

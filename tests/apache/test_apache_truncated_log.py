@@ -21,10 +21,10 @@ from support.observed import logged
 from support.platform import Names, Platform, confirm, containers, new_item_id, platform, read_topic
 from support.served import Served, served
 
-from bus.connection import Connection
-from bus.log_marks import LogMark
-from bus.reader import Start, TopicReader
-from bus.topic_identity import TopicIdentity
+from bus.kafka.connection import Connection
+from bus.kafka.log_marks import LogMark
+from bus.kafka.reader import Start, TopicReader
+from bus.kafka.topic_identity import TopicIdentity
 from dev.apache_kafka.cluster import ApacheKafka
 from dev.apache_kafka.listeners import Listener
 

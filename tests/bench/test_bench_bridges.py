@@ -8,7 +8,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from bus.embedded import EmbeddedBroker
+from bus.kafka.embedded_broker import EmbeddedBroker
 from dev.bench.items import Topics, containers_of, item_ids
 from dev.bench.load import measure
 from dev.bench.processes import Child, flags, free_port, python

@@ -7,10 +7,10 @@ from collections import Counter
 import pytest
 from aiokafka import AIOKafkaConsumer
 
-from bus.codec import decode_item_deleted
-from bus.connection import Connection
-from bus.embedded import EmbeddedBroker
-from bus.topics import ensure_topics
+from bus.kafka.codec import decode_item_deleted
+from bus.kafka.connection import Connection
+from bus.kafka.embedded_broker import EmbeddedBroker
+from bus.kafka.topics import ensure_topics
 from dev.bench import foreign
 from dev.bench.items import PARTITIONS, Topics, item_ids
 

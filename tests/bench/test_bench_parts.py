@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bus.codec import parse_item_id
+from bus.kafka.codec import parse_item_id
 from dev.bench.__main__ import Plan, arguments, plan_of
 from dev.bench.items import Topics, containers_of, item_ids
 from dev.bench.load import BROKEN, WRONG, Caller, Load

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from bus.advice import Tried, advice, shortened
-from bus.certificates import PeerCertificate, Validity
-from bus.handshake import Failure, Kind, Server
-from bus.security import Security, TokenFile
+from bus.kafka.advice import Tried, advice, shortened
+from bus.kafka.certificates import PeerCertificate, Validity
+from bus.kafka.handshake import Failure, Kind, Server
+from bus.kafka.security import Security, TokenFile
 
 NOW = datetime(2026, 11, 26, 12, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)

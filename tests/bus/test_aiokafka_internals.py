@@ -1,8 +1,9 @@
 """What we rely on inside of aiokafka: an upgrade that changes one of these fails here first.
 
-Each is used in `bus/quirks.py`, which says why. `test_quirks.py` covers the ones that it can reach
-through our own functions: `AIOKafkaConnection.send` and `close`, `AIOKafkaClient._conns`, and
-`Fetcher._fetch_max_wait_ms`; `test_topic_identity.py` covers the protocol classes.
+Each is used in `bus/kafka/aiokafka_fixes.py`, which says why. `test_quirks.py` covers the ones that
+it can reach through our own functions: `AIOKafkaConnection.send` and `close`,
+`AIOKafkaClient._conns`, and `Fetcher._fetch_max_wait_ms`; `test_topic_identity.py` covers the
+protocol classes.
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ from aiokafka.protocol.fetch import FetchRequest, FetchResponse_v4, FetchRespons
 from aiokafka.protocol.produce import ProduceRequest, ProduceResponse_v7
 from support.raw_batches import Row, batch
 
-from bus import quirks
-from bus.connection import Connection
-from bus.decoded import DecodedBytes
-from bus.fetch_filter import FetchFilter
-from bus.quirks import client_of, hear_refusals, hearing, sender_of, stop_producer
-from bus.security import Security
+from bus.kafka import aiokafka_fixes as quirks
+from bus.kafka.aiokafka_fixes import client_of, hear_refusals, hearing, sender_of, stop_producer
+from bus.kafka.connection import Connection
+from bus.kafka.decoded import DecodedBytes
+from bus.kafka.fetch_filter import FetchFilter
+from bus.kafka.security import Security
 
 TP = TopicPartition("topic", 0)
 
@@ -52,7 +53,7 @@ def test_a_connection_is_sent_and_closed_as_we_do_it() -> None:
 
 
 def test_a_single_connection_takes_the_options_of_a_client() -> None:
-    """`bus/diagnosis.py` logs in by it; `tests/faults/test_first_contact.py` uses it."""
+    """`bus/kafka/diagnosis.py` logs in by it; `tests/faults/test_first_contact.py` uses it."""
     taken = parameters(create_conn)
     security = Security(
         protocol="SASL_SSL",

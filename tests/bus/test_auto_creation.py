@@ -10,8 +10,8 @@ from aiokafka.protocol.metadata import (
     MetadataRequest_v5,
 )
 
-from bus.auto_creation import create_no_topics
-from bus.connection import Connection
+from bus.kafka.auto_creation import create_no_topics
+from bus.kafka.connection import Connection
 
 
 @pytest.mark.parametrize("struct", [MetadataRequest_v4, MetadataRequest_v5])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bus.batch_size import BATCH_BYTES, FIRST_RETRY, LONGEST_RETRY, BatchSize
+from bus.kafka.batch_size import BATCH_BYTES, FIRST_RETRY, LONGEST_RETRY, BatchSize
 
 
 def test_without_a_refusal_a_batch_has_its_full_size() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.certificates import Validity, file_problem, validity_of
+from bus.kafka.certificates import Validity, file_problem, validity_of
 from dev.apache_kafka.certificates import Authority
 
 NOW = datetime(2026, 11, 26, 12, 0, tzinfo=UTC)

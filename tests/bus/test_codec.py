@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.fakes import ITEM, T0, place, takedown
 
-from bus.codec import (
+from bus.kafka.codec import (
     decode_item_deleted,
     decode_item_published,
     decode_item_reported,

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from support.examples import examples
 from support.fakes import item_id
 
-from bus.codec import (
+from bus.kafka.codec import (
     decode_item_deleted,
     decode_item_published,
     encode,

@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.fakes import ITEM
 
-from bus.codec import (
+from bus.kafka.codec import (
     decode_item_deleted,
     decode_item_published,
     decode_item_reported,

@@ -10,8 +10,8 @@ from aiokafka.record.memory_records import MemoryRecords
 from support.filtered import ROWS, TP, at, plain
 from support.raw_batches import CODECS, CONTROL, Row, batch, batch_of, row_bytes
 
-from bus.decoded import DecodedBytes, records_of
-from bus.fetch_filter import FetchFilter
+from bus.kafka.decoded import DecodedBytes, records_of
+from bus.kafka.fetch_filter import FetchFilter
 
 TRANSACTIONAL = 0x10
 LOG_APPEND_TIME = 0x08

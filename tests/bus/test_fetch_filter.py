@@ -21,9 +21,9 @@ from support.raw_batches import (
     with_checksum,
 )
 
-from bus.batches import HEADER
-from bus.decoding import TakesLong, Unusable, decode
-from bus.fetch_filter import FetchFilter
+from bus.kafka.batches import HEADER
+from bus.kafka.decoding import TakesLong, Unusable, decode
+from bus.kafka.fetch_filter import FetchFilter
 
 GOOD: Read = [(0, KEY, ""), (1, b"key", ""), (2, None, "")]
 

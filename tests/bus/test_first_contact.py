@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from bus.connection import Clients, Connection
-from bus.diagnosis import Diagnosis
-from bus.first_contact import FirstContact
-from bus.permissions import Need, Operation
+from bus.kafka.connection import Clients, Connection
+from bus.kafka.diagnosis import Diagnosis
+from bus.kafka.first_contact import FirstContact
+from bus.kafka.permissions import Need, Operation
 
 NEEDS = (Need("items", (Operation.Read,)), Need("requests", (Operation.Write,)))
 KAFKA = Connection("kafka:9092")

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.raw_batches import CODECS, COMPRESS, GZIP, LZ4, SNAPPY, ZSTD
 
-from bus.inflate import NotInflatable, TooLarge, inflate
+from bus.kafka.inflate import NotInflatable, TooLarge, inflate
 
 each_codec = pytest.mark.parametrize("codec", CODECS.values(), ids=CODECS)
 CONTENT = os.urandom(1000) * 100

@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.fakes import ITEM, OTHER_ITEM, item_id
 
-from bus.keys import MOST_NAMED, item_id_from_key, named_by_key, named_by_value
+from bus.kafka.keys import MOST_NAMED, item_id_from_key, named_by_key, named_by_value
 from domain.errors import UnreadableRecord
 
 ID = "abcdef00-2222-3333-4444-555555555555"

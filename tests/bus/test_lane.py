@@ -14,9 +14,9 @@ from aiokafka.producer import message_accumulator
 from aiokafka.producer.message_accumulator import BatchBuilder, MessageAccumulator
 from support.fakes import ITEM, places, takedown
 
-from bus.outbox import Outbox
-from bus.publication import KafkaPublication
-from bus.quirks import Cause
+from bus.kafka.aiokafka_fixes import Cause
+from bus.kafka.outbox import Outbox
+from bus.kafka.publication import KafkaPublication
 from domain.messages import RequestsPublished
 
 TOPIC = "item_reported"

@@ -13,8 +13,8 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import NodeNotReadyError
 
-from bus.log_end import LogEnd
-from bus.topic_identity import MetadataResponse_v12, TopicDescription, description_in
+from bus.kafka.log_end import LogEnd
+from bus.kafka.topic_identity import MetadataResponse_v12, TopicDescription, description_in
 from dev.simulation.requests import VERSIONS, RawConnection
 
 TOPIC = "topic"

@@ -10,7 +10,7 @@ from aiokafka import TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.log_marks import LogMark, ReadMarks, batch_epochs, digest, digest_of
+from bus.kafka.log_marks import LogMark, ReadMarks, batch_epochs, digest, digest_of
 from dev.simulation.requests import batch
 
 TP = TopicPartition("topic", 0)
@@ -110,7 +110,7 @@ def test_nothing_is_digested_before_it_is_asked_for(monkeypatch: pytest.MonkeyPa
         made.append(parts)
         return b""
 
-    monkeypatch.setattr("bus.log_marks.digest", count)
+    monkeypatch.setattr("bus.kafka.log_marks.digest", count)
     marks.read(TP, records(*range(400)), 400)
     assert made == []
     assert len(mark(marks).tail) == 4

@@ -16,10 +16,10 @@ from aiokafka.errors import (
 )
 from support.fakes import ITEM, OTHER_ITEM, places, settle, takedown
 
-from bus import outbox as outbox_module
-from bus.outbox import Outbox
-from bus.publication import KafkaPublication, Trouble
-from bus.quirks import Cause
+from bus.kafka import outbox as outbox_module
+from bus.kafka.aiokafka_fixes import Cause
+from bus.kafka.outbox import Outbox
+from bus.kafka.publication import KafkaPublication, Trouble
 from domain.errors import KafkaUnavailable
 from domain.messages import Container, PublishFailed, RequestsPublished
 

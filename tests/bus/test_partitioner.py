@@ -8,7 +8,7 @@ from aiokafka.partitioner import murmur2 as aiokafkas
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.partitioner import murmur2, partition_of
+from bus.kafka.partitioner import murmur2, partition_of
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bus.permissions import (
+from bus.kafka.permissions import (
     Need,
     Operation,
     grant,
@@ -17,7 +17,7 @@ from bus.permissions import (
     principal,
     refused_description,
 )
-from bus.security import Security, TokenFile
+from bus.kafka.security import Security, TokenFile
 
 ALICE = Security(
     protocol="SASL_SSL",

@@ -11,8 +11,8 @@ from typing import Any
 from aiokafka.protocol.produce import ProduceRequest, ProduceResponse_v3
 from support.fakes import place, takedown_now
 
-from bus.connection import Clients, Connection
-from bus.publisher import KafkaPublisher
+from bus.kafka.connection import Clients, Connection
+from bus.kafka.publisher import KafkaPublisher
 from domain.messages import PublishFailed
 
 TOPIC = "item_reported"

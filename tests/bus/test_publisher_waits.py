@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from support.fakes import ITEM, places, settle, takedown_now
 
-from bus import codec
-from bus import outbox as outbox_module
-from bus import publisher as publisher_module
-from bus.connection import Clients, Connection
-from bus.outbox import LARGEST_RECORD
-from bus.publisher import _SLICE, KafkaPublisher
+from bus.kafka import codec
+from bus.kafka import outbox as outbox_module
+from bus.kafka import publisher as publisher_module
+from bus.kafka.connection import Clients, Connection
+from bus.kafka.outbox import LARGEST_RECORD
+from bus.kafka.publisher import _SLICE, KafkaPublisher
 from domain.errors import KafkaUnavailable
 from domain.messages import PublishFailed, RequestsPublished, Takedown
 

@@ -16,8 +16,8 @@ from aiokafka.errors import IncompatibleBrokerVersion, KafkaConnectionError
 from aiokafka.protocol.admin import ApiVersionRequest
 from aiokafka.protocol.fetch import FetchRequest_v4
 
-from bus import quirks
-from bus.connection import Connection
+from bus.kafka import aiokafka_fixes as quirks
+from bus.kafka.connection import Connection
 
 
 class Client:

@@ -15,7 +15,7 @@ from aiokafka.errors import (
     UnsupportedSaslMechanismError,
 )
 
-from bus.quirks import Cause, hearing
+from bus.kafka.aiokafka_fixes import Cause, hearing
 
 AIOKAFKA = logging.getLogger("aiokafka")
 

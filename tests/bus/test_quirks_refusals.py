@@ -15,7 +15,7 @@ from aiokafka.errors import (
 from aiokafka.protocol.fetch import FetchRequest, FetchResponse_v4, FetchResponse_v11
 from aiokafka.protocol.metadata import MetadataRequest, MetadataResponse_v5
 
-from bus.quirks import hear_refusals
+from bus.kafka.aiokafka_fixes import hear_refusals
 
 FETCH = FetchRequest(500, 1, 1000, 1, [("topic", [(0, 7, 1000)])])
 

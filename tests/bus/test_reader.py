@@ -13,8 +13,8 @@ import pytest
 from support.fakes import settle
 from support.log import TOPIC, FakeTopic
 
-from bus.connection import Connection
-from bus.reader import Start, TopicReader
+from bus.kafka.connection import Connection
+from bus.kafka.reader import Start, TopicReader
 from domain.errors import KafkaUnavailable, UnreadableRecord
 
 A_WHILE = 15.0

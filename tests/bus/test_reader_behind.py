@@ -12,8 +12,8 @@ import pytest
 from support.log import FakeTopic
 from support.readings import Reading
 
-from bus.lag import MOST
-from bus.reader import Start
+from bus.kafka.lag import MOST
+from bus.kafka.reader import Start
 from domain.errors import KafkaUnavailable
 
 

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from support.log import NOT_LEADER, TOPIC, UNKNOWN_TOPIC, FakeTopic
 
-from bus.connection import Connection
-from bus.reader import Start, TopicReader
-from bus.topic_identity import TopicIdentity
+from bus.kafka.connection import Connection
+from bus.kafka.reader import Start, TopicReader
+from bus.kafka.topic_identity import TopicIdentity
 from domain.errors import KafkaUnavailable
 
 AT_ONCE = 0.01

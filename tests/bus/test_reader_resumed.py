@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from support.log import TOPIC, FakeTopic
 
-from bus.connection import Connection
-from bus.log_marks import LogMark
-from bus.reader import Start, TopicReader
-from bus.topic_identity import TopicIdentity
+from bus.kafka.connection import Connection
+from bus.kafka.log_marks import LogMark
+from bus.kafka.reader import Start, TopicReader
+from bus.kafka.topic_identity import TopicIdentity
 from domain.errors import KafkaUnavailable
 
 A_WHILE = 15.0

@@ -10,9 +10,9 @@ import pytest
 from aiokafka import TopicPartition
 from support.log import TOPIC, FakeTopic
 
-from bus.connection import Connection
-from bus.pulse import Pulse
-from bus.reader import Start, TopicReader
+from bus.kafka.connection import Connection
+from bus.kafka.fetch_monitor import Pulse
+from bus.kafka.reader import Start, TopicReader
 
 ONE, TWO = TopicPartition(TOPIC, 0), TopicPartition(TOPIC, 1)
 

@@ -9,7 +9,7 @@ import pytest
 from support.fakes import ITEM
 from support.log import LogRecord
 
-from bus.skip_log import IN_FULL, PERIOD, SkipLog
+from bus.kafka.skip_log import IN_FULL, PERIOD, SkipLog
 
 
 def record(offset: int) -> LogRecord:

@@ -11,7 +11,7 @@ from aiokafka.protocol.fetch import FetchRequest, FetchResponse_v11
 from aiokafka.protocol.metadata import MetadataResponse_v5
 from aiokafka.protocol.produce import ProduceResponse_v7
 
-from bus.throttle import MOST, Throttle
+from bus.kafka.throttle import MOST, Throttle
 
 FETCH = FetchRequest(500, 1, 1000, 1, [])
 

@@ -11,8 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from support.fakes import ITEM
 
-from bus.codec import decode_item_deleted, decode_item_published
-from bus.times import parse_time
+from bus.kafka.codec import decode_item_deleted, decode_item_published
+from bus.kafka.times import parse_time
 from domain.errors import UnreadableRecord
 
 times = st.datetimes(

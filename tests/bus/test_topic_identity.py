@@ -19,7 +19,7 @@ from aiokafka.structs import BrokerMetadata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.topic_identity import (
+from bus.kafka.topic_identity import (
     MetadataRequest_v12,
     MetadataResponse_v12,
     TopicIdentity,

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from aiokafka.errors import IncompatibleBrokerVersion, KafkaConnectionError
 
-from bus.connection import Clients, Connection
-from bus.safeguards import Safeguards
-from bus.topic_settings import TopicChecks
+from bus.kafka.connection import Clients, Connection
+from bus.kafka.safeguards import Safeguards
+from bus.kafka.topic_settings import TopicChecks
 
 PUBLISHED, REPORTED, DELETED = "items", "requests", "deletions"
 TIMEOUT, INTERVAL, DEADLINE = 3.0, 60.0, 10.0

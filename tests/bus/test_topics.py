@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from bus.connection import Clients, Connection
-from bus.topics import Topic, Topics, ensure_topics
+from bus.kafka.connection import Clients, Connection
+from bus.kafka.topics import Topic, Topics, ensure_topics
 from domain.errors import KafkaUnavailable
 
 ITEMS = Topic("items", 6, 3, {"cleanup.policy": "compact"}, "TAKEDOWN_TOPIC_ITEM_PUBLISHED")

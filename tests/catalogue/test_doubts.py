@@ -24,8 +24,8 @@ from support.fakes import (
     takedown_now,
 )
 
-from bus.codec import encode
-from bus.topic_identity import TopicIdentity
+from bus.kafka.codec import encode
+from bus.kafka.topic_identity import TopicIdentity
 from catalogue.doubts import Doubts
 from catalogue.entries import Doubt
 from catalogue.store import MemoryStore

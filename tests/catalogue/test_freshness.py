@@ -11,9 +11,9 @@ from datetime import datetime, timedelta
 import pytest
 from support.fakes import ITEM, T0, FakeLog, FakeRecord, places, settle
 
-from bus.codec import encode
-from bus.safeguards import Safeguards
-from bus.topic_identity import TopicIdentity
+from bus.kafka.codec import encode
+from bus.kafka.safeguards import Safeguards
+from bus.kafka.topic_identity import TopicIdentity
 from catalogue.store import MemoryStore
 from catalogue.view import CatalogueView
 from domain.messages import ItemPublished

@@ -10,10 +10,10 @@ from typing import Any
 
 from support.fakes import ITEM, OTHER_ITEM, T0, FakeLog, FakeRecord, places, settle, takedown_now
 
-from bus.batches import Unreadable
-from bus.codec import encode
-from bus.safeguards import Safeguards
-from bus.topic_identity import TopicIdentity
+from bus.kafka.batches import Unreadable
+from bus.kafka.codec import encode
+from bus.kafka.safeguards import Safeguards
+from bus.kafka.topic_identity import TopicIdentity
 from catalogue.store import MemoryStore
 from catalogue.view import CatalogueView
 from domain.messages import (

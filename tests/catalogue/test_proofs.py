@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from support.fakes import ITEM, T0, FakeLog, FakeRecord, places, settle, takedown_now
 
-from bus.codec import encode
+from bus.kafka.codec import encode
 from catalogue.store import MemoryStore, StoreDamaged
 from catalogue.view import CatalogueView
 from domain.errors import KafkaUnavailable

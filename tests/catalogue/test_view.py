@@ -20,7 +20,7 @@ from support.fakes import (
     takedown_now,
 )
 
-from bus.codec import encode
+from bus.kafka.codec import encode
 from catalogue.store import MemoryStore
 from catalogue.view import CatalogueStatistics, CatalogueView
 from domain.errors import KafkaUnavailable, UnreadableRecord

@@ -21,8 +21,8 @@ from support.fakes import (
     takedown_now,
 )
 
-from bus.codec import encode
-from bus.topic_identity import TopicIdentity
+from bus.kafka.codec import encode
+from bus.kafka.topic_identity import TopicIdentity
 from catalogue.entries import count, key_of, pack
 from catalogue.store import MemoryStore, StoreDamaged, StoreUnavailable
 from catalogue.view import CatalogueView

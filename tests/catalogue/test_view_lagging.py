@@ -14,9 +14,9 @@ import pytest
 from support.fakes import T0, FakeRecord, item_id, places, takedown_now
 from support.log import TOPIC, FakeTopic
 
-from bus.codec import encode
-from bus.connection import Connection
-from bus.reader import Start, TopicReader
+from bus.kafka.codec import encode
+from bus.kafka.connection import Connection
+from bus.kafka.reader import Start, TopicReader
 from catalogue.store import Batch, MemoryStore, StoreUnavailable
 from catalogue.view import CatalogueView
 from domain.messages import (

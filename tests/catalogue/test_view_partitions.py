@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from support.fakes import ITEM, T0, FakeLog, FakeRecord, item_id, places, settle, takedown_now
 
-from bus.codec import encode
+from bus.kafka.codec import encode
 from catalogue.entries import count, key_of
 from catalogue.store import MemoryStore, StoreDamaged, StoreUnavailable
 from catalogue.view import CatalogueView

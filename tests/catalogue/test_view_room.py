@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from support.fakes import ITEM, T0, FakeLog, FakeRecord, places, settle, takedown_now
 
-from bus.codec import encode
+from bus.kafka.codec import encode
 from catalogue import entries
 from catalogue import view as view_module
 from catalogue.store import MemoryStore

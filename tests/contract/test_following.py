@@ -26,8 +26,8 @@ from support.platform import (
 )
 from support.served import Served, served
 
-from bus.connection import Connection
-from bus.topics import Topic, ensure_topics
+from bus.kafka.connection import Connection
+from bus.kafka.topics import Topic, ensure_topics
 
 LATER = "2026-01-02T03:04:09.5Z"
 EARLIER = "2026-01-02T03:04:01Z"

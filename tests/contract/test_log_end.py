@@ -14,10 +14,10 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer
 
-from bus.connection import Connection
-from bus.reader import Start, TopicReader
-from bus.safeguards import Safeguards
-from bus.topics import Topic, ensure_topics
+from bus.kafka.connection import Connection
+from bus.kafka.reader import Start, TopicReader
+from bus.kafka.safeguards import Safeguards
+from bus.kafka.topics import Topic, ensure_topics
 
 
 @asynccontextmanager

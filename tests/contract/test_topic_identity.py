@@ -13,9 +13,9 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import UnknownTopicOrPartitionError
 
-from bus.connection import Connection
-from bus.topic_identity import TopicIdentity, find_identity
-from bus.topics import Topic, ensure_topics
+from bus.kafka.connection import Connection
+from bus.kafka.topic_identity import TopicIdentity, find_identity
+from bus.kafka.topics import Topic, ensure_topics
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from support.platform import NOW, Names, confirm, containers, new_item_id, platf
 from support.processes import running
 from support.served import answer_once_ready, served
 
-from bus.connection import Connection
-from bus.topics import Topic, ensure_topics
+from bus.kafka.connection import Connection
+from bus.kafka.topics import Topic, ensure_topics
 
 PORTS = {"http_port": 0, "admin_port": 0, "items_http_port": 0, "log_format": "json"}
 SERVERS = "TAKEDOWN_KAFKA_BOOTSTRAP_SERVERS"

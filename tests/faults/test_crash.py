@@ -14,7 +14,7 @@ from support.brokers import Broker
 from support.platform import Names, Platform, confirm, containers, new_item_id, platform
 
 from actors.item_censor import ItemCensor
-from bus.connection import Connection
+from bus.kafka.connection import Connection
 from config import load
 from coordinator.coordinator import Coordinator
 from domain.messages import Drain

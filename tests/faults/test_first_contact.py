@@ -32,7 +32,7 @@ from support.not_kafka import (
 from support.platform import Names
 from support.served import served
 
-from bus.handshake import Server, offered_logins
+from bus.kafka.handshake import Server, offered_logins
 from dev.apache_kafka.certificates import Authority, Identity
 
 SERVERS = "TAKEDOWN_KAFKA_BOOTSTRAP_SERVERS"

@@ -16,7 +16,7 @@ from support.platform import Names, confirm, containers, new_item_id, platform
 from support.processes import running
 from support.wire import connected, request
 
-from bus.connection import Connection
+from bus.kafka.connection import Connection
 from catalogue.folder import Folder
 from config import load
 from lifecycle import Lifecycle

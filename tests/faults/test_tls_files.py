@@ -21,8 +21,8 @@ from support.platform import Names
 from support.processes import Process
 from support.served import Served, served
 
-from bus.security import UnusableFile
-from bus.tls_files import TlsFiles
+from bus.kafka.security import UnusableFile
+from bus.kafka.tls_files import TlsFiles
 from dev.apache_kafka.certificates import Authority, Identity
 
 SOON = 10.0

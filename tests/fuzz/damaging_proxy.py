@@ -14,7 +14,7 @@ from typing import Any
 
 from aiokafka.protocol import fetch
 
-from bus.batches import HEADER, slices
+from bus.kafka.batches import HEADER, slices
 from dev.apache_kafka.ports import HOST, free_ports
 
 FETCH = 1

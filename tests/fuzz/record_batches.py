@@ -29,7 +29,7 @@ from support.raw_batches import (
     with_checksum,
 )
 
-from bus.batches import HEADER, LONGEST_VALUE
+from bus.kafka.batches import HEADER, LONGEST_VALUE
 
 Damage = Callable[[bytes], bytes]
 MEBI = 1 << 20

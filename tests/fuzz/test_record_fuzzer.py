@@ -17,8 +17,8 @@ from fuzz.record_fuzzer import fuzz
 from support.filtered import KEY, TP, Reader, at, plain
 from support.raw_batches import ZSTD, Row, batch_of, bomb, row_bytes
 
-from bus.decoding import TakesLong
-from bus.fetch_filter import FetchFilter
+from bus.kafka.decoding import TakesLong
+from bus.kafka.fetch_filter import FetchFilter
 
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "5"))
 HOSTILE = int(os.environ.get("HOSTILE_BATCHES", "300"))

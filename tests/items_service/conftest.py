@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 import stamina
 
-from bus.embedded import EmbeddedBroker
+from bus.kafka.embedded_broker import EmbeddedBroker
 
 from .items_helpers import PATIENCE, Kafka, connection_to, running
 

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from bus.codec import encode, item_key
-from bus.connection import Connection
-from bus.embedded import FETCH_MAX_WAIT
-from bus.topics import Topic, ensure_topics
+from bus.kafka.codec import encode, item_key
+from bus.kafka.connection import Connection
+from bus.kafka.embedded_broker import FETCH_MAX_WAIT
+from bus.kafka.topics import Topic, ensure_topics
 from domain.messages import Container, ContainerId, ItemId, ItemReported, TakedownId
 from items_service.app import ItemsService, ItemsServiceSettings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from bus.embedded import EmbeddedBroker
+    from bus.kafka.embedded_broker import EmbeddedBroker
 
 PARTITIONS = 3
 TOPICS = (

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import aiohttp
 import pytest
 
-from bus.connection import Connection
+from bus.kafka.connection import Connection
 from items_service import http as items_http
 from items_service.faults import Faults
 from items_service.sample import COUNT, DEMO_DELETABLE

@@ -11,8 +11,8 @@ import pytest
 from support.brokers import EITHER, Broker, running_broker
 from support.platform import Names, read_topic
 
-from bus.connection import Connection
-from bus.topics import Topic, ensure_topics
+from bus.kafka.connection import Connection
+from bus.kafka.topics import Topic, ensure_topics
 from items_service.app import ItemsService, ItemsServiceSettings
 from items_service.faults import Faults
 from items_service.relay import LIST_PAUSE

@@ -13,9 +13,9 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaConnectionError
 
-from bus.connection import Connection
-from bus.embedded import EmbeddedBroker
-from bus.topics import Topic, ensure_topics
+from bus.kafka.connection import Connection
+from bus.kafka.embedded_broker import EmbeddedBroker
+from bus.kafka.topics import Topic, ensure_topics
 from domain.errors import KafkaUnavailable, SettingsError
 from items_service.app import ItemsService, ItemsServiceSettings
 from items_service.sample import DEMO_DELETABLE, sample_items

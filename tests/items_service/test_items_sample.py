@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from bus.codec import parse_item_id
+from bus.kafka.codec import parse_item_id
 from items_service.sample import (
     COUNT,
     DEMO_DELETABLE,

@@ -9,8 +9,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaConnectionError
 
-from bus.connection import Connection
-from bus.topics import Topic, ensure_topics
+from bus.kafka.connection import Connection
+from bus.kafka.topics import Topic, ensure_topics
 from dev.apache_kafka.cluster import ApacheKafka
 from dev.apache_kafka.listeners import Listener
 from dev.apache_kafka.ports import accepts_connections, free_ports

@@ -22,7 +22,7 @@ ROOMS = (
 LABELS = {
     ("service.py", "time.perf_counter"),  # how much of the loop's time looking on takes
     ("service.py", "datetime.now"),  # handed on to those below
-    ("bus/publisher.py", "datetime.now"),  # reportedAt
+    ("bus/kafka/publisher.py", "datetime.now"),  # reportedAt
     ("web/callers.py", "datetime.now"),  # the deadline that travels with each request
 }
 
@@ -33,7 +33,7 @@ AGES = {
     # Whether another machine's `Date` can be right at all.
     ("catalogue/over_http.py", "datetime.now"),
     # Whether a certificate has expired: its dates are the wall clock's. Only a text depends on it.
-    ("bus/advice.py", "datetime.now"),
+    ("bus/kafka/advice.py", "datetime.now"),
 }
 
 WALL = {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "datetime.today"}

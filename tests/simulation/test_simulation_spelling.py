@@ -6,7 +6,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from bus.codec import decode_item_deleted, decode_item_published, encode, item_id_from_key, item_key
+from bus.kafka.codec import (
+    decode_item_deleted,
+    decode_item_published,
+    encode,
+    item_id_from_key,
+    item_key,
+)
 from dev.simulation.event_log import Journal
 from dev.simulation.faults import Fault, Faults
 from dev.simulation.json_variants import Spelled

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from bus.codec import decode_item_published, encode, item_key
+from bus.kafka.codec import decode_item_published, encode, item_key
 from dev.simulation.cluster import Cluster
 from dev.simulation.event_log import Journal
 from dev.simulation.evidence import is_fresh

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from support.fakes import T0, FakeLog, FakeRecord, item_id, places
 
-from bus.codec import encode
+from bus.kafka.codec import encode
 from catalogue.lmdb_store import LmdbStore
 from catalogue.view import CatalogueView
 from domain.messages import Container, ContainerId, ItemPublished

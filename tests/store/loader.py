@@ -19,10 +19,10 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer
 
-from bus.connection import Connection
-from bus.log_marks import LogMark
-from bus.reader import Start, TopicReader
-from bus.topic_identity import TopicIdentity
+from bus.kafka.connection import Connection
+from bus.kafka.log_marks import LogMark
+from bus.kafka.reader import Start, TopicReader
+from bus.kafka.topic_identity import TopicIdentity
 from catalogue.check import Checked, check
 from catalogue.lmdb_store import LmdbStore
 from catalogue.view import CatalogueView

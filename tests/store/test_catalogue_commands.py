@@ -14,7 +14,7 @@ from support.fakes import T0, item_id
 from support.kept import DAMAGE, batch, entries, entry, filled, one_bit, opened
 from support.processes import Process, running
 
-from bus.log_marks import LogMark
+from bus.kafka.log_marks import LogMark
 from catalogue.entries import Doubt, pack, pack_doubt
 from catalogue.folder import data_of
 

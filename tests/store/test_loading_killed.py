@@ -27,10 +27,10 @@ from support.fakes import T0, places
 from support.platform import read_topic
 from support.processes import ROOT, running
 
-from bus.codec import decode_item_published, encode, item_id_from_key
-from bus.connection import Connection
-from bus.quirks import stop_producer
-from bus.topics import Topic, ensure_topics
+from bus.kafka.aiokafka_fixes import stop_producer
+from bus.kafka.codec import decode_item_published, encode, item_id_from_key
+from bus.kafka.connection import Connection
+from bus.kafka.topics import Topic, ensure_topics
 from catalogue.check import check
 from catalogue.entries import Doubt, is_doubt, is_tombstone, key_of, pack, pack_doubt
 from catalogue.folder import data_of

@@ -16,7 +16,7 @@ import pytest
 from support.fakes import T0
 from support.kept import DAMAGE, TOPIC, batch, entries, entry, filled, opened, truncate
 
-from bus.log_marks import LogMark
+from bus.kafka.log_marks import LogMark
 from catalogue.check import check
 from catalogue.entries import Doubt, pack_doubt
 from catalogue.folder import Folder, FolderInUse, data_of, is_in_use

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from actors.runtime import LoopActor, LoopActorRef
-from bus.catching_up import Waiter
+from bus.kafka.read_barrier import Waiter
 from domain.errors import KafkaUnavailable
 from domain.messages import (
     CatalogueCaughtUp,

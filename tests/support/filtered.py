@@ -8,8 +8,8 @@ from typing import Any
 from aiokafka import TopicPartition
 from aiokafka.consumer.fetcher import READ_COMMITTED, PartitionRecords
 
-from bus.decoded import records_of
-from bus.fetch_filter import FetchFilter
+from bus.kafka.decoded import records_of
+from bus.kafka.fetch_filter import FetchFilter
 from support.raw_batches import Row, batch
 
 TP = TopicPartition("topic", 3)

@@ -23,8 +23,8 @@ from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.protocol.metadata import MetadataResponse_v5
 from aiokafka.structs import BrokerMetadata
 
-from bus.log_verification import OffsetForLeaderEpochRequest
-from bus.topic_identity import MetadataResponse_v12
+from bus.kafka.log_verification import OffsetForLeaderEpochRequest
+from bus.kafka.topic_identity import MetadataResponse_v12
 from dev.simulation.requests import (
     RawConnection,
     batch,

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from actors.censor_machine import ITEM_CENSOR
-from bus.publisher import PublisherStatistics
-from bus.reader import ReaderStatistics
+from bus.kafka.publisher import PublisherStatistics
+from bus.kafka.reader import ReaderStatistics
 from health import Readiness
 from observation.clock import Clock
 from observation.observatory import Observatory, Sources

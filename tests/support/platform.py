@@ -12,7 +12,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from bus.quirks import stop_consumer, stop_producer
+from bus.kafka.aiokafka_fixes import stop_consumer, stop_producer
 
 NOW = "2026-01-02T03:04:05.678Z"
 

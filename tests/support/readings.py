@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from bus.connection import Connection
-from bus.log_marks import LogMark
-from bus.reader import Start, TopicReader
-from bus.safeguards import Safeguards
-from bus.topic_identity import TopicIdentity
+from bus.kafka.connection import Connection
+from bus.kafka.log_marks import LogMark
+from bus.kafka.reader import Start, TopicReader
+from bus.kafka.safeguards import Safeguards
+from bus.kafka.topic_identity import TopicIdentity
 from support.log import TOPIC, FakeTopic
 
 A_WHILE = 15.0

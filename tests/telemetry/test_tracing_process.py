@@ -112,7 +112,7 @@ def _unused() -> int:
 _OFF = """
 import asyncio, sys
 import commands
-from bus.connection import Connection
+from bus.kafka.connection import Connection
 from config import load
 from lifecycle import Lifecycle
 from service import Service

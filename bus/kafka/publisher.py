@@ -33,12 +33,12 @@ from typing import TYPE_CHECKING
 
 from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
-from bus.batch_size import BATCH_BYTES, BatchSize
-from bus.codec import encode, request_for
-from bus.outbox import HELD_UP, Outbox, Request, check_size, is_held_up, topic_trouble
-from bus.publication import KafkaPublication, Tell, trouble_of
-from bus.quirks import Cause, hear_refusals, hearing, sender_of, stop_producer
-from bus.throttle import Throttle
+from bus.kafka.aiokafka_fixes import Cause, hear_refusals, hearing, sender_of, stop_producer
+from bus.kafka.batch_size import BATCH_BYTES, BatchSize
+from bus.kafka.codec import encode, request_for
+from bus.kafka.outbox import HELD_UP, Outbox, Request, check_size, is_held_up, topic_trouble
+from bus.kafka.publication import KafkaPublication, Tell, trouble_of
+from bus.kafka.throttle import Throttle
 from domain.backoff import A_MOMENT, Backoff
 from domain.errors import KafkaUnavailable
 
@@ -47,8 +47,8 @@ if TYPE_CHECKING:
 
     from aiokafka import AIOKafkaProducer, TopicPartition
 
-    from bus.connection import Connection
-    from bus.topic_settings import TopicSettings
+    from bus.kafka.connection import Connection
+    from bus.kafka.topic_settings import TopicSettings
     from domain.messages import Container, Takedown
 
 logger = logging.getLogger("takedown.kafka")

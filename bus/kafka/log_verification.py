@@ -37,17 +37,17 @@ from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.protocol.types import Array, Int16, Int32, Int64, Schema, String
 from aiokafka.record.memory_records import MemoryRecords
 
-from bus.fetch_filter import FetchFilter
-from bus.log_marks import TAIL, LogMark, batch_epochs, digest_of
-from bus.topic_identity import UNKNOWN_EPOCH
+from bus.kafka.fetch_filter import FetchFilter
+from bus.kafka.log_marks import TAIL, LogMark, batch_epochs, digest_of
+from bus.kafka.topic_identity import UNKNOWN_EPOCH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from aiokafka.client import AIOKafkaClient
 
-    from bus.safeguards import Safeguards
-    from bus.topic_identity import TopicDescription
+    from bus.kafka.safeguards import Safeguards
+    from bus.kafka.topic_identity import TopicDescription
 
 logger = logging.getLogger("takedown.kafka")
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from aiokafka.record.default_records import DefaultRecordBatch
 
-from bus.inflate import NotInflatable, inflate
+from bus.kafka.inflate import NotInflatable, inflate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

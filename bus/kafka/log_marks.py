@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from bus.topic_identity import UNKNOWN_EPOCH
+from bus.kafka.topic_identity import UNKNOWN_EPOCH
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence

@@ -12,7 +12,7 @@ wait for one. The price is that we do ourselves what a group would do for us:
   consumers); the next one carries the positions on. A second `assign` in aiokafka forgets all
   positions, so each is followed by setting every one again, without an await in between.
 - A watcher looks once a second how far the log reaches (as cheaply as a proof, if nothing has
-  changed: `bus.log_end`), and whether every partition's fetches
+  changed: `bus.kafka.log_end`), and whether every partition's fetches
   are answered (a fetcher that is stuck stays silent). It is the proof that the path works, and
   it finds new partitions, which are read from their start.
 - Whether a position that we carry still exists is judged by what a fetch says of it, never by a
@@ -25,7 +25,7 @@ wait for one. The price is that we do ourselves what a group would do for us:
   a log's ends are never taken for another's. Who tells no id is judged by the rule above.
 - A log can be cut and grow past our position again, under the same id (an unclean election, a
   replaced disk). So each position has a mark: the leader epoch and the fingerprints of what was
-  read below it (see `bus.log_marks`). It is verified when a session begins and whenever a
+  read below it (see `bus.kafka.log_marks`). It is verified when a session begins and whenever a
   partition's leader epoch changes, before anything of the new leader is handled or proves anything.
 - The end of a log is its high water mark. Fetching is of committed records only, so behind an open
   transaction nothing is read, nothing is proven, and `why_behind` names the partition.
@@ -55,16 +55,16 @@ from aiokafka.errors import (
     UnknownTopicOrPartitionError,
 )
 
-from bus.catching_up import CatchingUp
-from bus.fetch_filter import FetchFilter
-from bus.known_log import KnownLog, LogChanged
-from bus.lag import Lag, describe
-from bus.log_end import LogEnd
-from bus.log_marks import NO_MARK, TAIL, LogMark
-from bus.log_rounds import LogRounds
-from bus.pulse import Pulse
-from bus.quirks import client_of, hear_refusals, hold_fetches, stop_consumer
-from bus.reader_parts import (
+from bus.kafka.aiokafka_fixes import client_of, hear_refusals, hold_fetches, stop_consumer
+from bus.kafka.fetch_filter import FetchFilter
+from bus.kafka.fetch_monitor import Pulse
+from bus.kafka.known_log import KnownLog, LogChanged
+from bus.kafka.lag import Lag, describe
+from bus.kafka.log_end import LogEnd
+from bus.kafka.log_marks import NO_MARK, TAIL, LogMark
+from bus.kafka.log_rounds import LogRounds
+from bus.kafka.read_barrier import CatchingUp
+from bus.kafka.reader_parts import (
     Lost,
     ReaderStatistics,
     Start,
@@ -73,17 +73,17 @@ from bus.reader_parts import (
     numbers_of,
     until_one_fails,
 )
-from bus.safeguards import Safeguards
-from bus.skip_log import SkipLog
-from bus.throttle import Throttle
+from bus.kafka.safeguards import Safeguards
+from bus.kafka.skip_log import SkipLog
+from bus.kafka.throttle import Throttle
 from domain.backoff import A_MOMENT, Backoff
 from domain.errors import KafkaUnavailable, UnreadableRecord
 
 if TYPE_CHECKING:
-    from bus.batches import Unreadable
-    from bus.catching_up import Ends, Waiter
-    from bus.connection import Connection
-    from bus.topic_identity import TopicDescription, TopicIdentity
+    from bus.kafka.batches import Unreadable
+    from bus.kafka.connection import Connection
+    from bus.kafka.read_barrier import Ends, Waiter
+    from bus.kafka.topic_identity import TopicDescription, TopicIdentity
 
 __all__ = ["ReaderStatistics", "Record", "Start", "TopicReader"]
 
@@ -152,7 +152,8 @@ class TopicReader:
         safeguards: notes which safeguards the brokers do not provide.
         on_skip: told of each record that is skipped: topic, partition, offset, and why.
         on_unreadable: receives what stands in the place of records that cannot be decoded, and why
-            (see `bus.fetch_filter`), in the order of their partition. They are skipped in any case.
+            (see `bus.kafka.fetch_filter`), in the order of their partition. They are skipped in any
+            case.
         watch_interval: seconds between two looks at the log's ends.
         watch_timeout: seconds after which a broker that does not answer counts as away.
         consumer_factory: makes the aiokafka consumers.
@@ -229,7 +230,7 @@ class TopicReader:
     def caught_up(self) -> bool:
         """It is positioned, has read to where the log ended when it connected, and does not lag.
 
-        It lags when it has not read what was in the log some seconds ago (`bus.lag.MOST`).
+        It lags when it has not read what was in the log some seconds ago (`bus.kafka.lag.MOST`).
         """
         return (
             self._positioned

@@ -13,8 +13,8 @@ import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bus.certificates import file_problem
-from bus.security import UnusableFile, tls_context
+from bus.kafka.certificates import file_problem
+from bus.kafka.security import UnusableFile, tls_context
 
 if TYPE_CHECKING:
     from datetime import datetime

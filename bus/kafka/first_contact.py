@@ -10,14 +10,14 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from bus.diagnosis import Diagnosis, diagnose
+from bus.kafka.diagnosis import Diagnosis, diagnose
 from domain.printable import escaped
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from bus.connection import Connection
-    from bus.permissions import Need
+    from bus.kafka.connection import Connection
+    from bus.kafka.permissions import Need
 
 logger = logging.getLogger("takedown.kafka")
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from aiokafka import AIOKafkaConsumer, TopicPartition
 
-    from bus.catching_up import Ends
+    from bus.kafka.read_barrier import Ends
 
 MOST = 2.0
 """Seconds in which what is in the log has been read; later than that the reader lags."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from bus.security import Security
+    from bus.kafka.security import Security
 
 _NOT_REPORTED = -(2**31)
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 
-from bus.auto_creation import create_no_topics
-from bus.quirks import mend
-from bus.security import Security
+from bus.kafka.aiokafka_fixes import mend
+from bus.kafka.auto_creation import create_no_topics
+from bus.kafka.security import Security
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -2,7 +2,7 @@
 
 One question is in flight at a time. The first one after a quiet moment goes out at once; the next
 one not before `PACE` has passed since then, so that those who come at the same time share it. The
-quick way is tried first (see `bus.log_end`), and the long way is the session's to take.
+quick way is tried first (see `bus.kafka.log_end`), and the long way is the session's to take.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from domain.errors import KafkaUnavailable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bus.catching_up import CatchingUp, Ends, Round, Waiter
-    from bus.log_end import Report
+    from bus.kafka.log_end import Report
+    from bus.kafka.read_barrier import CatchingUp, Ends, Round, Waiter
 
 Ask: TypeAlias = "Callable[[Report], bool]"
 

@@ -14,7 +14,7 @@ from aiokafka.errors import AuthenticationFailedError
 from domain.errors import TakedownError
 
 if TYPE_CHECKING:
-    from bus.tls_files import TlsFiles
+    from bus.kafka.tls_files import TlsFiles
 
 _KEY_MISMATCH = "KEY_VALUES_MISMATCH"
 

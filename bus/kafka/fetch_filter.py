@@ -36,17 +36,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from aiokafka import TopicPartition
 from aiokafka.protocol.fetch import FetchRequest
 
-from bus.cleaning import PIECE, Cleaning
-from bus.decoded import hand_on_decoded
-from bus.decoding import TakesLong, Unusable
-from bus.inflate import MOST
+from bus.kafka.cleaning import PIECE, Cleaning
+from bus.kafka.decoded import hand_on_decoded
+from bus.kafka.decoding import TakesLong, Unusable
+from bus.kafka.inflate import MOST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from aiokafka.client import AIOKafkaClient
 
-    from bus.batches import Unreadable
+    from bus.kafka.batches import Unreadable
 
 T = TypeVar("T")
 PositionOf = Callable[[TopicPartition], int]

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from bus.certificates import PeerCertificate
-    from bus.security import Security
+    from bus.kafka.certificates import PeerCertificate
+    from bus.kafka.security import Security
 
 _API_VERSIONS, _SASL_HANDSHAKE = 18, 17
 _NAMES = {_API_VERSIONS: "ApiVersions", _SASL_HANDSHAKE: "SaslHandshake"}

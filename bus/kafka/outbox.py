@@ -31,12 +31,12 @@ from typing import TYPE_CHECKING, TypeAlias
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
 
-from bus.batch_size import BATCH_BYTES, BatchSize
-from bus.codec import headers_of_request, item_key
-from bus.lane import Lane
-from bus.partitioner import partition_of
-from bus.publication import Trouble, plainly, trouble_of
-from bus.quirks import is_connected
+from bus.kafka.aiokafka_fixes import is_connected
+from bus.kafka.batch_size import BATCH_BYTES, BatchSize
+from bus.kafka.codec import headers_of_request, item_key
+from bus.kafka.lane import Lane
+from bus.kafka.partitioner import partition_of
+from bus.kafka.publication import Trouble, plainly, trouble_of
 from domain.errors import KafkaUnavailable
 
 if TYPE_CHECKING:
@@ -45,9 +45,9 @@ if TYPE_CHECKING:
     from aiokafka import AIOKafkaProducer
     from aiokafka.producer.message_accumulator import BatchBuilder
 
-    from bus.codec import Headers
-    from bus.publication import KafkaPublication
-    from bus.quirks import Cause
+    from bus.kafka.aiokafka_fixes import Cause
+    from bus.kafka.codec import Headers
+    from bus.kafka.publication import KafkaPublication
     from domain.messages import Container, Takedown
 
 logger = logging.getLogger("takedown.kafka")

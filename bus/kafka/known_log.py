@@ -1,11 +1,11 @@
 """Is the log that is read still the one that was read? Asked in every session, at each change.
 
 It is another one if its topic was deleted and created again (the ids differ), and it is not what it
-was if it was cut below our position and has grown since (see `bus.log_verification`). Leader epochs
-say when that may have happened: whenever a partition's epoch rises, in the topic's description or
-in a batch that was fetched, everything that was read is compared again, before anything of the new
-leader is handled, and before its end of the log proves anything. A leader that moved in good order
-passes, and reading goes on.
+was if it was cut below our position and has grown since (see `bus.kafka.log_verification`). Leader
+epochs say when that may have happened: whenever a partition's epoch rises, in the topic's
+description or in a batch that was fetched, everything that was read is compared again, before
+anything of the new leader is handled, and before its end of the log proves anything. A leader that
+moved in good order passes, and reading goes on.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError, LeaderNotAvailableError, UnknownError
 
-from bus.log_marks import ReadMarks
-from bus.log_verification import LogVerification
-from bus.topic_identity import UNKNOWN_EPOCH, describe_topic
+from bus.kafka.log_marks import ReadMarks
+from bus.kafka.log_verification import LogVerification
+from bus.kafka.topic_identity import UNKNOWN_EPOCH, describe_topic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
     from aiokafka import AIOKafkaConsumer
 
-    from bus.log_verification import Divergence
-    from bus.safeguards import Safeguards
-    from bus.topic_identity import TopicDescription, TopicIdentity
+    from bus.kafka.log_verification import Divergence
+    from bus.kafka.safeguards import Safeguards
+    from bus.kafka.topic_identity import TopicDescription, TopicIdentity
 
 logger = logging.getLogger("takedown.kafka")
 

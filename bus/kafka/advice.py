@@ -11,15 +11,15 @@ from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
-from bus.certificates import OTHER_NAME
-from bus.handshake import Kind
+from bus.kafka.certificates import OTHER_NAME
+from bus.kafka.handshake import Kind
 from domain.printable import escaped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bus.handshake import Failure, Server
-    from bus.security import Security
+    from bus.kafka.handshake import Failure, Server
+    from bus.kafka.security import Security
 
 _SERVERS = "TAKEDOWN_KAFKA_BOOTSTRAP_SERVERS"
 _PROTOCOL = "TAKEDOWN_KAFKA_SECURITY_PROTOCOL"

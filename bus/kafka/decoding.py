@@ -1,6 +1,7 @@
 """One batch: whether aiokafka can decode it, and what is handed on instead if it cannot.
 
-All of it is computation: it may run in a thread. A batch of `bus.inflate.MOST` bytes takes seconds.
+All of it is computation: it may run in a thread. A batch of `bus.kafka.inflate.MOST` bytes takes
+seconds.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from aiokafka.record.control_record import ControlRecord
 from aiokafka.record.default_records import DefaultRecordBatch
 from aiokafka.record.legacy_records import LegacyRecordBatch
 
-from bus import batches
-from bus.batches import Header, Record, Unreadable
-from bus.decoded import DecodedBatch
-from bus.inflate import NotInflatable, TooLarge, inflate
+from bus.kafka import batches
+from bus.kafka.batches import Header, Record, Unreadable
+from bus.kafka.decoded import DecodedBatch
+from bus.kafka.inflate import NotInflatable, TooLarge, inflate
 
 _ORDINARY = struct.Struct(">q8xb4xhi16xq6xi")
 """Of a header: the first offset, the format, the attributes, the last offset's delta, the producer,

@@ -3,9 +3,9 @@
 The servers of the settings are tried first. One that answers is asked for the cluster's metadata,
 which needs the login. Then each broker is tried at the address that the metadata names; and the
 metadata says what we may do with our topics. aiokafka does the login and the metadata,
-`bus.handshake` the rest.
+`bus.kafka.handshake` the rest.
 
-Nothing here runs while Kafka works: see `bus.first_contact`.
+Nothing here runs while Kafka works: see `bus.kafka.first_contact`.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ from aiokafka.protocol.metadata import (
     MetadataRequest_v5,
 )
 
-from bus.advice import Tried, advice, shortened
-from bus.closer_look import closer_look
-from bus.handshake import Failure, Kind, Server, offered_logins, shake_hands
-from bus.permissions import missing_operations, refused_description
-from bus.topic_identity import MetadataRequest_v12, wanted
+from bus.kafka.advice import Tried, advice, shortened
+from bus.kafka.closer_look import closer_look
+from bus.kafka.handshake import Failure, Kind, Server, offered_logins, shake_hands
+from bus.kafka.permissions import missing_operations, refused_description
+from bus.kafka.topic_identity import MetadataRequest_v12, wanted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
-    from bus.connection import Connection
-    from bus.permissions import Need
+    from bus.kafka.connection import Connection
+    from bus.kafka.permissions import Need
 
 _SERVERS = 8
 """Servers of the settings that are tried at most; the same for brokers of the metadata."""

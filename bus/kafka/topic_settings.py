@@ -30,13 +30,13 @@ from aiokafka.errors import (
     for_code,
 )
 
-from bus.permissions import Operation, grant
+from bus.kafka.permissions import Operation, grant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from bus.connection import Connection
-    from bus.safeguards import Safeguards
+    from bus.kafka.connection import Connection
+    from bus.kafka.safeguards import Safeguards
 
 logger = logging.getLogger("takedown.kafka")
 

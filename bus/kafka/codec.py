@@ -1,8 +1,9 @@
 """Records of the three topics, from bytes to frozen messages and back.
 
-JSON in UTF-8. Unknown fields are ignored. Times are read as `bus.times` says. What does not fit the
-contract (no JSON, a missing field, a wrong type, an item id that is no UUID, a time without its
-zone) raises `UnreadableRecord` with the reason; nothing else is ever raised for a record's content.
+JSON in UTF-8. Unknown fields are ignored. Times are read as `bus.kafka.times` says. What does not
+fit the contract (no JSON, a missing field, a wrong type, an item id that is no UUID, a time without
+its zone) raises `UnreadableRecord` with the reason; nothing else is ever raised for a record's
+content.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from bus.keys import item_id_from_key, parse_item_id
-from bus.times import with_plain_times
+from bus.kafka.keys import item_id_from_key, parse_item_id
+from bus.kafka.times import with_plain_times
 from domain.errors import UnreadableRecord
 from domain.messages import ItemDeleted, ItemId, ItemPublished, ItemReported
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from bus import batches
-from bus.batches import Header, Unreadable
-from bus.decoded import DecodedBatch, DecodedBytes
-from bus.decoding import Damaged, Unusable, check_message, decode, decoded_if_ordinary
+from bus.kafka import batches
+from bus.kafka.batches import Header, Unreadable
+from bus.kafka.decoded import DecodedBatch, DecodedBytes
+from bus.kafka.decoding import Damaged, Unusable, check_message, decode, decoded_if_ordinary
 
 if TYPE_CHECKING:
     from aiokafka import TopicPartition
 
-    from bus.decoding import Decoded
-    from bus.fetch_filter import FetchFilter
+    from bus.kafka.decoding import Decoded
+    from bus.kafka.fetch_filter import FetchFilter
 
 _HIGHEST = 1 << 62
 """No log reaches this offset."""

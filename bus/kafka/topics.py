@@ -20,14 +20,14 @@ from aiokafka.errors import (
     for_code,
 )
 
-from bus.permissions import Operation, grant
-from bus.quirks import hearing
+from bus.kafka.aiokafka_fixes import hearing
+from bus.kafka.permissions import Operation, grant
 from domain.errors import KafkaUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from bus.connection import Connection
+    from bus.kafka.connection import Connection
 
 logger = logging.getLogger("takedown.kafka")
 

@@ -23,16 +23,21 @@ from typing import TYPE_CHECKING, TypeAlias
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from bus.topic_identity import MetadataRequest_v12, MetadataResponse_v12, description_in, wanted
-from bus.wire import open_wire
+from bus.kafka.topic_identity import (
+    MetadataRequest_v12,
+    MetadataResponse_v12,
+    description_in,
+    wanted,
+)
+from bus.kafka.wire import open_wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from aiokafka.client import AIOKafkaClient
 
-    from bus.topic_identity import TopicDescription
-    from bus.wire import Answers, Wire
+    from bus.kafka.topic_identity import TopicDescription
+    from bus.kafka.wire import Answers, Wire
 
 Ends: TypeAlias = "dict[TopicPartition, int]"
 Report: TypeAlias = "Callable[[Ends | None], object]"

@@ -11,8 +11,8 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
-from bus.certificates import OTHER_NAME, peer_certificate
-from bus.handshake import (
+from bus.kafka.certificates import OTHER_NAME, peer_certificate
+from bus.kafka.handshake import (
     SHOWN,
     Failure,
     Kind,
@@ -24,8 +24,8 @@ from bus.handshake import (
 )
 
 if TYPE_CHECKING:
-    from bus.handshake import Server
-    from bus.security import Security
+    from bus.kafka.handshake import Server
+    from bus.kafka.security import Security
 
 _FOLLOW_UP = 1.0
 """Seconds for each further connection."""

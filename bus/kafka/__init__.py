@@ -1,0 +1,1 @@
+"""Kafka in and out: readers, the publisher, records, connections, topics."""
