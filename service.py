@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Any
 
 import platformdirs
 
-from actors.feed import TransitionFeed
-from actors.item_censor import ItemCensor, machine_of
-from actors.large_takedowns import LargeTakedowns
+from actors.fsm.transitions import TransitionFeed
+from actors.item_censor.actor import ItemCensor, machine_of
+from actors.item_censor.large_takedowns import LargeTakedowns
 from bus.event_bus import EventBus
 from bus.kafka.codec import decode_item_deleted
 from bus.kafka.connection import Connection
@@ -69,9 +69,9 @@ from web.pages import Pages
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
-    from actors.fsm import Machine
-    from actors.item_censor import Catalogue, Publisher
-    from actors.runtime import LoopActorRef, Supervisor
+    from actors.fsm.machine import Machine
+    from actors.item_censor.actor import Catalogue, Publisher
+    from actors.runtime.actor import LoopActorRef, Supervisor
     from bus.kafka.reader import Record
     from bus.kafka.topic_settings import TopicSettings
     from catalogue.doubts import ItemDoubt

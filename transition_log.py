@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from actors.feed import Transition
+from actors.fsm.transitions import Transition
 
 if TYPE_CHECKING:
-    from actors.feed import FeedItem
+    from actors.fsm.transitions import FeedItem
 
 logger = logging.getLogger("takedown.actors")
 

@@ -16,7 +16,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from actors.runtime import LoopActor, LoopActorRef, Supervisor
+from actors.runtime.actor import LoopActor, LoopActorRef, Supervisor
 from coordinator.pool import CensorPool
 from coordinator.supervision import OneForOne
 from coordinator.waiting import Waiting, WaitingRoom
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import TracebackType
 
-    from actors.future import LoopFuture
+    from actors.runtime.future import LoopFuture
     from coordinator.pool import InFlight
     from domain.messages import Takedown, TakedownId
 

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from actors.censor_machine import ITEM_CENSOR
-from actors.diagram import page
+from actors.fsm.diagram import page
+from actors.item_censor.machine import ITEM_CENSOR
 
 MACHINES = {"item-censor.md": ITEM_CENSOR}
 FOLDER = Path(__file__).parents[1] / "docs" / "machines"

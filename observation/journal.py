@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from typing import TYPE_CHECKING, Any, Final, get_args
 
-from actors.censor_parts import Answer, ItemsToBeDeleted, ReportStaleDeletion, State
-from actors.feed import Left, Transition
+from actors.fsm.transitions import Left, Transition
+from actors.item_censor.states import Answer, ItemsToBeDeleted, ReportStaleDeletion, State
 from bus.event_bus import partition_key
 from domain.messages import (
     Begin,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from collections.abc import Set as AbstractSet
 
-    from actors.feed import FeedItem
+    from actors.fsm.transitions import FeedItem
     from bus.event_bus import PartitionKey
     from domain.messages import Container, ContainerId, DeletedContainer, Outcome, Takedown
 

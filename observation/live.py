@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from actors.censor_parts import ItemsToBeDeleted, ItemToBeLocated
-from actors.machine_actor import MachineActor
+from actors.fsm.actor import MachineActor
+from actors.item_censor.states import ItemsToBeDeleted, ItemToBeLocated
 from observation.paging import encode_cursor
 from observation.shapes import Actor, ActorPage, LastTransition, Place
 from observation.text import cut
@@ -23,8 +23,8 @@ from observation.text import cut
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from actors.feed import Observable, TransitionFeed
-    from actors.machine_actor import LogEntry
+    from actors.fsm.actor import LogEntry
+    from actors.fsm.transitions import Observable, TransitionFeed
     from domain.messages import Takedown
     from observation.clock import Clock
     from observation.journal import Journal

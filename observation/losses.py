@@ -13,7 +13,7 @@ from observation.text import cut
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from actors.dead_letters import DeadLetter
+    from actors.runtime.dead_letters import DeadLetter
     from observation.clock import Clock
 
 

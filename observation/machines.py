@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from actors.diagram import mermaid
+from actors.fsm.diagram import mermaid
 from observation.shapes import Arrow, MachineRow, MachineState, MachineView, RowTarget
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from actors.fsm import Machine
+    from actors.fsm.machine import Machine
     from observation.journal import Key
 
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from actors.dead_letters import DEAD_LETTERS
-from actors.machine_actor import MachineActor
+from actors.fsm.actor import MachineActor
+from actors.runtime.dead_letters import DEAD_LETTERS
 from observation.clock import text_of
 from observation.journal import Journal
 from observation.live import TURN, Glance, Live, Part, Query, Survey, id_of
@@ -59,8 +59,8 @@ from observation.watch import Look, Watch
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from actors.feed import Observable, TransitionFeed
-    from actors.fsm import Machine
+    from actors.fsm.machine import Machine
+    from actors.fsm.transitions import Observable, TransitionFeed
     from bus.event_bus import BusStatistics, EventBus
     from bus.kafka.publisher import KafkaPublisher
     from bus.kafka.reader import TopicReader

@@ -19,7 +19,7 @@ from observation.shapes import StaleDeletion
 from observation.text import cut
 
 if TYPE_CHECKING:
-    from actors.censor_parts import ReportStaleDeletion
+    from actors.item_censor.states import ReportStaleDeletion
     from observation.clock import Clock
 
 logger = logging.getLogger("takedown.deletions")

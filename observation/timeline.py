@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from actors.censor_parts import ItemsToBeDeleted, ReportStaleDeletion
+from actors.item_censor.states import ItemsToBeDeleted, ReportStaleDeletion
 from domain.messages import (
     CatalogueCaughtUp,
     CatalogueUnavailable,

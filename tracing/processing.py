@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Protocol
 from msgspec import Struct
 from opentelemetry.trace import Link, SpanKind
 
-from actors.censor_parts import Answer, ItemsToBeDeleted, State
-from actors.feed import Transition
+from actors.fsm.transitions import Transition
+from actors.item_censor.states import Answer, ItemsToBeDeleted, State
 from bus.event_bus import partition_key
 from domain.messages import Deleted, ItemDeleted, Takedown
 from tracing.context import below, is_sampled, span_context, traceparent_in
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.trace import SpanContext, Tracer
 
-    from actors.feed import FeedItem
+    from actors.fsm.transitions import FeedItem
     from bus.event_bus import PartitionKey
     from tracing.requests import RequestSpans
 

@@ -17,7 +17,7 @@ from tracing.context import below, is_sampled, span_context, text, traceparent
 if TYPE_CHECKING:
     from opentelemetry.trace import Span, Tracer
 
-    from actors.item_censor import Publication, Publisher, Tell
+    from actors.item_censor.actor import Publication, Publisher, Tell
     from domain.messages import Container, Takedown
     from tracing.requests import RequestSpans
 

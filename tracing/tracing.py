@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.trace import TracerProvider
 
-    from actors.item_censor import Publisher
+    from actors.item_censor.actor import Publisher
 
 logger = logging.getLogger("takedown.traces")
 

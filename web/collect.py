@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from actors.dead_letters import DEAD_LETTERS
+from actors.runtime.dead_letters import DEAD_LETTERS
 from log_handler import lines_dropped
 from web.metrics import counter, gauge, labelled_counter, labelled_gauge
 from web.observed import observed
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from prometheus_client.metrics_core import Metric
 
-    from actors.feed import TransitionFeed
+    from actors.fsm.transitions import TransitionFeed
     from bus.event_bus import EventBus
     from bus.kafka.publisher import KafkaPublisher
     from bus.kafka.reader import TopicReader

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from prometheus_client.core import GaugeMetricFamily
 
-from actors.machine_actor import MachineActor
+from actors.fsm.actor import MachineActor
 from web.metrics import counter, gauge, histograms, labelled_counter, labelled_gauge
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from prometheus_client.metrics_core import Metric
 
-    from actors.feed import TransitionFeed
+    from actors.fsm.transitions import TransitionFeed
     from observation.broadcast import Broadcast
     from observation.observatory import Observatory
 

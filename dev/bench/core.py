@@ -25,9 +25,9 @@ import psutil
 import pykka
 import uvloop
 
-from actors.feed import TransitionFeed
-from actors.item_censor import ItemCensor
-from actors.runtime import LoopActor, LoopActorRef
+from actors.fsm.transitions import TransitionFeed
+from actors.item_censor.actor import ItemCensor
+from actors.runtime.actor import LoopActor, LoopActorRef
 from bus.event_bus import EventBus
 from coordinator.coordinator import Coordinator
 from dev.bench.load import percentile
@@ -49,8 +49,8 @@ from domain.messages import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from actors.future import LoopFuture
-    from actors.runtime import Supervisor
+    from actors.runtime.actor import Supervisor
+    from actors.runtime.future import LoopFuture
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

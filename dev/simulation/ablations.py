@@ -16,20 +16,20 @@ import textwrap
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import actors.censor_evidence
-import actors.censor_machine
-import actors.item_censor
+import actors.item_censor.actor
+import actors.item_censor.evidence
+import actors.item_censor.machine
 import bus.event_bus
 import bus.kafka.codec
 import bus.kafka.log_end
 import bus.kafka.log_verification
 import catalogue.proofs
 import web.callers
-from actors.feed import TransitionFeed
-from actors.future import LoopFuture
-from actors.item_censor import ItemCensor
-from actors.machine_actor import MachineActor
-from actors.timers import NamedTimers
+from actors.fsm.actor import MachineActor
+from actors.fsm.timers import NamedTimers
+from actors.fsm.transitions import TransitionFeed
+from actors.item_censor.actor import ItemCensor
+from actors.runtime.future import LoopFuture
 from bus.kafka.known_log import KnownLog
 from bus.kafka.publication import KafkaPublication
 from bus.kafka.read_barrier import CatchingUp
@@ -90,8 +90,8 @@ class Ablation:
         return next((words for words in result.violations if self.shows in words), "")
 
 
-_machine = actors.censor_machine
-_evidence = actors.censor_evidence
+_machine = actors.item_censor.machine
+_evidence = actors.item_censor.evidence
 
 _NO_FLUSH = Cut(
     Coordinator,
@@ -834,7 +834,7 @@ def _put(owner: Any, name: str, function: Any) -> None:
 
 
 def _machines() -> list[Any]:
-    return [*actors.item_censor._MACHINES.values()]
+    return [*actors.item_censor.actor._MACHINES.values()]
 
 
 def find(ablation: Ablation, *, seeds: int, first: int = 0) -> Result | None:

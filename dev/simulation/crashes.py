@@ -7,10 +7,10 @@ import contextlib
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from actors.censor_parts import Answer, FindContainers
-from actors.item_censor import ItemCensor
-from actors.machine_actor import MachineActor
-from actors.runtime import LoopActor, Mailbox
+from actors.fsm.actor import MachineActor
+from actors.item_censor.actor import ItemCensor
+from actors.item_censor.states import Answer, FindContainers
+from actors.runtime.actor import LoopActor, Mailbox
 from coordinator.coordinator import Coordinator
 from dev.simulation.faults import Fault
 

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec.structs import replace
 
-from actors.censor_machine import item_censor
-from actors.censor_parts import (
+from actors.fsm.machine import CancelTimer, IllegalTransition, StartTimer
+from actors.fsm.timers import TimerFired
+from actors.item_censor.machine import item_censor
+from actors.item_censor.states import (
     Answer,
     Data,
     FindContainers,
@@ -30,8 +32,6 @@ from actors.censor_parts import (
     SubscribeToDeletions,
     UnsubscribeAll,
 )
-from actors.fsm import CancelTimer, IllegalTransition, StartTimer
-from actors.timers import TimerFired
 from dev.simulation.search import Wrong
 from domain.messages import (
     Begin,
@@ -61,7 +61,7 @@ from domain.messages import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from actors.fsm import Machine
+    from actors.fsm.machine import Machine
 
 _T0 = datetime(2026, 1, 1, tzinfo=UTC)
 _ITEM = ItemId("00000000-0000-4000-8000-000000000001")

@@ -9,7 +9,7 @@ import functools
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from actors.feed import Transition
+from actors.fsm.transitions import Transition
 from bus.kafka.connection import Clients, Connection
 from catalogue.store import MemoryStore
 from config import load
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from actors.feed import FeedItem, FeedStream
+    from actors.fsm.transitions import FeedItem, FeedStream
     from config import Settings
     from dev.simulation.callers import Line
     from dev.simulation.log import Record

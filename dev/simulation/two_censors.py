@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec.structs import replace
 
-from actors.censor_machine import ITEM_CENSOR
-from actors.censor_parts import (
+from actors.fsm.machine import CancelTimer, IllegalTransition, StartTimer
+from actors.fsm.timers import TimerFired
+from actors.item_censor.machine import ITEM_CENSOR
+from actors.item_censor.states import (
     Answer,
     Data,
     FindContainers,
@@ -25,8 +27,6 @@ from actors.censor_parts import (
     SubscribeToDeletions,
     UnsubscribeAll,
 )
-from actors.fsm import CancelTimer, IllegalTransition, StartTimer
-from actors.timers import TimerFired
 from coordinator.coordinator import Coordinator
 from coordinator.pool import CensorPool, InFlight
 from coordinator.waiting import WaitingRoom

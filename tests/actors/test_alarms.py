@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from support.examples import examples
 
-from actors.alarms import AT_ONCE, Alarm, Alarms, alarms_of
+from actors.runtime.timer_heap import AT_ONCE, Alarm, Alarms, alarms_of
 from dev.simulation.loop import SimulatedLoop
 
 if TYPE_CHECKING:

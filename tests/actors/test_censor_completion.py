@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.fakes import ITEM, OTHER_ITEM, FakeReply, deletion, places, takedown
 
-from actors.censor_machine import ITEM_CENSOR
-from actors.censor_parts import Answer, Data, ItemsToBeDeleted, State, Uninitialized
-from actors.fsm import Effect, IllegalTransition
+from actors.fsm.machine import Effect, IllegalTransition
+from actors.item_censor.machine import ITEM_CENSOR
+from actors.item_censor.states import Answer, Data, ItemsToBeDeleted, State, Uninitialized
 from domain.messages import (
     Begin,
     CatalogueUnavailable,

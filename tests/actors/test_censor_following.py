@@ -16,8 +16,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from support.examples import examples
 from support.fakes import ITEM, OTHER_ITEM, T0, FakeReply, deletion, listed, places, takedown
 
-from actors.censor_machine import ITEM_CENSOR
-from actors.censor_parts import (
+from actors.fsm.machine import Effect
+from actors.item_censor.machine import ITEM_CENSOR
+from actors.item_censor.states import (
     Answer,
     Data,
     FollowItem,
@@ -28,7 +29,6 @@ from actors.censor_parts import (
     SubscribeToDeletions,
     Uninitialized,
 )
-from actors.fsm import Effect
 from domain.messages import (
     Begin,
     CatalogueCaughtUp,

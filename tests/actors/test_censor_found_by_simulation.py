@@ -9,9 +9,9 @@ import pytest
 from support.fakes import ITEM, T0, deletion, places, settle, takedown
 from support.stage import Stage
 
-from actors.censor_machine import ITEM_CENSOR
-from actors.censor_parts import Answer, ItemsToBeDeleted
-from actors.item_censor import ItemCensor
+from actors.item_censor.actor import ItemCensor
+from actors.item_censor.machine import ITEM_CENSOR
+from actors.item_censor.states import Answer, ItemsToBeDeleted
 from domain.messages import Begin, CensorFailed, ContainersFound, Deleted, ItemListed
 
 

@@ -20,8 +20,9 @@ from support.censor_cases import (
 from support.censor_cases_active import IN_ACTIVE
 from support.fakes import T0, deletion, gone, listed, places
 
-from actors.censor_machine import DEADLINE, ITEM_CENSOR, item_censor
-from actors.censor_parts import (
+from actors.fsm.machine import CancelTimer, IllegalTransition, StartTimer, StateTimeout, Step
+from actors.item_censor.machine import DEADLINE, ITEM_CENSOR, item_censor
+from actors.item_censor.states import (
     Answer,
     Data,
     FindContainers,
@@ -32,7 +33,6 @@ from actors.censor_parts import (
     StopPublishing,
     UnsubscribeAll,
 )
-from actors.fsm import CancelTimer, IllegalTransition, StartTimer, StateTimeout, Step
 from domain.messages import (
     Begin,
     CatalogueCaughtUp,

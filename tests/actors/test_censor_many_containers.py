@@ -13,8 +13,8 @@ from msgspec.structs import replace
 from support.censor_cases import LOCATING, MINE, TID, done
 from support.fakes import T0, deletion, listed, places
 
-from actors.censor_machine import ITEM_CENSOR, item_censor
-from actors.censor_parts import Answer, Data, ItemsToBeDeleted, State
+from actors.item_censor.machine import ITEM_CENSOR, item_censor
+from actors.item_censor.states import Answer, Data, ItemsToBeDeleted, State
 from domain.messages import (
     CatalogueCaughtUp,
     ContainersFound,

@@ -6,7 +6,7 @@ import pytest
 from pykka import ActorDeadError
 from support.fakes import recorder, settle
 
-from actors.dead_letters import DEAD_LETTERS, DeadLetter, DeadLetters
+from actors.runtime.dead_letters import DEAD_LETTERS, DeadLetter, DeadLetters
 
 
 async def test_a_message_to_a_dead_actor_raises_and_is_a_dead_letter() -> None:

@@ -8,9 +8,9 @@ from typing import Any
 
 from support.fakes import settle
 
-from actors import dispatcher
-from actors.dispatcher import AT_ONCE, MOST_AT_ONCE, Dispatcher, dispatcher_of
-from actors.runtime import LoopActor
+from actors.runtime import dispatcher
+from actors.runtime.actor import LoopActor
+from actors.runtime.dispatcher import AT_ONCE, MOST_AT_ONCE, Dispatcher, dispatcher_of
 
 
 class Relay(LoopActor):

@@ -9,7 +9,7 @@ import pytest
 from support.door import Door, Knock, Lock, Pull, Push, Say, TearDown, Uses, door
 from support.fakes import settle
 
-from actors.feed import Entered, FeedItem, Left, Transition, TransitionFeed
+from actors.fsm.transitions import Entered, FeedItem, Left, Transition, TransitionFeed
 
 
 def watched(feed: TransitionFeed) -> bool:

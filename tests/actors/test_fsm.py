@@ -25,7 +25,7 @@ from support.door import (
     Uses,
 )
 
-from actors.fsm import (
+from actors.fsm.machine import (
     BadMachine,
     BadStep,
     CancelTimer,

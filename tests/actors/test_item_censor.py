@@ -19,7 +19,7 @@ from support.fakes import (
 )
 from support.stage import Stage
 
-from actors.censor_parts import State
+from actors.item_censor.states import State
 from domain.messages import (
     Begin,
     CensorFinished,

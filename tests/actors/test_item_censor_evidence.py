@@ -10,7 +10,7 @@ import pytest
 from support.fakes import ITEM, T0, FakeReply, deletion, gone, places, settle
 from support.stage import Stage
 
-from actors.censor_parts import ReportStaleDeletion, State
+from actors.item_censor.states import ReportStaleDeletion, State
 from domain.messages import (
     CatalogueUnavailable,
     Deleted,

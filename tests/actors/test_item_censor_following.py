@@ -18,7 +18,7 @@ from support.fakes import (
 )
 from support.stage import Stage
 
-from actors.censor_parts import State
+from actors.item_censor.states import State
 from domain.messages import (
     ContainersFound,
     Deleted,

@@ -25,11 +25,11 @@ from support.fakes import (
     takedown_now,
 )
 
-from actors.censor_parts import State
-from actors.feed import TransitionFeed
-from actors.future import LoopFuture
-from actors.item_censor import ItemCensor
-from actors.timers import NamedTimers, TimerFired
+from actors.fsm.timers import NamedTimers, TimerFired
+from actors.fsm.transitions import TransitionFeed
+from actors.item_censor.actor import ItemCensor
+from actors.item_censor.states import State
+from actors.runtime.future import LoopFuture
 from bus.event_bus import EventBus
 from domain.messages import Begin, Deleted, Takedown, TimedOut, Unavailable
 

@@ -26,12 +26,12 @@ from support.door import (
 )
 from support.fakes import settle
 
-from actors.dead_letters import DEAD_LETTERS
-from actors.feed import TransitionFeed
-from actors.fsm import BadStep, IllegalTransition, Machine, Row, StateTimeout, Step, ignore
-from actors.machine_actor import LogEntry, MachineActor
-from actors.runtime import LoopActorRef
-from actors.timers import TimerFired
+from actors.fsm.actor import LogEntry, MachineActor
+from actors.fsm.machine import BadStep, IllegalTransition, Machine, Row, StateTimeout, Step, ignore
+from actors.fsm.timers import TimerFired
+from actors.fsm.transitions import TransitionFeed
+from actors.runtime.actor import LoopActorRef
+from actors.runtime.dead_letters import DEAD_LETTERS
 
 
 class Restarting:

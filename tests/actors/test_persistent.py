@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.fakes import gone, place, places
 
-from actors.persistent import (
+from actors.item_censor.persistent import (
     MANY,
     Containers,
     Deletions,

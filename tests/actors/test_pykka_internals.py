@@ -1,7 +1,7 @@
 """What we rely on inside of pykka: an upgrade that changes one of these fails here first.
 
-`actors/runtime.py` replaces pykka's thread, inbox and reference, and `actors/future.py` its future;
-both say what of pykka they keep.
+`actors/runtime/actor.py` replaces pykka's thread, inbox and reference, and
+`actors/runtime/future.py` its future; both say what of pykka they keep.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from pykka import ActorRegistry
 from pykka._future import _Unset
 from pykka.messages import ProxyCall, ProxyGetAttr, ProxySetAttr, _ActorStop
 
-from actors.future import LoopFuture
-from actors.runtime import LoopActor, LoopActorRef, Mailbox
+from actors.runtime.actor import LoopActor, LoopActorRef, Mailbox
+from actors.runtime.future import LoopFuture
 
 LOOPS: list[pykka.Actor] = []
 

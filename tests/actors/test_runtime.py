@@ -12,7 +12,7 @@ import pytest
 from pykka import ActorDeadError, ActorRegistry
 from support.fakes import Recorder, collected, recorder, settle
 
-from actors.runtime import LoopActor, LoopActorRef, count_alive
+from actors.runtime.actor import LoopActor, LoopActorRef, count_alive
 
 
 class Living(LoopActor):

@@ -10,9 +10,9 @@ import pytest
 from pykka import ActorDeadError
 from support.fakes import recorder, settle
 
-from actors.alarms import alarms_of
-from actors.future import LoopFuture
-from actors.runtime import DEFAULT_ASK_TIMEOUT, LoopActor
+from actors.runtime.actor import DEFAULT_ASK_TIMEOUT, LoopActor
+from actors.runtime.future import LoopFuture
+from actors.runtime.timer_heap import alarms_of
 
 
 class Deferring(LoopActor):

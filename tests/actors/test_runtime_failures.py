@@ -10,7 +10,7 @@ import pytest
 from pykka import ActorDeadError
 from support.fakes import Recorder, recorder, settle
 
-from actors.runtime import LoopActor, LoopActorRef
+from actors.runtime.actor import LoopActor, LoopActorRef
 
 
 class Raising(LoopActor):

@@ -9,8 +9,8 @@ import pytest
 from pykka import ActorDeadError
 from support.fakes import settle
 
-from actors.dead_letters import DEAD_LETTERS
-from actors.runtime import LoopActor, LoopActorRef
+from actors.runtime.actor import LoopActor, LoopActorRef
+from actors.runtime.dead_letters import DEAD_LETTERS
 
 
 class Budget:

@@ -13,9 +13,9 @@ import pytest
 from pykka import ActorDeadError
 from support.fakes import Recorder, recorder, settle
 
-from actors.dead_letters import DEAD_LETTERS
-from actors.future import LoopFuture
-from actors.runtime import LoopActor, LoopActorRef, Mailbox
+from actors.runtime.actor import LoopActor, LoopActorRef, Mailbox
+from actors.runtime.dead_letters import DEAD_LETTERS
+from actors.runtime.future import LoopFuture
 
 T = TypeVar("T")
 

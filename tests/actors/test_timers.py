@@ -7,7 +7,7 @@ from collections import deque
 
 import pytest
 
-from actors.timers import NamedTimers, TimerFired
+from actors.fsm.timers import NamedTimers, TimerFired
 
 
 class Owner:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from support.examples import examples
 
-from actors.timers import NamedTimers, TimerFired
+from actors.fsm.timers import NamedTimers, TimerFired
 from dev.simulation.loop import SimulatedLoop
 
 NAMES = st.sampled_from(["deadline", "state", "other"])

@@ -9,7 +9,7 @@ import pytest
 from support.fakes import FakePublication, gone, item_id, places, settle
 from support.office import office
 
-from actors.dead_letters import DEAD_LETTERS
+from actors.runtime.dead_letters import DEAD_LETTERS
 from coordinator.coordinator import CoordinatorStatistics
 from domain.messages import (
     CensorFailed,

@@ -6,7 +6,7 @@ import pytest
 from support.fakes import ITEM, T0, item_id, places, settle
 from support.office import Office, office
 
-from actors.large_takedowns import LARGE, LargeTakedowns
+from actors.item_censor.large_takedowns import LARGE, LargeTakedowns
 from domain.messages import ContainersFound, Deleted, Failed, ItemId, TimedOut, Unavailable
 
 NAMES = [f"c{number}" for number in range(LARGE + 1)]

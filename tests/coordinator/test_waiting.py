@@ -10,7 +10,7 @@ import pytest
 from support.fakes import ITEM, places, settle, takedown_now
 from support.office import Office, office
 
-from actors.future import LoopFuture
+from actors.runtime.future import LoopFuture
 from coordinator.coordinator import _AT_ONCE
 from domain.messages import Deleted, Failed, TakeDown, Unavailable
 

@@ -13,7 +13,7 @@ from support.asking import take_down
 from support.brokers import Broker
 from support.platform import Names, Platform, confirm, containers, new_item_id, platform
 
-from actors.item_censor import ItemCensor
+from actors.item_censor.actor import ItemCensor
 from bus.kafka.connection import Connection
 from config import load
 from coordinator.coordinator import Coordinator

@@ -8,8 +8,14 @@ from typing import Any
 from support.fakes import ITEM, OTHER_ITEM, deletion, item_id, places, settle, takedown
 from support.lookout import Lookout, lookout
 
-from actors.censor_parts import Answer, ItemsToBeDeleted, ItemToBeLocated, State, Uninitialized
-from actors.feed import Entered, Left, Transition
+from actors.fsm.transitions import Entered, Left, Transition
+from actors.item_censor.states import (
+    Answer,
+    ItemsToBeDeleted,
+    ItemToBeLocated,
+    State,
+    Uninitialized,
+)
 from domain.messages import (
     Begin,
     Container,

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from support.fakes import ITEM, T0, item_id, places, settle, takedown
 from support.lookout import Lookout, lookout
 
-from actors.censor_parts import ItemsToBeDeleted, ItemToBeLocated, State, Uninitialized
-from actors.feed import TransitionFeed
+from actors.fsm.transitions import TransitionFeed
+from actors.item_censor.states import ItemsToBeDeleted, ItemToBeLocated, State, Uninitialized
 from domain.messages import Deleted
 from observation.clock import Clock
 from observation.journal import Journal

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support.fakes import ITEM, T0, deletion, settle
 from support.lookout import lookout
 
-from actors.dead_letters import DeadLetter
+from actors.runtime.dead_letters import DeadLetter
 from domain.messages import Deleted
 from observation.clock import Clock
 from observation.histogram import BOUNDS, Histogram, quantile

@@ -7,7 +7,7 @@ import logging
 import pytest
 from support.fakes import ITEM, T0, deletion
 
-from actors.censor_parts import ReportStaleDeletion
+from actors.item_censor.states import ReportStaleDeletion
 from domain.messages import TakedownId
 from observation.clock import Clock
 from observation.stale_deletions import StaleDeletions

@@ -16,7 +16,7 @@ from support.fakes import deletion, item_id, places, settle
 from support.lookout import Lookout, lookout
 from support.wire import exchange, request
 
-from actors.future import LoopFuture
+from actors.runtime.future import LoopFuture
 from domain.messages import Deleted
 from observation.broadcast import Broadcast
 from web.door import Door

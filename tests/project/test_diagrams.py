@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from support.door import DOOR
 
-from actors.censor_machine import ITEM_CENSOR
-from actors.diagram import mermaid, page
+from actors.fsm.diagram import mermaid, page
+from actors.item_censor.machine import ITEM_CENSOR
 
 ROOT = Path(__file__).parents[2]
 

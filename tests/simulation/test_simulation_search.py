@@ -6,9 +6,9 @@ import dataclasses
 
 import pytest
 
-import actors.censor_evidence
-import actors.censor_machine
-from actors.censor_machine import item_censor
+import actors.item_censor.evidence
+import actors.item_censor.machine
+from actors.item_censor.machine import item_censor
 from dev.simulation import one_censor
 from dev.simulation.ablations import ABLATIONS, Ablation, Cut, taken_out
 from dev.simulation.bounds import SMALL
@@ -46,8 +46,8 @@ def test_the_search_finds_the_shortest_way_to_a_safeguard_that_is_missing(
     assert 3 < len(found.path) < 15
 
 
-_EVIDENCE = actors.censor_evidence
-_MACHINE = actors.censor_machine
+_EVIDENCE = actors.item_censor.evidence
+_MACHINE = actors.item_censor.machine
 _ONE = one_censor.Bounds(1, 1, deletions=2, lists=1, unproven=True, doubts=1, replays=True)
 _TWO_LISTS = one_censor.Bounds(2, 1, lists=2, unproven=True, replays=True)
 _AGAIN = one_censor.Bounds(1, 2, lists=0, unproven=True)

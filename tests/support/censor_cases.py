@@ -7,8 +7,9 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from actors.censor_machine import DEADLINE
-from actors.censor_parts import (
+from actors.fsm.machine import CancelTimer, Effect, StartTimer, Step
+from actors.item_censor.machine import DEADLINE
+from actors.item_censor.states import (
     Answer,
     Data,
     FindContainers,
@@ -24,7 +25,6 @@ from actors.censor_parts import (
     Uninitialized,
     UnsubscribeAll,
 )
-from actors.fsm import CancelTimer, Effect, StartTimer, Step
 from domain.messages import (
     Begin,
     CatalogueCaughtUp,

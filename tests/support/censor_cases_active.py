@@ -6,14 +6,14 @@ from datetime import UTC, datetime, timedelta
 
 from msgspec.structs import replace
 
-from actors.censor_parts import (
+from actors.fsm.machine import Step
+from actors.item_censor.states import (
     GiveWay,
     PublishRequests,
     ReportStaleDeletion,
     State,
     SubscribeToDeletions,
 )
-from actors.fsm import Step
 from domain.messages import (
     CatalogueCaughtUp,
     CatalogueUnavailable,

@@ -7,8 +7,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from actors.feed import TransitionFeed
-from actors.fsm import (
+from actors.fsm.actor import MachineActor
+from actors.fsm.machine import (
     CancelTimer,
     Effect,
     Machine,
@@ -18,8 +18,8 @@ from actors.fsm import (
     Step,
     ignore,
 )
-from actors.machine_actor import MachineActor
-from actors.runtime import LoopActorRef, Supervisor
+from actors.fsm.transitions import TransitionFeed
+from actors.runtime.actor import LoopActorRef, Supervisor
 
 
 class Door(Enum):

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
-from actors.censor_machine import ITEM_CENSOR
+from actors.item_censor.machine import ITEM_CENSOR
 from bus.kafka.publisher import PublisherStatistics
 from bus.kafka.reader import ReaderStatistics
 from health import Readiness

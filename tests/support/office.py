@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from actors.feed import TransitionFeed
-from actors.future import LoopFuture
-from actors.item_censor import ItemCensor
-from actors.large_takedowns import LargeTakedowns
-from actors.runtime import LoopActorRef, Supervisor, count_alive
+from actors.fsm.transitions import TransitionFeed
+from actors.item_censor.actor import ItemCensor
+from actors.item_censor.large_takedowns import LargeTakedowns
+from actors.runtime.actor import LoopActorRef, Supervisor, count_alive
+from actors.runtime.future import LoopFuture
 from bus.event_bus import EventBus
 from coordinator.coordinator import Coordinator, CoordinatorStatistics
 from coordinator.supervision import OneForOne

@@ -6,11 +6,11 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
-from actors.censor_machine import CLOCK_TOLERANCE
-from actors.censor_parts import ReportStaleDeletion
-from actors.feed import TransitionFeed
-from actors.item_censor import ItemCensor
-from actors.runtime import LoopActorRef
+from actors.fsm.transitions import TransitionFeed
+from actors.item_censor.actor import ItemCensor
+from actors.item_censor.machine import CLOCK_TOLERANCE
+from actors.item_censor.states import ReportStaleDeletion
+from actors.runtime.actor import LoopActorRef
 from bus.event_bus import EventBus
 from domain.messages import Begin, Takedown
 from support.fakes import (

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from actors.alarms import alarms_of
+from actors.runtime.timer_heap import alarms_of
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-    from actors.alarms import Alarm
+    from actors.runtime.timer_heap import Alarm
 
 
 class TimerFired(Struct, frozen=True):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from actors.persistent import entry_of, with_entry
+from actors.item_censor.persistent import entry_of, with_entry
 from domain.messages import DeletedContainer
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
     from datetime import datetime, timedelta
 
-    from actors.censor_parts import ItemsToBeDeleted
+    from actors.item_censor.states import ItemsToBeDeleted
     from domain.messages import ContainerId, ItemDeleted, ItemListed
 
 NamedEarlier = tuple["tuple[ContainerId, datetime | None]", ...]

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pykka
 from pykka._future import _Unset
 
-from actors.alarms import alarms_of
+from actors.runtime.timer_heap import alarms_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from pykka._types import OptExcInfo
 
-    from actors.alarms import Alarm
+    from actors.runtime.timer_heap import Alarm
 
 T = TypeVar("T")
 

@@ -19,7 +19,7 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from enum import Enum
 
-    from actors.timers import NamedTimers
+    from actors.fsm.timers import NamedTimers
 
 logger = logging.getLogger("takedown.actors")
 

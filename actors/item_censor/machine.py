@@ -43,7 +43,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from msgspec.structs import replace
 
-from actors.censor_evidence import (
+from actors.fsm.machine import CancelTimer, Effect, Machine, Row, StartTimer, Step, ignore
+from actors.item_censor.evidence import (
     confirmed,
     confirmed_again,
     is_complete,
@@ -51,7 +52,8 @@ from actors.censor_evidence import (
     stale_since,
     times_after,
 )
-from actors.censor_parts import (
+from actors.item_censor.persistent import containers_of, names_of, type_of, with_entry, without
+from actors.item_censor.states import (
     Answer,
     Data,
     FindContainers,
@@ -68,8 +70,6 @@ from actors.censor_parts import (
     Uninitialized,
     UnsubscribeAll,
 )
-from actors.fsm import CancelTimer, Effect, Machine, Row, StartTimer, Step, ignore
-from actors.persistent import containers_of, names_of, type_of, with_entry, without
 from domain.messages import (
     Begin,
     CatalogueCaughtUp,

@@ -42,9 +42,9 @@ from msgspec import Struct
 from pykka import ActorDeadError, ActorRef, ActorRegistry
 from pykka.messages import ProxyCall, ProxyGetAttr, ProxySetAttr, _ActorStop
 
-from actors.dead_letters import DEAD_LETTERS
-from actors.dispatcher import dispatcher_of
-from actors.future import LoopFuture
+from actors.runtime.dead_letters import DEAD_LETTERS
+from actors.runtime.dispatcher import dispatcher_of
+from actors.runtime.future import LoopFuture
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,8 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from actors.censor_machine import CLOCK_TOLERANCE, CONTAINERS_MAX, ITEM_CENSOR, LONG, item_censor
-from actors.censor_parts import (
+from actors.fsm.actor import MachineActor
+from actors.item_censor.large_takedowns import LARGE, LargeTakedowns
+from actors.item_censor.machine import (
+    CLOCK_TOLERANCE,
+    CONTAINERS_MAX,
+    ITEM_CENSOR,
+    LONG,
+    item_censor,
+)
+from actors.item_censor.states import (
     Answer,
     Data,
     FindContainers,
@@ -19,8 +27,6 @@ from actors.censor_parts import (
     SubscribeToDeletions,
     UnsubscribeAll,
 )
-from actors.large_takedowns import LARGE, LargeTakedowns
-from actors.machine_actor import MachineActor
 from bus.event_bus import list_key, partition_key
 from domain.messages import (
     Begin,
@@ -33,10 +39,10 @@ from domain.messages import (
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from actors.censor_parts import State
-    from actors.feed import TransitionFeed
-    from actors.fsm import Effect, Machine
-    from actors.runtime import LoopActorRef, Supervisor
+    from actors.fsm.machine import Effect, Machine
+    from actors.fsm.transitions import TransitionFeed
+    from actors.item_censor.states import State
+    from actors.runtime.actor import LoopActorRef, Supervisor
     from bus.event_bus import EventBus
     from domain.messages import Container, Reply, Takedown, TakedownId
 

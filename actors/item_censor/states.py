@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from actors.fsm import Effect, Label
+from actors.fsm.machine import Effect, Label
 from domain.messages import (
     Container,
     ContainerId,

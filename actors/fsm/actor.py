@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from msgspec import Struct
 
-from actors.dead_letters import DEAD_LETTERS
-from actors.feed import Transition, TransitionFeed
-from actors.fsm import BadStep, CancelTimer, Effect, Machine, StartTimer, StateTimeout
-from actors.runtime import LoopActor, Supervisor
-from actors.timers import NamedTimers, TimerFired
+from actors.fsm.machine import BadStep, CancelTimer, Effect, Machine, StartTimer, StateTimeout
+from actors.fsm.timers import NamedTimers, TimerFired
+from actors.fsm.transitions import Transition, TransitionFeed
+from actors.runtime.actor import LoopActor, Supervisor
+from actors.runtime.dead_letters import DEAD_LETTERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -7,7 +7,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from actors.fsm import Machine, Row
+    from actors.fsm.machine import Machine, Row
 
 S = TypeVar("S", bound=Enum)
 

@@ -1,0 +1,1 @@
+"""The ItemCensor: the actor that takes one item down, and its state machine."""

@@ -1,0 +1,1 @@
+"""Actors on the event loop: the actor, its mailbox, futures, timers."""
