@@ -17,17 +17,8 @@ import click
 import msgspec
 
 from bus.kafka.codec import parse_item_id
-from catalogue.check import check
-from catalogue.entries import (
-    DamagedEntry,
-    Doubt,
-    is_doubt,
-    item_of,
-    key_of,
-    partition_of_key,
-    unpack,
-)
-from catalogue.folder import (
+from catalogue.store.check import check
+from catalogue.store.data_folder import (
     Folder,
     FolderInUse,
     UnsafeFolder,
@@ -37,8 +28,17 @@ from catalogue.folder import (
     refuse_unsafe,
     sweep,
 )
-from catalogue.lmdb_files import read_only
-from catalogue.store import StoreDamaged
+from catalogue.store.entries import (
+    DamagedEntry,
+    Doubt,
+    is_doubt,
+    item_of,
+    key_of,
+    partition_of_key,
+    unpack,
+)
+from catalogue.store.lmdb_files import read_only
+from catalogue.store.store import StoreDamaged
 from config import SETTINGS, load
 from domain.errors import SettingsError
 from domain.printable import escaped, escaped_json
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from catalogue.store import Kept
+    from catalogue.store.store import Kept
     from domain.messages import ItemId
 
 _FAILED = 1

@@ -40,17 +40,17 @@ from bus.kafka.security import Security, TokenFile, UnusableFile
 from bus.kafka.tls_files import TlsFiles
 from bus.kafka.topic_settings import TopicChecks
 from bus.kafka.topics import Topic, Topics
-from catalogue.folder import FolderInUse, UnsafeFolder, refuse_unsafe
-from catalogue.items_client import ItemsClient
-from catalogue.lmdb_store import LmdbStore
-from catalogue.over_http import HttpCatalogue
+from catalogue.http.catalogue import HttpCatalogue
+from catalogue.http.client import ItemsClient
+from catalogue.store.data_folder import FolderInUse, UnsafeFolder, refuse_unsafe
+from catalogue.store.lmdb_store import LmdbStore
 from catalogue.view import CatalogueView
 from config import SETTINGS
 from coordinator.coordinator import Coordinator
-from coordinator.supervision import OneForOne
+from coordinator.readiness import Readiness
+from coordinator.restart_policy import OneForOne
 from domain.errors import SettingsError
 from domain.messages import Drain, ItemInDoubt, ItemListed
-from health import Readiness
 from items_service.app import ItemsService, ItemsServiceSettings
 from lifecycle import Lifecycle, cancel
 from observation.broadcast import Broadcast
@@ -75,10 +75,10 @@ if TYPE_CHECKING:
     from bus.kafka.reader import Record
     from bus.kafka.topic_settings import TopicSettings
     from catalogue.doubts import ItemDoubt
-    from catalogue.store import Store
+    from catalogue.store.store import Store
     from config import Settings
+    from coordinator.readiness import Health
     from domain.messages import Container, ItemId, Outcome, TakeDown
-    from health import Health
     from items_service.faults import Faults
     from tracing.tracing import Tracing
     from workers.seat import Seat

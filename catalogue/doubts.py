@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from catalogue.entries import DamagedEntry, Doubt, item_of, partition_of_key, unpack
+from catalogue.store.entries import DamagedEntry, Doubt, item_of, partition_of_key, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

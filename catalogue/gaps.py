@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from catalogue.entries import (
+from catalogue.store.entries import (
     DamagedEntry,
     Doubt,
     Listed,

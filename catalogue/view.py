@@ -36,7 +36,10 @@ from bus.kafka.codec import decode_item_published
 from bus.kafka.keys import item_id_from_key, named_by_key, named_by_value
 from bus.kafka.topic_identity import TopicIdentity
 from catalogue.doubts import Doubts
-from catalogue.entries import (
+from catalogue.freshness import Freshness
+from catalogue.gaps import Gaps
+from catalogue.proofs import Proofs
+from catalogue.store.entries import (
     DamagedEntry,
     Doubt,
     Listed,
@@ -49,11 +52,8 @@ from catalogue.entries import (
     times_of,
     unpack,
 )
-from catalogue.freshness import Freshness
-from catalogue.gaps import Gaps
-from catalogue.proofs import Proofs
-from catalogue.store import StoreDamaged, StoreUnavailable
-from catalogue.write_behind import INTERVAL, MOST, MUCH, Reached, WriteBehind
+from catalogue.store.store import StoreDamaged, StoreUnavailable
+from catalogue.store.write_behind import INTERVAL, MOST, MUCH, Reached, WriteBehind
 from domain.errors import KafkaUnavailable
 from domain.messages import CatalogueUnavailable, ContainersFound, ItemUnknown
 
@@ -66,7 +66,7 @@ if TYPE_CHECKING:
     from bus.kafka.reader import Record
     from bus.kafka.safeguards import Safeguards
     from catalogue.doubts import ItemDoubt
-    from catalogue.store import Store
+    from catalogue.store.store import Store
     from domain.messages import Container, ItemId, Takedown, UnavailableReason
 
 logger = logging.getLogger("takedown.catalogue")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from actors.runtime.actor import LoopActor, LoopActorRef, Supervisor
 from coordinator.pool import CensorPool
-from coordinator.supervision import OneForOne
+from coordinator.restart_policy import OneForOne
 from coordinator.waiting import Waiting, WaitingRoom
 from domain.messages import (
     Begin,

@@ -66,8 +66,8 @@ if TYPE_CHECKING:
     from bus.kafka.reader import TopicReader
     from catalogue.doubts import ItemDoubt
     from coordinator.coordinator import Coordinator
+    from coordinator.readiness import Readiness
     from domain.messages import Takedown
-    from health import Readiness
     from observation.clock import Clock
 
 RECENT = "recent"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from health import Health, Readiness
+from coordinator.readiness import Health, Readiness
 
 
 class Check:

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from bus.event_bus import EventBus
     from bus.kafka.publisher import KafkaPublisher
     from bus.kafka.reader import TopicReader
-    from catalogue.over_http import HttpCatalogue
+    from catalogue.http.catalogue import HttpCatalogue
     from catalogue.view import CatalogueView
     from coordinator.coordinator import CoordinatorStatistics
-    from health import Readiness
+    from coordinator.readiness import Readiness
     from observation.broadcast import Broadcast
     from observation.observatory import Observatory
 

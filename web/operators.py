@@ -31,7 +31,7 @@ from web.turns import Turns
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from health import Health
+    from coordinator.readiness import Health
     from observation.broadcast import Broadcast
     from observation.observatory import Observatory
     from web.metrics import Metrics

@@ -20,7 +20,7 @@ from workers.passing import Passing, Unanswered
 from workers.readiness import WorkerHealth, merged
 
 if TYPE_CHECKING:
-    from health import Health
+    from coordinator.readiness import Health
     from workers.keeper import Keeper
     from workers.questions import Questions
     from workers.supervisor import Supervisor

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 import msgspec
 
-from health import Health
+from coordinator.readiness import Health
 
 if TYPE_CHECKING:
     from typing import Self

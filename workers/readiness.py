@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from health import Health
+from coordinator.readiness import Health
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

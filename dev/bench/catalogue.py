@@ -32,14 +32,14 @@ from bus.kafka.codec import decode_item_published, encode
 from bus.kafka.connection import Connection
 from bus.kafka.reader import Start, TopicReader
 from bus.kafka.topics import Topic, ensure_topics
-from catalogue.check import check
-from catalogue.entries import key_of, pack
-from catalogue.folder import Folder
-from catalogue.lmdb_files import LmdbFiles
-from catalogue.lmdb_store import LmdbStore
-from catalogue.store import Batch
+from catalogue.store.check import check
+from catalogue.store.data_folder import Folder
+from catalogue.store.entries import key_of, pack
+from catalogue.store.lmdb_files import LmdbFiles
+from catalogue.store.lmdb_store import LmdbStore
+from catalogue.store.store import Batch
+from catalogue.store.write_behind import MUCH
 from catalogue.view import CatalogueView
-from catalogue.write_behind import MUCH
 from dev.apache_kafka.cluster import ApacheKafka
 from dev.apache_kafka.prepare import prepare
 from dev.bench.processes import output_of

@@ -38,7 +38,7 @@ from catalogue.freshness import Freshness
 from catalogue.view import CatalogueView
 from coordinator.coordinator import Coordinator
 from coordinator.pool import CensorPool
-from coordinator.supervision import OneForOne
+from coordinator.restart_policy import OneForOne
 from coordinator.waiting import WaitingRoom
 from dev.simulation.faults import Fault
 from dev.simulation.world import World

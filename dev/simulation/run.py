@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from actors.fsm.transitions import Transition
 from bus.kafka.connection import Clients, Connection
-from catalogue.store import MemoryStore
+from catalogue.store.store import MemoryStore
 from config import load
 from dev.simulation.checker import read_deletion
 from dev.simulation.clients import Net

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from catalogue.circuit import Circuit
+from catalogue.http.circuit_breaker import Circuit
 
 FAILED = RuntimeError("no answer")
 

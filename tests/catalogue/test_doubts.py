@@ -27,8 +27,8 @@ from support.fakes import (
 from bus.kafka.codec import encode
 from bus.kafka.topic_identity import TopicIdentity
 from catalogue.doubts import Doubts
-from catalogue.entries import Doubt
-from catalogue.store import MemoryStore
+from catalogue.store.entries import Doubt
+from catalogue.store.store import MemoryStore
 from catalogue.view import CatalogueView
 from domain.errors import UnreadableRecord
 from domain.messages import (

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.fakes import ITEM, OTHER_ITEM, T0, places
 
-from catalogue.entries import (
+from catalogue.store.entries import (
     DamagedEntry,
     Doubt,
     Listed,

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.fakes import ITEM, OTHER_ITEM, T0, places
 
-from catalogue.evidence import Answer, Fault, Located, NoEvidence, from_cache, judge
+from catalogue.http.responses import Answer, Fault, Located, NoEvidence, from_cache, judge
 from domain.messages import Container
 
 JSON = "application/json"

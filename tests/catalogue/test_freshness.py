@@ -14,7 +14,7 @@ from support.fakes import ITEM, T0, FakeLog, FakeRecord, places, settle
 from bus.kafka.codec import encode
 from bus.kafka.safeguards import Safeguards
 from bus.kafka.topic_identity import TopicIdentity
-from catalogue.store import MemoryStore
+from catalogue.store.store import MemoryStore
 from catalogue.view import CatalogueView
 from domain.messages import ItemPublished
 

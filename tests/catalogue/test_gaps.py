@@ -14,7 +14,7 @@ from bus.kafka.batches import Unreadable
 from bus.kafka.codec import encode
 from bus.kafka.safeguards import Safeguards
 from bus.kafka.topic_identity import TopicIdentity
-from catalogue.store import MemoryStore
+from catalogue.store.store import MemoryStore
 from catalogue.view import CatalogueView
 from domain.messages import (
     CatalogueUnavailable,

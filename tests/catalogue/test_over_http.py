@@ -15,8 +15,7 @@ import pytest
 import stamina
 from support.fakes import ITEM, T0, item_id, places, settle, takedown_now
 
-from catalogue.evidence import Answer, Fault, NoEvidence
-from catalogue.over_http import (
+from catalogue.http.catalogue import (
     AT_ONCE,
     ATTEMPTS,
     CLOCKS_APART,
@@ -27,6 +26,7 @@ from catalogue.over_http import (
     HttpCatalogue,
     HttpCatalogueStatistics,
 )
+from catalogue.http.responses import Answer, Fault, NoEvidence
 from domain.messages import CatalogueUnavailable, ContainersFound, ItemId, ItemUnknown
 
 PROBLEM = "application/problem+json"

@@ -12,7 +12,7 @@ import pytest
 from support.fakes import ITEM, T0, FakeLog, FakeRecord, places, settle, takedown_now
 
 from bus.kafka.codec import encode
-from catalogue.store import MemoryStore, StoreDamaged
+from catalogue.store.store import MemoryStore, StoreDamaged
 from catalogue.view import CatalogueView
 from domain.errors import KafkaUnavailable
 from domain.messages import (

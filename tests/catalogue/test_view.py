@@ -21,7 +21,7 @@ from support.fakes import (
 )
 
 from bus.kafka.codec import encode
-from catalogue.store import MemoryStore
+from catalogue.store.store import MemoryStore
 from catalogue.view import CatalogueStatistics, CatalogueView
 from domain.errors import KafkaUnavailable, UnreadableRecord
 from domain.messages import (

@@ -23,8 +23,8 @@ from support.fakes import (
 
 from bus.kafka.codec import encode
 from bus.kafka.topic_identity import TopicIdentity
-from catalogue.entries import count, key_of, pack
-from catalogue.store import MemoryStore, StoreDamaged, StoreUnavailable
+from catalogue.store.entries import count, key_of, pack
+from catalogue.store.store import MemoryStore, StoreDamaged, StoreUnavailable
 from catalogue.view import CatalogueView
 from domain.messages import (
     CatalogueUnavailable,

@@ -17,7 +17,7 @@ from support.log import TOPIC, FakeTopic
 from bus.kafka.codec import encode
 from bus.kafka.connection import Connection
 from bus.kafka.reader import Start, TopicReader
-from catalogue.store import Batch, MemoryStore, StoreUnavailable
+from catalogue.store.store import Batch, MemoryStore, StoreUnavailable
 from catalogue.view import CatalogueView
 from domain.messages import (
     CatalogueCaughtUp,

@@ -17,8 +17,8 @@ import pytest
 from support.fakes import ITEM, T0, FakeLog, FakeRecord, item_id, places, settle, takedown_now
 
 from bus.kafka.codec import encode
-from catalogue.entries import count, key_of
-from catalogue.store import MemoryStore, StoreDamaged, StoreUnavailable
+from catalogue.store.entries import count, key_of
+from catalogue.store.store import MemoryStore, StoreDamaged, StoreUnavailable
 from catalogue.view import CatalogueView
 from domain.errors import KafkaUnavailable, UnreadableRecord
 from domain.messages import ContainersFound, ItemId, ItemPublished

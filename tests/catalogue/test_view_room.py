@@ -8,9 +8,9 @@ import pytest
 from support.fakes import ITEM, T0, FakeLog, FakeRecord, places, settle, takedown_now
 
 from bus.kafka.codec import encode
-from catalogue import entries
 from catalogue import view as view_module
-from catalogue.store import MemoryStore
+from catalogue.store import entries
+from catalogue.store.store import MemoryStore
 from catalogue.view import CatalogueView
 from domain.messages import CatalogueUnavailable, ContainersFound, ItemPublished
 

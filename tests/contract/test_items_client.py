@@ -16,8 +16,8 @@ import pytest
 import trustme
 from support.fakes import ITEM, places
 
-from catalogue.evidence import LARGEST_BODY, Answer, Fault, Located, NoEvidence, judge
-from catalogue.items_client import ItemsClient
+from catalogue.http.client import ItemsClient
+from catalogue.http.responses import LARGEST_BODY, Answer, Fault, Located, NoEvidence, judge
 
 Behaviour = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

@@ -7,7 +7,7 @@ from typing import Any
 
 from support.fakes import recorder
 
-from coordinator.supervision import OneForOne
+from coordinator.restart_policy import OneForOne
 
 
 class Clock:

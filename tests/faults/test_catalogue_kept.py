@@ -22,7 +22,7 @@ from support.observed import scrape
 from support.platform import Names, Platform, confirm, containers, new_item_id, platform
 from support.processes import Process, running
 
-from catalogue.check import check
+from catalogue.store.check import check
 
 COUNT = 200
 

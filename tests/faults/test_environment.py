@@ -22,7 +22,7 @@ from support.brokers import Broker, running_broker
 from support.platform import new_item_id
 from support.processes import Process, running
 
-from catalogue.folder import data_of
+from catalogue.store.data_folder import data_of
 from config import load
 from domain.errors import SettingsError
 from lifecycle import Lifecycle

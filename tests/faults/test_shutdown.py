@@ -17,7 +17,7 @@ from support.processes import running
 from support.wire import connected, request
 
 from bus.kafka.connection import Connection
-from catalogue.folder import Folder
+from catalogue.store.data_folder import Folder
 from config import load
 from lifecycle import Lifecycle
 from service import Service

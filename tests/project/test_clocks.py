@@ -31,7 +31,7 @@ AGES = {
     # suspended. It can cause one needless reading of the topic at worst; see decision 20.
     ("catalogue/view.py", "datetime.now"),
     # Whether another machine's `Date` can be right at all.
-    ("catalogue/over_http.py", "datetime.now"),
+    ("catalogue/http/catalogue.py", "datetime.now"),
     # Whether a certificate has expired: its dates are the wall clock's. Only a text depends on it.
     ("bus/kafka/advice.py", "datetime.now"),
 }

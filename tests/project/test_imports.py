@@ -146,7 +146,7 @@ def _imports(module: str) -> set[str]:
         ("domain/errors", set()),
         ("domain/printable", set()),
         ("domain/backoff", set()),
-        ("health", {"domain"}),
+        ("coordinator/readiness", {"domain"}),
         ("lifecycle", {"domain"}),
         ("config", {"domain"}),
         ("signals", set()),

@@ -19,9 +19,9 @@ from types import FrameType
 
 from support.kept import TOPIC, batch, entries
 
-from catalogue.check import check
-from catalogue.folder import data_of
-from catalogue.lmdb_files import LmdbFiles
+from catalogue.store.check import check
+from catalogue.store.data_folder import data_of
+from catalogue.store.lmdb_files import LmdbFiles
 
 _MAP = 1 << 20
 

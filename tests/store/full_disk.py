@@ -14,7 +14,7 @@ from pathlib import Path
 from support.fakes import T0, FakeLog, FakeRecord, item_id, places
 
 from bus.kafka.codec import encode
-from catalogue.lmdb_store import LmdbStore
+from catalogue.store.lmdb_store import LmdbStore
 from catalogue.view import CatalogueView
 from domain.messages import Container, ContainerId, ItemPublished
 

@@ -23,8 +23,8 @@ from bus.kafka.connection import Connection
 from bus.kafka.log_marks import LogMark
 from bus.kafka.reader import Start, TopicReader
 from bus.kafka.topic_identity import TopicIdentity
-from catalogue.check import Checked, check
-from catalogue.lmdb_store import LmdbStore
+from catalogue.store.check import Checked, check
+from catalogue.store.lmdb_store import LmdbStore
 from catalogue.view import CatalogueView
 
 _PACE = 0.0001

@@ -15,8 +15,8 @@ from support.kept import DAMAGE, batch, entries, entry, filled, one_bit, opened
 from support.processes import Process, running
 
 from bus.kafka.log_marks import LogMark
-from catalogue.entries import Doubt, pack, pack_doubt
-from catalogue.folder import data_of
+from catalogue.store.data_folder import data_of
+from catalogue.store.entries import Doubt, pack, pack_doubt
 
 DAMAGED = [damage for damage in DAMAGE if damage.__name__ != "no_heads"]
 

@@ -16,9 +16,9 @@ from support.fakes import T0, item_id
 from support.kept import TOPIC, batch, filled, opened
 from support.processes import ROOT, running
 
-from catalogue.entries import key_of, pack
-from catalogue.folder import UnsafeFolder, data_of, is_in_use
-from catalogue.lmdb_store import LmdbStore
+from catalogue.store.data_folder import UnsafeFolder, data_of, is_in_use
+from catalogue.store.entries import key_of, pack
+from catalogue.store.lmdb_store import LmdbStore
 from domain.messages import Container, ContainerId
 
 ANOTHER_USER = 65534
@@ -177,7 +177,7 @@ def test_a_process_without_rights_takes_its_own_folders_only(
 import os, sys
 sys.path.insert(0, {str(ROOT)!r})
 from pathlib import Path
-from catalogue.folder import Folder
+from catalogue.store.data_folder import Folder
 os.chdir({str(path.parent)!r})
 os.seteuid({ANOTHER_USER})
 try:

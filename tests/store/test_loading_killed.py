@@ -31,10 +31,10 @@ from bus.kafka.aiokafka_fixes import stop_producer
 from bus.kafka.codec import decode_item_published, encode, item_id_from_key
 from bus.kafka.connection import Connection
 from bus.kafka.topics import Topic, ensure_topics
-from catalogue.check import check
-from catalogue.entries import Doubt, is_doubt, is_tombstone, key_of, pack, pack_doubt
-from catalogue.folder import data_of
-from catalogue.lmdb_files import read_only
+from catalogue.store.check import check
+from catalogue.store.data_folder import data_of
+from catalogue.store.entries import Doubt, is_doubt, is_tombstone, key_of, pack, pack_doubt
+from catalogue.store.lmdb_files import read_only
 from domain.errors import UnreadableRecord
 from domain.messages import ItemId, ItemPublished
 

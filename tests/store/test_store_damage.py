@@ -17,11 +17,11 @@ from support.fakes import T0
 from support.kept import DAMAGE, TOPIC, batch, entries, entry, filled, opened, truncate
 
 from bus.kafka.log_marks import LogMark
-from catalogue.check import check
-from catalogue.entries import Doubt, pack_doubt
-from catalogue.folder import Folder, FolderInUse, data_of, is_in_use
-from catalogue.lmdb_store import LmdbStore
-from catalogue.store import FORMAT, StoreDamaged
+from catalogue.store.check import check
+from catalogue.store.data_folder import Folder, FolderInUse, data_of, is_in_use
+from catalogue.store.entries import Doubt, pack_doubt
+from catalogue.store.lmdb_store import LmdbStore
+from catalogue.store.store import FORMAT, StoreDamaged
 
 damaged = pytest.mark.parametrize("damage", DAMAGE, ids=lambda function: function.__name__)
 
@@ -138,8 +138,8 @@ async def test_another_format_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("catalogue.store.FORMAT", FORMAT + 1)
-        patch.setattr("catalogue.lmdb_files.FORMAT", FORMAT + 1)
+        patch.setattr("catalogue.store.store.FORMAT", FORMAT + 1)
+        patch.setattr("catalogue.store.lmdb_files.FORMAT", FORMAT + 1)
         async with opened(tmp_path) as store:
             await store.commit(batch(entries(range(5)), at=5))
     async with opened(tmp_path) as store:
@@ -186,7 +186,7 @@ async def test_a_check_that_is_killed_proves_nothing(
     program = tmp_path / "python"
     program.write_text("#!/bin/sh\nkill -SEGV $$\n")
     program.chmod(0o755)
-    monkeypatch.setattr("catalogue.lmdb_store.sys.executable", str(program))
+    monkeypatch.setattr("catalogue.store.lmdb_store.sys.executable", str(program))
     async with opened(tmp_path) as store:
         with pytest.raises(StoreDamaged, match="ended with status -11"):
             await store.proven()
@@ -223,7 +223,8 @@ async def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
 def test_whoever_comes_when_somebody_has_just_gone_gets_the_folder(tmp_path: Path) -> None:
     first = Folder.take(tmp_path)
     take = (
-        "import sys, pathlib; from catalogue.folder import Folder; print('go', flush=True);"
+        "import sys, pathlib; from catalogue.store.data_folder import Folder;"
+        "print('go', flush=True);"
         "Folder.take(pathlib.Path(sys.argv[1]), patience=20); print('mine')"
     )
     program = subprocess.Popen(

@@ -19,10 +19,10 @@ from support.fakes import T0, item_id, places
 from support.kept import TOPIC, batch, entries, entry, large
 from support.processes import ROOT
 
-from catalogue.check import check
-from catalogue.entries import count, key_of, pack
-from catalogue.lmdb_files import LmdbFiles, read_only
-from catalogue.store import MemoryStore, StoreDamaged, StoreUnavailable
+from catalogue.store.check import check
+from catalogue.store.entries import count, key_of, pack
+from catalogue.store.lmdb_files import LmdbFiles, read_only
+from catalogue.store.store import MemoryStore, StoreDamaged, StoreUnavailable
 
 PROGRAM = Path(__file__).parent / "die_anywhere.py"
 

@@ -14,9 +14,9 @@ import pytest
 from support.kept import TOPIC, batch, entries, filled
 from support.processes import ROOT, running
 
-from catalogue.check import check
-from catalogue.lmdb_files import LmdbFiles
-from catalogue.store import StoreUnavailable
+from catalogue.store.check import check
+from catalogue.store.lmdb_files import LmdbFiles
+from catalogue.store.store import StoreUnavailable
 
 PROGRAM = Path(__file__).parent / "full_disk.py"
 

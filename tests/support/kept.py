@@ -10,10 +10,10 @@ from pathlib import Path
 
 import lmdb
 
-from catalogue.entries import key_of, pack
-from catalogue.folder import data_of
-from catalogue.lmdb_store import LmdbStore
-from catalogue.store import Batch
+from catalogue.store.data_folder import data_of
+from catalogue.store.entries import key_of, pack
+from catalogue.store.lmdb_store import LmdbStore
+from catalogue.store.store import Batch
 from domain.messages import Container, ContainerId
 from support.fakes import T0, item_id, places
 

@@ -11,7 +11,7 @@ from typing import Any, cast
 from actors.item_censor.machine import ITEM_CENSOR
 from bus.kafka.publisher import PublisherStatistics
 from bus.kafka.reader import ReaderStatistics
-from health import Readiness
+from coordinator.readiness import Readiness
 from observation.clock import Clock
 from observation.observatory import Observatory, Sources
 from support.fakes import T0

@@ -14,7 +14,7 @@ from actors.runtime.actor import LoopActorRef, Supervisor, count_alive
 from actors.runtime.future import LoopFuture
 from bus.event_bus import EventBus
 from coordinator.coordinator import Coordinator, CoordinatorStatistics
-from coordinator.supervision import OneForOne
+from coordinator.restart_policy import OneForOne
 from domain.messages import Drain, ItemId, TakeDown
 from support.fakes import (
     ITEM,

@@ -11,7 +11,7 @@ from prometheus_client.metrics_core import Metric
 from support.observed import Samples
 from support.wire import connected, exchange, request
 
-from health import Health, Readiness
+from coordinator.readiness import Health, Readiness
 from web.door import Door
 from web.metrics import Metrics, gauge
 from web.operators import OperatorsDoor

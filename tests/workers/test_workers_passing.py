@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
-from health import Health
+from coordinator.readiness import Health
 from web.door import Door
 from workers.door import WorkersDoor
 from workers.passing import Passing

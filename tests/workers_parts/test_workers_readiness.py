@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from health import Health
+from coordinator.readiness import Health
 from workers.keeper import State
 from workers.readiness import WorkerHealth, merged
 

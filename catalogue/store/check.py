@@ -1,6 +1,7 @@
 """Reads a whole store and says whether it is what was written.
 
-As a program (`python -m catalogue.check FOLDER`) it is run by the service, in a process of its
+As a program (`python -m catalogue.store.check FOLDER`) it is run by the service, in a process of
+its
 own: LMDB believes what it finds, and a damaged file may end the process that reads it. It prints
 one line of JSON; any other end means damage.
 
@@ -21,9 +22,9 @@ import lmdb
 import lmdb.verify
 import msgspec
 
-from catalogue.entries import is_whole
-from catalogue.lmdb_files import glance, read_only
-from catalogue.store import Kept, StoreDamaged, Sums
+from catalogue.store.entries import is_whole
+from catalogue.store.lmdb_files import glance, read_only
+from catalogue.store.store import Kept, StoreDamaged, Sums
 
 _CHUNK = 1000
 _MOST = 20

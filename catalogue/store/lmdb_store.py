@@ -27,21 +27,21 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from catalogue.check import Checked
-from catalogue.folder import Folder, clear, data_of, sweep
-from catalogue.lmdb_files import FIRST_MAP, LmdbFiles
-from catalogue.store import StoreDamaged, StoreUnavailable
+from catalogue.store.check import Checked
+from catalogue.store.data_folder import Folder, clear, data_of, sweep
+from catalogue.store.lmdb_files import FIRST_MAP, LmdbFiles
+from catalogue.store.store import StoreDamaged, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from catalogue.store import Batch, Kept, StoreStatistics
+    from catalogue.store.store import Batch, Kept, StoreStatistics
 
 logger = logging.getLogger("takedown.catalogue")
 
 T = TypeVar("T")
 
-_ROOT = Path(__file__).resolve().parents[1]
+_ROOT = Path(__file__).resolve().parents[2]
 """Where the check's process finds our modules."""
 
 _TOLD = 3
@@ -81,7 +81,7 @@ async def check_elsewhere(path: Path) -> Checked:
 
 def _check_of(path: Path) -> tuple[str, ...]:
     # It runs in another directory than we do, so a relative path would be another folder.
-    return sys.executable, "-m", "catalogue.check", str(path.absolute())
+    return sys.executable, "-m", "catalogue.store.check", str(path.absolute())
 
 
 class LmdbStore:

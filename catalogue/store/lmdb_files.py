@@ -37,9 +37,9 @@ from typing import TYPE_CHECKING, Any
 import lmdb
 import msgspec
 
-from catalogue.entries import DamagedEntry, is_doubt, is_tombstone
-from catalogue.folder import clear, data_of, new_of, sweep
-from catalogue.store import (
+from catalogue.store.data_folder import clear, data_of, new_of, sweep
+from catalogue.store.entries import DamagedEntry, is_doubt, is_tombstone
+from catalogue.store.store import (
     FORMAT,
     Batch,
     Kept,

@@ -17,13 +17,13 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from catalogue.store import Batch, StoreDamaged, StoreUnavailable
+from catalogue.store.store import Batch, StoreDamaged, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from bus.kafka.log_marks import LogMark
-    from catalogue.store import Store
+    from catalogue.store.store import Store
 
 logger = logging.getLogger("takedown.catalogue")
 

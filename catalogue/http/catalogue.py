@@ -1,6 +1,6 @@
 """The catalogue for platforms without `item_published`: it asks the Items service over HTTP.
 
-What is asked and what counts as evidence stands in `catalogue.evidence`. Around it:
+What is asked and what counts as evidence stands in `catalogue.http.responses`. Around it:
 
 * **Time.** A search ends `MARGIN` before its takedown's deadline, each attempt after its own
   timeout. A retry that would come too late is not waited for: its caller gets the 503 now.
@@ -39,8 +39,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import stamina
 
-from catalogue.circuit import Circuit, CircuitState
-from catalogue.evidence import Answer, Fault, Located, NoEvidence, judge
+from catalogue.http.circuit_breaker import Circuit, CircuitState
+from catalogue.http.responses import Answer, Fault, Located, NoEvidence, judge
 from domain.messages import CatalogueUnavailable, ContainersFound, ItemId, ItemUnknown
 
 if TYPE_CHECKING:

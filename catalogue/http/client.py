@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from catalogue.evidence import LARGEST_BODY, Answer, Fault, NoEvidence, from_cache
+from catalogue.http.responses import LARGEST_BODY, Answer, Fault, NoEvidence, from_cache
 
 if TYPE_CHECKING:
     from domain.messages import ItemId

@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec import field as struct_field
 
 from bus.kafka.log_marks import LogMark  # noqa: TC001 - msgspec reads the annotations
-from catalogue.entries import checksum, count, is_doubt, is_tombstone
+from catalogue.store.entries import checksum, count, is_doubt, is_tombstone
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,0 +1,1 @@
+"""The catalogue by HTTP requests to the Items service."""

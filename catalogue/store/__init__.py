@@ -1,0 +1,1 @@
+"""What is stored of `item_published` on disk."""
