@@ -53,18 +53,18 @@ from domain.errors import SettingsError
 from domain.messages import Drain, ItemInDoubt, ItemListed
 from items_service.app import ItemsService, ItemsServiceSettings
 from lifecycle import Lifecycle, cancel
-from observation.broadcast import Broadcast
-from observation.clock import Clock
-from observation.observatory import Observatory, Sources
 from open_files import admin_connections
-from transition_log import log_transition
-from web.callers import CallersDoor
-from web.collect import Parts
-from web.door import Door
+from operations.admin.api import OperatorsDoor
+from operations.admin.static import Pages
+from operations.metrics.collectors import Parts
+from operations.metrics.metrics import Metrics
+from operations.observation.clock import Clock
+from operations.observation.live_updates import Broadcast
+from operations.observation.views import Observatory, Sources
+from operations.transition_log import log_transition
+from web.api import CallersDoor
 from web.headers import take_traceparent
-from web.metrics import Metrics
-from web.operators import OperatorsDoor
-from web.pages import Pages
+from web.server import Door
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -80,7 +80,7 @@ if TYPE_CHECKING:
     from coordinator.readiness import Health
     from domain.messages import Container, ItemId, Outcome, TakeDown
     from items_service.faults import Faults
-    from tracing.tracing import Tracing
+    from operations.tracing.tracing import Tracing
     from workers.seat import Seat
 
 logger = logging.getLogger("takedown")
@@ -666,8 +666,8 @@ def _tracing(settings: Settings, utc_now: Callable[[], datetime]) -> Tracing | N
     if settings.traces == "off":
         return None
     try:
-        from tracing.exporter import otlp_provider  # noqa: PLC0415 - of an extra
-        from tracing.tracing import Tracing  # noqa: PLC0415 - the same
+        from operations.tracing.exporter import otlp_provider  # noqa: PLC0415 - of an extra
+        from operations.tracing.tracing import Tracing  # noqa: PLC0415 - the same
     except ImportError as error:
         raise SettingsError(
             f"TAKEDOWN_TRACES={settings.traces} needs takedown's extra `tracing`: {error}"

@@ -23,7 +23,7 @@ from domain.errors import KafkaUnavailable, SettingsError
 from lifecycle import Lifecycle, cancel
 from open_files import admin_connections
 from service import Service, check_folder, connect, folder_of, topics_used
-from web.door import Door
+from web.server import Door
 from workers.channel import CallersDoorOpened, Link, OperatorsDoorOpened
 from workers.door import WorkersDoor
 from workers.port import ReservedPort

@@ -59,9 +59,9 @@ def default_url() -> str:
 
 
 def _print_once(url: str, worker: int | None) -> None:
-    from top.client import Unreachable  # noqa: PLC0415 - the service loads none of this
-    from top.snapshot import snapshot  # noqa: PLC0415 - the same
-    from top.words import shown  # noqa: PLC0415 - the same
+    from operations.top.client import Unreachable  # noqa: PLC0415 - the service loads none of this
+    from operations.top.snapshot import snapshot  # noqa: PLC0415 - the same
+    from operations.top.words import shown  # noqa: PLC0415 - the same
 
     try:
         click.echo(asyncio.run(snapshot(url, worker)), nl=False)
@@ -71,8 +71,8 @@ def _print_once(url: str, worker: int | None) -> None:
 
 
 async def _live(url: str, worker: int | None) -> None:
-    from top.app import Top  # noqa: PLC0415 - the same
-    from top.client import Client  # noqa: PLC0415 - the same
+    from operations.top.app import Top  # noqa: PLC0415 - the same
+    from operations.top.client import Client  # noqa: PLC0415 - the same
 
     async with Client(url, worker) as client:
         await Top(client).run_async()

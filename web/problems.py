@@ -18,7 +18,7 @@ from domain.messages import (
     TimedOut,
     Unavailable,
 )
-from web.answer import Answer
+from web.response import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from web.door import new_takedown_id
-from web.metrics import choose_encoder
-from web.pages import HEADERS
+from operations.admin.static import HEADERS
+from operations.metrics.metrics import choose_encoder
 from web.problems import json_response, problem_response
+from web.server import new_takedown_id
 from web.turns import Turns
 from workers.exposition import BadExposition, merge, own, parse, registry_of
 from workers.passing import Passing, Unanswered

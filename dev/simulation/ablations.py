@@ -24,7 +24,7 @@ import bus.kafka.codec
 import bus.kafka.log_end
 import bus.kafka.log_verification
 import catalogue.proofs
-import web.callers
+import web.api
 from actors.fsm.actor import MachineActor
 from actors.fsm.timers import NamedTimers
 from actors.fsm.transitions import TransitionFeed
@@ -290,11 +290,7 @@ ABLATIONS: tuple[Ablation, ...] = (
     ),
     Ablation(
         "gives a 200 however late it comes out of the door",
-        (
-            Cut(
-                web.callers.CallersDoor, "_outcome", "isinstance(outcome, Deleted) and", "False and"
-            ),
-        ),
+        (Cut(web.api.CallersDoor, "_outcome", "isinstance(outcome, Deleted) and", "False and"),),
     ),
     Ablation(
         "believes what is told of an earlier takedown",

@@ -12,9 +12,9 @@ import pytest
 from support.fakes import ITEM, item_id, places, settle
 from support.lookout import Lookout, lookout
 
-from observation.broadcast import Broadcast, BroadcastEnded, Message, Viewer, Watching
-from observation.live import Query
-from observation.observatory import RecentQuery
+from operations.observation.actors import Query
+from operations.observation.live_updates import Broadcast, BroadcastEnded, Message, Viewer, Watching
+from operations.observation.views import RecentQuery
 
 CENSORS = Watching(views=("actors",), actors=Query(kinds=frozenset({"ItemCensor"}), limit=3))
 

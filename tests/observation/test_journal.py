@@ -26,7 +26,7 @@ from domain.messages import (
     Outcome,
     TimedOut,
 )
-from observation.journal import Journal
+from operations.observation.history import Journal
 
 
 def names(record: Any) -> list[str]:

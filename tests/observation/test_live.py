@@ -16,11 +16,11 @@ from support.lookout import Lookout, lookout
 from actors.fsm.transitions import TransitionFeed
 from actors.item_censor.states import ItemsToBeDeleted, ItemToBeLocated, State, Uninitialized
 from domain.messages import Deleted
-from observation.clock import Clock
-from observation.journal import Journal
-from observation.live import Live, Part, Query, order_of
-from observation.paging import decode_cursor
-from observation.shapes import Actor, ActorPage
+from operations.observation.actors import Live, Part, Query, order_of
+from operations.observation.clock import Clock
+from operations.observation.history import Journal
+from operations.observation.paging import decode_cursor
+from operations.observation.schemas import Actor, ActorPage
 
 
 async def censors(look: Lookout, **query: Any) -> tuple[Actor, ...]:

@@ -14,10 +14,10 @@ from support.lookout import lookout
 
 from actors.runtime.dead_letters import DeadLetter
 from domain.messages import Deleted
-from observation.clock import Clock
-from observation.histogram import BOUNDS, Histogram, quantile
-from observation.losses import RecentLosses
-from observation.text import cut, facts
+from operations.observation.clock import Clock
+from operations.observation.formatting import cut, facts
+from operations.observation.histogram import BOUNDS, Histogram, quantile
+from operations.observation.lost_messages import RecentLosses
 
 values = st.lists(st.floats(0, 100, allow_nan=False), min_size=1, max_size=50)
 

@@ -9,8 +9,8 @@ from support.fakes import ITEM, T0, deletion
 
 from actors.item_censor.states import ReportStaleDeletion
 from domain.messages import TakedownId
-from observation.clock import Clock
-from observation.stale_deletions import StaleDeletions
+from operations.observation.clock import Clock
+from operations.observation.stale_deletions import StaleDeletions
 
 
 class Stage:

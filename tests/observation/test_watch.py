@@ -9,8 +9,8 @@ import pytest
 from support.fakes import T0, settle
 from support.lookout import lookout
 
-from observation.clock import Clock
-from observation.watch import Look, Watch
+from operations.observation.clock import Clock
+from operations.observation.watchdog import Look, Watch
 
 
 class Stage:

@@ -18,10 +18,10 @@ from support.wire import exchange, request
 
 from actors.runtime.future import LoopFuture
 from domain.messages import Deleted
-from observation.broadcast import Broadcast
-from web.door import Door
-from web.metrics import Metrics
-from web.operators import OperatorsDoor
+from operations.admin.api import OperatorsDoor
+from operations.metrics.metrics import Metrics
+from operations.observation.live_updates import Broadcast
+from web.server import Door
 
 CUT = 1.0
 NAMES = tuple(f"{number:02d}-" + "x" * 190 for number in range(20))

@@ -23,7 +23,7 @@ LABELS = {
     ("service.py", "time.perf_counter"),  # how much of the loop's time looking on takes
     ("service.py", "datetime.now"),  # handed on to those below
     ("bus/kafka/publisher.py", "datetime.now"),  # reportedAt
-    ("web/callers.py", "datetime.now"),  # the deadline that travels with each request
+    ("web/api.py", "datetime.now"),  # the deadline that travels with each request
 }
 
 AGES = {

@@ -16,13 +16,13 @@ import pytest
 from playwright.async_api import Browser, Locator, Page, ViewportSize, async_playwright, expect
 
 from domain.messages import Container, ContainerId, ItemId, TakeDown, Takedown
-from observation.broadcast import Broadcast
+from operations.admin.api import OperatorsDoor
+from operations.admin.static import Pages
+from operations.metrics.metrics import Metrics
+from operations.observation.live_updates import Broadcast
 from support.fakes import deletion, takedown
 from support.lookout import Lookout, lookout
-from web.door import Door
-from web.metrics import Metrics
-from web.operators import OperatorsDoor
-from web.pages import Pages
+from web.server import Door
 
 GRACE = 0.25
 WITHIN = 20.0

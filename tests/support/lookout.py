@@ -12,8 +12,8 @@ from actors.item_censor.machine import ITEM_CENSOR
 from bus.kafka.publisher import PublisherStatistics
 from bus.kafka.reader import ReaderStatistics
 from coordinator.readiness import Readiness
-from observation.clock import Clock
-from observation.observatory import Observatory, Sources
+from operations.observation.clock import Clock
+from operations.observation.views import Observatory, Sources
 from support.fakes import T0
 from support.office import Office, office
 

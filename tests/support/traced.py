@@ -17,9 +17,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import Sampler
 
 from domain.messages import Begin, Deleted, ItemDeleted, Takedown
+from operations.tracing.tracing import Tracing
 from support.fakes import ITEM, T0, FakeReply, deletion, settle, takedown_now
 from support.stage import Stage
-from tracing.tracing import Tracing
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = "00f067aa0ba902b7"

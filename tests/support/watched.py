@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from observation.broadcast import Broadcast
+from operations.admin.api import OperatorsDoor
+from operations.metrics.metrics import Metrics
+from operations.observation.live_updates import Broadcast
 from support.lookout import Lookout, lookout
-from web.door import Door
-from web.metrics import Metrics
-from web.operators import OperatorsDoor
+from web.server import Door
 
 
 @dataclass

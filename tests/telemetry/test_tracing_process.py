@@ -153,7 +153,7 @@ def test_without_traces_nothing_of_it_is_loaded_and_nobody_observes_for_it() -> 
 def test_it_says_so_when_the_extra_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     missing = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
     monkeypatch.setitem(sys.modules, missing, None)
-    monkeypatch.delitem(sys.modules, "tracing.exporter", raising=False)
+    monkeypatch.delitem(sys.modules, "operations.tracing.exporter", raising=False)
 
     with pytest.raises(SettingsError, match=r"TAKEDOWN_TRACES=otlp needs .* extra `tracing`"):
         service._tracing(load({"TAKEDOWN_TRACES": "otlp"}, {}), lambda: None)  # type: ignore[arg-type,return-value]

@@ -15,11 +15,11 @@ from support.watched import Watched, watched
 from textual.pilot import Pilot
 from textual.widgets import DataTable, Input, Static
 
-import top.app
-import top.screens
-from top.app import Top
-from top.client import Client
-from top.tables import ActorTable, RecentTable
+import operations.top.app
+import operations.top.screens
+from operations.top.app import Top
+from operations.top.client import Client
+from operations.top.tables import ActorTable, RecentTable
 
 EVIL = "\x1b]0;owned\x07[bold red]x[/]\u202etxt\n"
 EVIL_SHOWN = r"\x1b]0;owned\x07[bold red]x[/]\u202etxt\n"
@@ -76,8 +76,8 @@ async def viewing(size: tuple[int, int] = (210, 40)) -> AsyncIterator[Viewer]:
 
 @pytest.fixture(autouse=True)
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(top.app, "REFRESH", 0.05)
-    monkeypatch.setattr(top.app, "RETRY", 0.1)
+    monkeypatch.setattr(operations.top.app, "REFRESH", 0.05)
+    monkeypatch.setattr(operations.top.app, "RETRY", 0.1)
 
 
 async def test_a_takedown_appears_moves_and_is_gone() -> None:

@@ -14,10 +14,10 @@ from support.fakes import ITEM, places
 from support.processes import ROOT
 from support.watched import watched
 
-from top.client import Client, Unreachable
-from top.query import Wanted
-from top.world import Unintelligible, World
-from web.door import Door
+from operations.top.client import Client, Unreachable
+from operations.top.query import Wanted
+from operations.top.world import Unintelligible, World
+from web.server import Door
 
 NOBODY = "http://127.0.0.1:9"
 

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import MultiDict
 
-from top.query import SORTS, BadFilter, next_sort, parse_filter, reversed_sort
-from top.words import bar, count, rate, seconds, shown
-from web.openapi import ACTOR_PARAMETERS, STREAM_PARAMETERS
-from web.parameters import parse
+from operations.admin.openapi import ACTOR_PARAMETERS, STREAM_PARAMETERS
+from operations.admin.parameters import parse
+from operations.top.query import SORTS, BadFilter, next_sort, parse_filter, reversed_sort
+from operations.top.words import bar, count, rate, seconds, shown
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 from msgspec.structs import replace
 
-from observation.shapes import (
+from operations.observation.schemas import (
     Change,
     ChangedViews,
     FinishedChanges,
@@ -14,7 +14,7 @@ from observation.shapes import (
     Snapshot,
     Views,
 )
-from top.world import World
+from operations.top.world import World
 
 
 def finished(name: str, late: int = 0) -> FinishedTakedown:

@@ -350,7 +350,7 @@ async def test_a_deletion_in_the_mailbox_behind_the_list_that_confirmed_has_a_sp
 async def test_what_is_awaited_after_an_answer_is_bounded(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tracing.processing._MOST_NOTED", 2)
+    monkeypatch.setattr("operations.tracing.processing._MOST_NOTED", 2)
     traced = make("a", "b", "c")
 
     asked = traced.ask()
@@ -366,7 +366,7 @@ async def test_what_is_awaited_after_an_answer_is_bounded(
 async def test_what_is_noted_of_deletions_is_bounded(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tracing.processing._MOST_NOTED", 2)
+    monkeypatch.setattr("operations.tracing.processing._MOST_NOTED", 2)
     traced = make("a", "b", "c")
 
     asked = traced.ask()

@@ -1,6 +1,6 @@
 """What we rely on inside of aiohttp: an upgrade that changes one of these fails here first.
 
-`web/door.py` builds on `web.RequestHandler`, which is public by name and not documented to be
+`web/server.py` builds on `web.RequestHandler`, which is public by name and not documented to be
 built on. What its answers look like is tested in `test_door.py`.
 """
 
@@ -15,7 +15,7 @@ from aiohttp import web
 from aiohttp.helpers import rfc822_formatted_time
 
 from web.connection import ConnectionLimit
-from web.door import _ApplicationsConnection, _Connection
+from web.server import _ApplicationsConnection, _Connection
 
 
 def parameters(function: Any) -> list[str]:

@@ -27,8 +27,8 @@ from domain.messages import (
     TimedOut,
     Unavailable,
 )
-from web.callers import CallersDoor
-from web.door import Door
+from web.api import CallersDoor
+from web.server import Door
 
 ITEM = "6f1a1f5e-8c8a-4a43-9d5b-0d4a6f0c7b22"
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"

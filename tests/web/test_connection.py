@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 from support.wire import connected, request
 
-from web.door import Door
+from web.server import Door
 
 GET = request("GET", "/", close=False)
 

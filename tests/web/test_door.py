@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 from support.wire import Connection, connected, exchange, request
 
-from web.door import Door
+from web.server import Door
 
 
 def door_to(app: web.Application, *, port: int = 0, max_connections: int = 3) -> Door:

@@ -9,7 +9,7 @@ from prometheus_client import exposition
 from prometheus_client.parser import text_string_to_metric_families
 from support.observed import Samples
 
-from web.metrics import Metrics, counter, gauge, labelled_counter, labelled_gauge
+from operations.metrics.metrics import Metrics, counter, gauge, labelled_counter, labelled_gauge
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric

@@ -12,9 +12,9 @@ from support.observed import Samples
 from support.wire import connected, exchange, request
 
 from coordinator.readiness import Health, Readiness
-from web.door import Door
-from web.metrics import Metrics, gauge
-from web.operators import OperatorsDoor
+from operations.admin.api import OperatorsDoor
+from operations.metrics.metrics import Metrics, gauge
+from web.server import Door
 
 
 class Operators:

@@ -22,20 +22,20 @@ from support.lookout import Lookout, lookout
 from support.wire import Answer, Connection, connected, exchange, request
 
 from domain.messages import TakeDown
-from observation.broadcast import Broadcast
-from observation.observatory import RecentQuery
-from observation.paging import BadCursor, decode_cursor, encode_cursor
-from web.door import Door
-from web.metrics import Metrics
-from web.openapi import (
+from operations.admin.api import OperatorsDoor
+from operations.admin.openapi import (
     ACTOR_PARAMETERS,
     OPERATIONS,
     RECENT_PARAMETERS,
     STREAM_PARAMETERS,
     document,
 )
-from web.operators import OperatorsDoor
-from web.parameters import BadParameter, actors_query, parse, recent_query, watching
+from operations.admin.parameters import BadParameter, actors_query, parse, recent_query, watching
+from operations.metrics.metrics import Metrics
+from operations.observation.live_updates import Broadcast
+from operations.observation.paging import BadCursor, decode_cursor, encode_cursor
+from operations.observation.views import RecentQuery
+from web.server import Door
 
 # A virtual socket has no buffer in a kernel, whose size a stream sets.
 pytestmark = pytest.mark.filterwarnings("ignore:Ignoring socket option")

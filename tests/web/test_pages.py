@@ -9,8 +9,8 @@ import pytest
 from aiohttp import web
 from support.wire import exchange, request
 
-from web.door import Door
-from web.pages import FOLDER, PREFIX, Pages, read_files
+from operations.admin.static import FOLDER, PREFIX, Pages, read_files
+from web.server import Door
 
 
 @pytest.fixture(scope="module")

@@ -23,8 +23,8 @@ from domain.messages import (
     Unavailable,
     UnavailableReason,
 )
-from web.answer import Answer
 from web.problems import outcome_response, problem_response
+from web.response import Answer
 
 TAKEDOWN = TakedownId("0b6bd6a8-5f9f-4f9a-8b0e-6a4b7f3a5a11")
 ITEM = ItemId("6f1a1f5e-8c8a-4a43-9d5b-0d4a6f0c7b22")

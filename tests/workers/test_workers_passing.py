@@ -13,7 +13,7 @@ from aiohttp import web
 from yarl import URL
 
 from coordinator.readiness import Health
-from web.door import Door
+from web.server import Door
 from workers.door import WorkersDoor
 from workers.passing import Passing
 from workers.questions import Questions
