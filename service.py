@@ -2,7 +2,7 @@
 
 `Service` builds every part in order and stops them in reverse: this is the only place that knows
 which broker, clock and catalogue are real. `main` is the program; its commands are in
-`commands.py`. Importing this module does nothing.
+`app/cli.py`. Importing this module does nothing.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ import platformdirs
 from actors.fsm.transitions import TransitionFeed
 from actors.item_censor.actor import ItemCensor, machine_of
 from actors.item_censor.large_takedowns import LargeTakedowns
+from app.lifecycle import Lifecycle, cancel
+from app.open_files import admin_connections
+from app.settings import SETTINGS
 from bus.event_bus import EventBus
 from bus.kafka.codec import decode_item_deleted
 from bus.kafka.connection import Connection
@@ -45,15 +48,12 @@ from catalogue.http.client import ItemsClient
 from catalogue.store.data_folder import FolderInUse, UnsafeFolder, refuse_unsafe
 from catalogue.store.lmdb_store import LmdbStore
 from catalogue.view import CatalogueView
-from config import SETTINGS
 from coordinator.coordinator import Coordinator
 from coordinator.readiness import Readiness
 from coordinator.restart_policy import OneForOne
+from demo.items_service.app import ItemsService, ItemsServiceSettings
 from domain.errors import SettingsError
 from domain.messages import Drain, ItemInDoubt, ItemListed
-from items_service.app import ItemsService, ItemsServiceSettings
-from lifecycle import Lifecycle, cancel
-from open_files import admin_connections
 from operations.admin.api import OperatorsDoor
 from operations.admin.static import Pages
 from operations.metrics.collectors import Parts
@@ -72,16 +72,16 @@ if TYPE_CHECKING:
     from actors.fsm.machine import Machine
     from actors.item_censor.actor import Catalogue, Publisher
     from actors.runtime.actor import LoopActorRef, Supervisor
+    from app.settings import Settings
+    from app.workers.options import Seat
     from bus.kafka.reader import Record
     from bus.kafka.topic_settings import TopicSettings
     from catalogue.doubts import ItemDoubt
     from catalogue.store.store import Store
-    from config import Settings
     from coordinator.readiness import Health
+    from demo.items_service.faults import Faults
     from domain.messages import Container, ItemId, Outcome, TakeDown
-    from items_service.faults import Faults
     from operations.tracing.tracing import Tracing
-    from workers.seat import Seat
 
 logger = logging.getLogger("takedown")
 
@@ -853,7 +853,7 @@ def items_service(settings: Settings, connection: Connection, faults: Faults) ->
 
 def main() -> None:
     """Run the command line."""
-    from commands import run  # noqa: PLC0415 - the commands build on what is above
+    from app.cli import run  # noqa: PLC0415 - the commands build on what is above
 
     run()
 

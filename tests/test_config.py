@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from config import SETTINGS, Settings, as_environment, load
+from app.settings import SETTINGS, Settings, as_environment, load
 from domain.errors import SettingsError
 
 DEFAULTS: dict[str, Any] = {

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support.processes import running
 
-from config import SETTINGS, as_environment, load
+from app.settings import SETTINGS, as_environment, load
 from domain.errors import SettingsError
 
 SECRET = " correct horse battery "  # noqa: S105 - of these tests only

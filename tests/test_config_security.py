@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from support.processes import running
 
+from app.settings import SETTINGS, Settings, load
 from bus.kafka.security import Security, TokenFile
-from config import SETTINGS, Settings, load
 from dev.apache_kafka.certificates import Authority
 from domain.errors import SettingsError
 from service import security_of

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from lifecycle import Lifecycle, cancel
+from app.lifecycle import Lifecycle, cancel
 
 
 class Parts:

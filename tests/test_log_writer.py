@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from support.processes import ROOT
 
-from log_handler import LogHandler
-from log_writer import Dropped, LogWriter
+from app.log_handler import LogHandler
+from app.log_writer import Dropped, LogWriter
 
 PIPE = 4096
 """Bytes that the pipe of a test holds."""

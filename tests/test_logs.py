@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 import stamina
 
-import logs
-from log_handler import lines_dropped
+from app import logs
+from app.log_handler import lines_dropped
 
 logger = logging.getLogger("takedown.test")
 LOGGERS = [None, "takedown", "aiokafka", "pykka", "asyncio"]

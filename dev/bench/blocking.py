@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
-from config import load
+from app.lifecycle import Lifecycle
+from app.settings import load
 from dev.bench.__main__ import start_kafka
 from dev.bench.items import Topics, item_ids
 from dev.bench.processes import HOST, Child, free_port, python
-from lifecycle import Lifecycle
 from service import Service, connect
 
 if TYPE_CHECKING:

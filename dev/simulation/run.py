@@ -10,15 +10,15 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from actors.fsm.transitions import Transition
+from app.lifecycle import Lifecycle
+from app.settings import load
 from bus.kafka.connection import Clients, Connection
 from catalogue.store.store import MemoryStore
-from config import load
 from dev.simulation.checker import read_deletion
 from dev.simulation.clients import Net
 from dev.simulation.faults import Fault
 from dev.simulation.loop import START, wall_clock
 from dev.simulation.newest_list import Newest
-from lifecycle import Lifecycle
 from service import Service
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from actors.fsm.transitions import FeedItem, FeedStream
-    from config import Settings
+    from app.settings import Settings
     from dev.simulation.callers import Line
     from dev.simulation.log import Record
     from dev.simulation.newest_list import Said

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from actors.runtime.dead_letters import DEAD_LETTERS
-from log_handler import lines_dropped
+from app.log_handler import lines_dropped
 from operations.metrics.metrics import counter, gauge, labelled_counter, labelled_gauge
 from operations.metrics.takedowns import observed
 

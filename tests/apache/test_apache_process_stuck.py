@@ -16,12 +16,12 @@ from support.platform import Names, Platform, confirm, containers, new_item_id, 
 from support.served import Served, served
 from support.storm import Confirming
 
+from app.lifecycle import Lifecycle
+from app.settings import load
 from bus.kafka.connection import Connection
 from bus.kafka.reader import TopicReader
-from config import load
 from dev.apache_kafka.cluster import ApacheKafka
 from dev.apache_kafka.listeners import Listener
-from lifecycle import Lifecycle
 from service import Service
 
 pytestmark = pytest.mark.apache

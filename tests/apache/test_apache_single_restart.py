@@ -13,11 +13,11 @@ from support.measure import Measure
 from support.platform import Names, Platform, confirm, platform
 from support.served import Served, served
 
+from app.lifecycle import Lifecycle
+from app.settings import load
 from bus.kafka.aiokafka_fixes import sender_of
 from bus.kafka.connection import Connection
-from config import load
 from dev.apache_kafka.cluster import ApacheKafka
-from lifecycle import Lifecycle
 from service import Service
 
 pytestmark = pytest.mark.apache

@@ -16,7 +16,7 @@ from support.platform import Names, read_topic
 from support.processes import Process, running
 from support.served import eventually
 
-from items_service.sample import DEMO_DELETABLE, DEMO_STUCK
+from demo.items_service.sample import DEMO_DELETABLE, DEMO_STUCK
 
 COUNT = 25
 

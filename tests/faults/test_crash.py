@@ -14,11 +14,11 @@ from support.brokers import Broker
 from support.platform import Names, Platform, confirm, containers, new_item_id, platform
 
 from actors.item_censor.actor import ItemCensor
+from app.lifecycle import Lifecycle
+from app.settings import load
 from bus.kafka.connection import Connection
-from config import load
 from coordinator.coordinator import Coordinator
 from domain.messages import Drain
-from lifecycle import Lifecycle
 from service import Service
 
 

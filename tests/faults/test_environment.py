@@ -22,10 +22,10 @@ from support.brokers import Broker, running_broker
 from support.platform import new_item_id
 from support.processes import Process, running
 
+from app.lifecycle import Lifecycle
+from app.settings import load
 from catalogue.store.data_folder import data_of
-from config import load
 from domain.errors import SettingsError
-from lifecycle import Lifecycle
 from service import folder_of, with_folder
 
 

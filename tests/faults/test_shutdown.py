@@ -16,10 +16,10 @@ from support.platform import Names, confirm, containers, new_item_id, platform
 from support.processes import running
 from support.wire import connected, request
 
+from app.lifecycle import Lifecycle
+from app.settings import load
 from bus.kafka.connection import Connection
 from catalogue.store.data_folder import Folder
-from config import load
-from lifecycle import Lifecycle
 from service import Service
 
 

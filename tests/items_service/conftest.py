@@ -13,7 +13,7 @@ from .items_helpers import PATIENCE, Kafka, connection_to, running
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from items_service.app import ItemsService
+    from demo.items_service.app import ItemsService
 
 
 @pytest.fixture(autouse=True)

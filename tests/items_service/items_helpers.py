@@ -14,8 +14,8 @@ from bus.kafka.codec import encode, item_key
 from bus.kafka.connection import Connection
 from bus.kafka.embedded_broker import FETCH_MAX_WAIT
 from bus.kafka.topics import Topic, ensure_topics
+from demo.items_service.app import ItemsService, ItemsServiceSettings
 from domain.messages import Container, ContainerId, ItemId, ItemReported, TakedownId
-from items_service.app import ItemsService, ItemsServiceSettings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

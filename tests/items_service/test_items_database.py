@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from demo.items_service.database import Database
+from demo.items_service.offsets import Positions, has_forgotten
+from demo.items_service.outbox import Outbox
+from demo.items_service.store import ItemStore
 from domain.errors import SettingsError
 from domain.messages import ItemDeleted, ItemPublished
-from items_service.database import Database
-from items_service.outbox import Outbox
-from items_service.positions import Positions, has_forgotten
-from items_service.store import ItemStore
 
 from .items_helpers import a_request, in_containers, new_item
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from demo.items_service.store import Applied
     from domain.messages import ItemReported
-    from items_service.store import Applied
 
 NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)

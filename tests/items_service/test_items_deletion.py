@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from items_service.faults import Faults
+from demo.items_service.faults import Faults
 
 from .items_helpers import Kafka, new_item, publish, running
 
 if TYPE_CHECKING:
     import pytest
 
-    from items_service.app import ItemsService
+    from demo.items_service.app import ItemsService
 
 
 async def test_a_deletion_publishes_the_event_and_the_new_list(

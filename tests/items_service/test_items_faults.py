@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from items_service.faults import REORDER_SPREAD, Dice, Faults
+from demo.items_service.faults import REORDER_SPREAD, Dice, Faults
 
 
 def test_no_faults_publish_each_event_once_and_at_once() -> None:

@@ -11,16 +11,16 @@ import aiohttp
 import pytest
 
 from bus.kafka.connection import Connection
-from items_service import http as items_http
-from items_service.faults import Faults
-from items_service.sample import COUNT, DEMO_DELETABLE
+from demo.items_service import http as items_http
+from demo.items_service.faults import Faults
+from demo.items_service.sample import COUNT, DEMO_DELETABLE
 
 from .items_helpers import Kafka, new_item, running
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from items_service.app import ItemsService
+    from demo.items_service.app import ItemsService
 
 NOWHERE = Connection("127.0.0.1:1")
 TWO = {

@@ -13,9 +13,9 @@ from support.platform import Names, read_topic
 
 from bus.kafka.connection import Connection
 from bus.kafka.topics import Topic, ensure_topics
-from items_service.app import ItemsService, ItemsServiceSettings
-from items_service.faults import Faults
-from items_service.relay import LIST_PAUSE
+from demo.items_service.app import ItemsService, ItemsServiceSettings
+from demo.items_service.faults import Faults
+from demo.items_service.relay import LIST_PAUSE
 
 from .items_helpers import PATIENCE, a_request, new_item, publish
 

@@ -16,9 +16,9 @@ from aiokafka.errors import KafkaConnectionError
 from bus.kafka.connection import Connection
 from bus.kafka.embedded_broker import EmbeddedBroker
 from bus.kafka.topics import Topic, ensure_topics
+from demo.items_service.app import ItemsService, ItemsServiceSettings
+from demo.items_service.sample import DEMO_DELETABLE, sample_items
 from domain.errors import KafkaUnavailable, SettingsError
-from items_service.app import ItemsService, ItemsServiceSettings
-from items_service.sample import DEMO_DELETABLE, sample_items
 
 from .items_helpers import PATIENCE, Kafka, connection_to, new_item, publish, running
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from bus.kafka.codec import parse_item_id
-from items_service.sample import (
+from demo.items_service.sample import (
     COUNT,
     DEMO_DELETABLE,
     DEMO_FAULTS,

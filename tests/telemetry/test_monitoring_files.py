@@ -24,7 +24,7 @@ from support.platform import Names, confirm, new_item_id, platform
 from support.processes import ROOT
 from support.served import served
 
-MONITORING = ROOT / "monitoring"
+MONITORING = ROOT / "operations" / "monitoring"
 RULES = yaml.safe_load((MONITORING / "alerts.yaml").read_text())
 ALERTS = [rule for group in RULES["groups"] for rule in group["rules"]]
 EXAMPLES = yaml.safe_load((MONITORING / "alerts.test.yaml").read_text())

@@ -19,7 +19,7 @@ from support.processes import ROOT
 from support.served import served
 
 import service
-from config import load
+from app.settings import load
 from domain.errors import SettingsError
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -135,7 +135,7 @@ asyncio.run(main())
 
 
 def test_without_traces_nothing_of_it_is_loaded_and_nobody_observes_for_it() -> None:
-    unwanted = ["opentelemetry", "tracing", "textual", "top"]
+    unwanted = ["opentelemetry", "operations.tracing", "textual", "operations.top"]
     ran = subprocess.run(
         [sys.executable, "-W", "error", "-c", _OFF, *unwanted],
         cwd=ROOT,

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from support.processes import ROOT
 
-from workers.channel import CallersDoorOpened, Link, OperatorsDoorOpened, decode
-from workers.process import WorkerProcess
+from app.workers.ipc import CallersDoorOpened, Link, OperatorsDoorOpened, decode
+from app.workers.process import WorkerProcess
 
 PREAMBLE = f"import socket, sys, time; sys.path.insert(0, {str(ROOT)!r}); "
 
@@ -33,7 +33,7 @@ async def test_what_a_worker_reports_is_heard_and_nonsense_between_is_skipped(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     worker = await start(
-        "from workers.channel import *\n"
+        "from app.workers.ipc import *\n"
         "raw = socket.socket(fileno=int(sys.argv[1]))\n"
         "link = Link(raw.detach())\n"
         'link._socket.sendall(b\'nonsense\\n{"type":"news"}\\n\\n\')\n'
@@ -78,7 +78,7 @@ async def test_a_program_that_is_not_there_leaves_no_socket_behind() -> None:
 async def test_a_worker_that_hangs_ends_all_the_same_when_its_supervisor_has_gone() -> None:
     ours, theirs = socket.socketpair()
     script = (
-        PREAMBLE + "from workers.channel import Link; link = Link(int(sys.argv[1])); "
+        PREAMBLE + "from app.workers.ipc import Link; link = Link(int(sys.argv[1])); "
         "link.watch(lambda: print('gone', flush=True), linger=0.5); print('on', flush=True)\n"
         "while True: pass"
     )

@@ -16,7 +16,7 @@ WRITER = """
 import asyncio, logging, sys
 sys.path.insert(0, sys.argv[1])
 from logs import configure
-from workers.lines import share_output
+from app.workers.stdout import share_output
 number = int(sys.argv[2])
 configure(level="info", json=True)
 share_output(number)

@@ -12,11 +12,11 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
+from app.workers.api import WorkersDoor
+from app.workers.client import Questions
+from app.workers.proxy import Passing
 from coordinator.readiness import Health
 from web.server import Door
-from workers.door import WorkersDoor
-from workers.passing import Passing
-from workers.questions import Questions
 
 CHUNK = b"x" * 65536
 

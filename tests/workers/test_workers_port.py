@@ -6,8 +6,8 @@ import socket
 
 import pytest
 
+from app.workers.reserved_port import ReservedPort
 from domain.errors import SettingsError
-from workers.port import ReservedPort
 
 
 def listen(port: int, *, family: int = socket.AF_INET, host: str = "127.0.0.1") -> socket.socket:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from workers.keeper import Keeper, Policy, State
+from app.workers.child import Keeper, Policy, State
 
 from .workers_fakes import FakeWorker, Office
 

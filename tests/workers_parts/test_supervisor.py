@@ -6,8 +6,8 @@ import asyncio
 import gc
 from typing import Any
 
-from workers.keeper import State
-from workers.supervisor import Supervisor
+from app.workers.child import State
+from app.workers.supervisor import Supervisor
 
 from .workers_fakes import FakeWorker, Office
 

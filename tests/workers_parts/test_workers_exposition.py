@@ -14,7 +14,7 @@ from prometheus_client import (
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_families
 from support.observed import Samples
 
-from workers.exposition import BadExposition, merge, own, parse, registry_of
+from app.workers.metrics import BadExposition, merge, own, parse, registry_of
 
 
 def text_of(answers: int, seconds: list[float], **gauges: float) -> str:

@@ -8,7 +8,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.lines import fitting, pieces
+from app.workers.stdout import fitting, pieces
 
 LIMIT = 4096
 FACTS = st.dictionaries(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from app.workers.child import State
+from app.workers.readiness import WorkerHealth, merged
 from coordinator.readiness import Health
-from workers.keeper import State
-from workers.readiness import WorkerHealth, merged
 
 READY = Health({"catalogue": None, "running": None})
 BEHIND = Health({"catalogue": "not caught up", "running": None})

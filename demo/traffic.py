@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 
+from demo.items_service.sample import DEMO_FAULTS, sample_places
 from domain.messages import Container, ContainerId
-from items_service.sample import DEMO_FAULTS, sample_places
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     import aiosqlite
 
-    from items_service.database import Database
+    from demo.items_service.database import Database
 
 Partition = tuple[str, int]
 """A topic's name and the number of one of its partitions."""

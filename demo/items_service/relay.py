@@ -18,14 +18,14 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from bus.kafka.codec import encode, item_key
-from items_service.errors import SessionLost
+from demo.items_service.errors import SessionLost
 
 if TYPE_CHECKING:
     from aiokafka import AIOKafkaProducer
 
+    from demo.items_service.faults import Dice
+    from demo.items_service.outbox import Outbox, Partition
     from domain.messages import ItemDeleted, ItemId, ItemPublished
-    from items_service.faults import Dice
-    from items_service.outbox import Outbox, Partition
 
 _READ = 1000
 MOST_IN_FLIGHT = 10_000

@@ -12,7 +12,7 @@ import sys
 
 import click
 
-from config import load
+from app.settings import load
 from domain.errors import SettingsError
 
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - not to listen on

@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from app.workers.metrics import BadExposition, merge, own, parse, registry_of
+from app.workers.proxy import Passing, Unanswered
+from app.workers.readiness import WorkerHealth, merged
 from operations.admin.static import HEADERS
 from operations.metrics.metrics import choose_encoder
 from web.problems import json_response, problem_response
 from web.server import new_takedown_id
 from web.turns import Turns
-from workers.exposition import BadExposition, merge, own, parse, registry_of
-from workers.passing import Passing, Unanswered
-from workers.readiness import WorkerHealth, merged
 
 if TYPE_CHECKING:
+    from app.workers.child import Keeper
+    from app.workers.client import Questions
+    from app.workers.supervisor import Supervisor
     from coordinator.readiness import Health
-    from workers.keeper import Keeper
-    from workers.questions import Questions
-    from workers.supervisor import Supervisor
 
 logger = logging.getLogger("takedown.workers")
 

@@ -6,8 +6,8 @@ import random
 import uuid
 from dataclasses import dataclass
 
+from demo.items_service.faults import Faults
 from domain.messages import Container, ContainerId, ItemId
-from items_service.faults import Faults
 
 DEMO_DELETABLE = ItemId("0b9a1f60-7c1e-4c59-9a52-3f6d1e8c4a01")
 """An item in three containers, all of which confirm."""

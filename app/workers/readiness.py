@@ -15,7 +15,7 @@ from coordinator.readiness import Health
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from workers.keeper import State
+    from app.workers.child import State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

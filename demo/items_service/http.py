@@ -17,17 +17,17 @@ import msgspec
 from aiohttp import web
 
 from bus.kafka.codec import parse_item_id
+from demo.items_service.faults import Faults
 from domain.errors import CallerError
 from domain.messages import Container, ContainerId, ItemId
-from items_service.faults import Faults
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from items_service.faults import Dice
-    from items_service.kafka import Link
-    from items_service.outbox import Outbox
-    from items_service.store import ItemStore, StoredItem
+    from demo.items_service.faults import Dice
+    from demo.items_service.link import Link
+    from demo.items_service.outbox import Outbox
+    from demo.items_service.store import ItemStore, StoredItem
 
 logger = logging.getLogger("takedown.items_service")
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from bus.kafka.connection import Connection
     from bus.kafka.topics import Topic
-    from items_service.faults import Dice
-    from items_service.outbox import Outbox
-    from items_service.positions import Positions
-    from items_service.store import Applied, ItemStore
+    from demo.items_service.faults import Dice
+    from demo.items_service.offsets import Positions
+    from demo.items_service.outbox import Outbox
+    from demo.items_service.store import Applied, ItemStore
 
 
 @dataclass(slots=True)

@@ -18,20 +18,20 @@ from aiokafka.errors import OffsetOutOfRangeError
 from bus.kafka.aiokafka_fixes import stop_consumer, stop_producer
 from bus.kafka.codec import decode_item_reported
 from bus.kafka.topics import ensure_topics
+from demo.items_service.clients import STOP_TIMEOUT, make_consumer, make_producer
+from demo.items_service.errors import SessionLost
+from demo.items_service.offsets import has_forgotten
+from demo.items_service.relay import Relay
 from domain.errors import UnreadableRecord
-from items_service.clients import STOP_TIMEOUT, make_consumer, make_producer
-from items_service.errors import SessionLost
-from items_service.positions import has_forgotten
-from items_service.relay import Relay
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
 
+    from demo.items_service.context import Ground
+    from demo.items_service.outbox import Partition
     from domain.messages import ItemReported
-    from items_service.ground import Ground
-    from items_service.outbox import Partition
 
 logger = logging.getLogger("takedown.items_service")
 

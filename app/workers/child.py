@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from workers.process import Worker
+    from app.workers.process import Worker
 
 logger = logging.getLogger("takedown.workers")
 

@@ -17,26 +17,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import service
+from app.lifecycle import Lifecycle, cancel
+from app.open_files import admin_connections
+from app.settings import PREFIX, as_environment
+from app.workers.api import WorkersDoor
+from app.workers.client import Questions
+from app.workers.ipc import CallersDoorOpened, Link, OperatorsDoorOpened
+from app.workers.options import Seat
+from app.workers.process import WorkerProcess
+from app.workers.reserved_port import ReservedPort
+from app.workers.supervisor import Supervisor
 from bus.kafka.topics import Topics
-from config import PREFIX, as_environment
 from domain.errors import KafkaUnavailable, SettingsError
-from lifecycle import Lifecycle, cancel
-from open_files import admin_connections
 from service import Service, check_folder, connect, folder_of, topics_used
 from web.server import Door
-from workers.channel import CallersDoorOpened, Link, OperatorsDoorOpened
-from workers.door import WorkersDoor
-from workers.port import ReservedPort
-from workers.process import WorkerProcess
-from workers.questions import Questions
-from workers.seat import Seat
-from workers.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from app.settings import Settings
     from bus.kafka.connection import Connection
-    from config import Settings
 
 logger = logging.getLogger("takedown")
 

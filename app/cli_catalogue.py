@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 import msgspec
 
+from app.settings import SETTINGS, load
 from bus.kafka.codec import parse_item_id
 from catalogue.store.check import check
 from catalogue.store.data_folder import (
@@ -39,7 +40,6 @@ from catalogue.store.entries import (
 )
 from catalogue.store.lmdb_files import read_only
 from catalogue.store.store import StoreDamaged
-from config import SETTINGS, load
 from domain.errors import SettingsError
 from domain.printable import escaped, escaped_json
 from service import folder_of

@@ -6,12 +6,12 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
-from workers.keeper import Keeper, Policy
+from app.workers.child import Keeper, Policy
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from workers.process import Worker
+    from app.workers.process import Worker
 
 logger = logging.getLogger("takedown.workers")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from workers.channel import CallersDoorOpened, Misused, OperatorsDoorOpened, decode
+from app.workers.ipc import CallersDoorOpened, Misused, OperatorsDoorOpened, decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -18,31 +18,31 @@ from typing import Any, TypeAlias
 
 import click
 
-from bus.kafka.embedded_broker import EmbeddedBroker
-from catalogue_commands import catalogue
-from config import SETTINGS, Setting, Settings, load
-from demo_load import LOAD_FAULTS, Traffic
-from domain.errors import BrokerStartError, SettingsError
-from domain.printable import escaped
-from items_service.faults import Faults
-from items_service.sample import DEMO_DELETABLE, DEMO_FAULTS, DEMO_STUCK, DEMO_UNKNOWN
-from lifecycle import Lifecycle, cancel
-from log_handler import handlers
-from log_writer import write_in_time
-from logs import configure, echo, log_the_rest
-from open_files import allow_many_files, within
-from service import Service, connect, items_service, with_folder
-from signals import (
+from app.cli_catalogue import catalogue
+from app.cli_top import top
+from app.lifecycle import Lifecycle, cancel
+from app.log_handler import handlers
+from app.log_writer import write_in_time
+from app.logs import configure, echo, log_the_rest
+from app.open_files import allow_many_files, within
+from app.settings import SETTINGS, Setting, Settings, load
+from app.signals import (
     block_signals,
     handle_signals,
     hold_signals,
     ignore_signals,
     open_standard_streams,
 )
-from supervised import supervise, work
-from top_command import top
-from workers.channel import Link, Misused
-from workers.lines import share_output
+from app.workers.ipc import Link, Misused
+from app.workers.service import supervise, work
+from app.workers.stdout import share_output
+from bus.kafka.embedded_broker import EmbeddedBroker
+from demo.items_service.faults import Faults
+from demo.items_service.sample import DEMO_DELETABLE, DEMO_FAULTS, DEMO_STUCK, DEMO_UNKNOWN
+from demo.traffic import LOAD_FAULTS, Traffic
+from domain.errors import BrokerStartError, SettingsError
+from domain.printable import escaped
+from service import Service, connect, items_service, with_folder
 
 logger = logging.getLogger("takedown")
 

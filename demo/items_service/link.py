@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import stamina
 from aiokafka.errors import KafkaError
 
+from demo.items_service.errors import SessionLost
+from demo.items_service.session import Session
 from domain.errors import KafkaUnavailable
-from items_service.errors import SessionLost
-from items_service.session import Session
 
 if TYPE_CHECKING:
-    from items_service.ground import Ground
+    from demo.items_service.context import Ground
 
 logger = logging.getLogger("takedown.items_service")
 

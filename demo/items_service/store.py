@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
     import aiosqlite
 
+    from demo.items_service.database import Database
+    from demo.items_service.offsets import Positions
+    from demo.items_service.outbox import Outbox, Partition
     from domain.messages import ItemReported
-    from items_service.database import Database
-    from items_service.outbox import Outbox, Partition
-    from items_service.positions import Positions
 
 # Those that the item is in come first, in their order.
 _SELECT = """

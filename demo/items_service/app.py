@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from demo.items_service.context import Ground, Tally
+from demo.items_service.database import Database
+from demo.items_service.faults import Dice, Faults
+from demo.items_service.http import Api
+from demo.items_service.link import LONGEST_REQUEST, Link
+from demo.items_service.offsets import Positions
+from demo.items_service.outbox import Outbox
+from demo.items_service.sample import sample_items
+from demo.items_service.store import ItemStore
 from domain.errors import SettingsError
-from items_service.database import Database
-from items_service.faults import Dice, Faults
-from items_service.ground import Ground, Tally
-from items_service.http import Api
-from items_service.kafka import LONGEST_REQUEST, Link
-from items_service.outbox import Outbox
-from items_service.positions import Positions
-from items_service.sample import sample_items
-from items_service.store import ItemStore
 
 if TYPE_CHECKING:
     from bus.kafka.connection import Connection

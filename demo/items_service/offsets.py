@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     import aiosqlite
 
-    from items_service.database import Database
-    from items_service.outbox import Outbox, Partition
+    from demo.items_service.database import Database
+    from demo.items_service.outbox import Outbox, Partition
 
 
 class Positions:

@@ -6,10 +6,10 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, TextIO
 
-from log_writer import FLUSH_WITHIN, writer_to
+from app.log_writer import FLUSH_WITHIN, writer_to
 
 if TYPE_CHECKING:
-    from log_writer import Dropped, Lines
+    from app.log_writer import Dropped, Lines
 
 
 class LogHandler(logging.Handler):

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from app.log_handler import handlers
+from app.log_writer import LogWriter
 from domain.printable import escaped_json
-from log_handler import handlers
-from log_writer import LogWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

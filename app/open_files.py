@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from config import Settings
+    from app.settings import Settings
 
 logger = logging.getLogger("takedown")
 

@@ -1,0 +1,1 @@
+"""The program around the service: settings, the command line, logs, the process, workers."""

@@ -1,0 +1,1 @@
+"""The demo: load, and the reference Items service."""
