@@ -21,8 +21,6 @@ import click
 from app.cli_catalogue import catalogue
 from app.cli_top import top
 from app.lifecycle import Lifecycle, cancel
-from app.log_handler import handlers
-from app.log_writer import write_in_time
 from app.logs import configure, echo, log_the_rest
 from app.open_files import allow_many_files, within
 from app.settings import SETTINGS, Setting, Settings, load
@@ -42,6 +40,8 @@ from demo.items_service.sample import DEMO_DELETABLE, DEMO_FAULTS, DEMO_STUCK, D
 from demo.traffic import LOAD_FAULTS, Traffic
 from domain.errors import BrokerStartError, SettingsError
 from domain.printable import escaped
+from operations.log_output.handler import handlers
+from operations.log_output.writer import write_in_time
 from service import Service, connect, items_service, with_folder
 
 logger = logging.getLogger("takedown")

@@ -21,8 +21,8 @@ from typing import Any
 import msgspec
 import stamina
 
-from app.log_handler import LogHandler, handlers
 from domain.printable import escaped, escaped_json, indented
+from operations.log_output.handler import LogHandler, handlers
 
 _encoder = msgspec.json.Encoder(enc_hook=repr)
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from support.processes import ROOT
 
-from app.log_handler import LogHandler
-from app.log_writer import Dropped, LogWriter
+from operations.log_output.handler import LogHandler
+from operations.log_output.writer import Dropped, LogWriter
 
 PIPE = 4096
 """Bytes that the pipe of a test holds."""

@@ -17,7 +17,7 @@ import pytest
 import stamina
 
 from app import logs
-from app.log_handler import lines_dropped
+from operations.log_output.handler import lines_dropped
 
 logger = logging.getLogger("takedown.test")
 LOGGERS = [None, "takedown", "aiokafka", "pykka", "asyncio"]

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from app.log_handler import handlers
-from app.log_writer import LogWriter
 from domain.printable import escaped_json
+from operations.log_output.handler import handlers
+from operations.log_output.writer import LogWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from actors.runtime.dead_letters import DEAD_LETTERS
-from app.log_handler import lines_dropped
+from operations.log_output.handler import lines_dropped
 from operations.metrics.metrics import counter, gauge, labelled_counter, labelled_gauge
 from operations.metrics.takedowns import observed
 

@@ -150,9 +150,9 @@ def _imports(module: str) -> set[str]:
         ("app/lifecycle", {"domain"}),
         ("app/settings", {"domain"}),
         ("app/signals", set()),
-        ("app/log_writer", set()),
-        ("app/log_handler", {"app"}),
-        ("app/logs", {"app", "domain"}),
+        ("operations/log_output/writer", set()),
+        ("operations/log_output/handler", {"operations"}),
+        ("app/logs", {"app", "domain", "operations"}),
     ],
 )
 def test_what_everyone_knows_knows_nobody(module: str, may_know: set[str]) -> None:

@@ -6,10 +6,10 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, TextIO
 
-from app.log_writer import FLUSH_WITHIN, writer_to
+from operations.log_output.writer import FLUSH_WITHIN, writer_to
 
 if TYPE_CHECKING:
-    from app.log_writer import Dropped, Lines
+    from operations.log_output.writer import Dropped, Lines
 
 
 class LogHandler(logging.Handler):
