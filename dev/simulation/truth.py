@@ -72,6 +72,17 @@ class Truth:
             records.append(said)
             if known is None or said.overtakes(known):
                 self._views[said.item_id].append((self._loop.time(), (said,)))
+            elif said.containers and said.partition == known.partition:
+                self._pass(said)
+
+    def _pass(self, said: Said) -> None:
+        """A list was committed after the item's next record was written.
+
+        A reader comes to the list first, and may act on it for a moment.
+        """
+        now, views = self._loop.time(), self._views[said.item_id]
+        _, before = views[-1]
+        views += [(now, (said, *before)), (now, before)]
 
     def _on_cut(self, topic: str, partition: int, offset: int) -> None:
         if topic != _TOPIC:

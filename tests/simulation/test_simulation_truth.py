@@ -94,6 +94,36 @@ def test_a_record_that_cannot_be_decoded_puts_its_item_in_doubt_until_the_next(l
     assert log.now() == ["c1"]
 
 
+def test_a_list_that_is_committed_after_the_next_record_counts_for_a_moment(log: Log) -> None:
+    """The simulation's seed 91002350."""
+    transaction = log.cluster.begin(commits=True)
+    log.write(listed("c0"), transaction=transaction)
+    log.write(None)
+    began = log.loop.time()
+    log.cluster.end(transaction)
+    assert log.since(began - 0.5)[-1] == log.now()[-1] == "gone"
+    log.loop._now += 1.0
+    assert "c0 or gone" in log.since(began - 0.5)
+    assert log.now() == ["gone"]
+
+
+def test_a_null_value_that_is_committed_after_the_next_list_never_counts(log: Log) -> None:
+    transaction = log.cluster.begin(commits=True)
+    log.write(None, transaction=transaction)
+    log.write(listed("c0"))
+    began = log.loop.time()
+    log.cluster.end(transaction)
+    assert log.since(began - 0.5) == ["never listed", "c0"]
+
+
+def test_in_another_partition_a_list_of_the_same_time_ends_no_doubt(log: Log) -> None:
+    log.write(b"{")  # at 1 s
+    log.write(listed("c0", at=1), partition=1)
+    assert log.now() == ["doubt"]
+    log.write(listed("c1", at=1.001), partition=1)
+    assert log.now() == ["c1"]
+
+
 def test_a_doubt_in_another_partition_is_ordered_by_its_timestamp(log: Log) -> None:
     log.write(listed("c0", at=100))
     log.write(b"{", partition=1)  # at 2 s
