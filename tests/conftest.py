@@ -21,26 +21,8 @@ from support.examples import FAST
 from support.measure import MEASURED
 
 HERE = Path(__file__).parent
-REAL_TIME = frozenset(
-    {
-        "apache",
-        "bench",
-        "browser",
-        "contract",
-        "faults",
-        "fuzz",
-        "items_service",
-        "kafka",
-        "operators",
-        "project",
-        "proxies",
-        "simulation",
-        "store",
-        "telemetry",
-        "top",
-        "workers",
-    }
-)
+UNIT = "unit"
+"""The folder of the tests on a virtual clock; all others need real time, and most real sockets."""
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
@@ -52,7 +34,7 @@ settings.load_profile("takedown")
 
 def in_real_time(path: Path) -> bool:
     """Whether the test in this file needs real time and real sockets."""
-    return path.relative_to(HERE).parts[0] in REAL_TIME
+    return path.relative_to(HERE).parts[0] != UNIT
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -13,7 +13,7 @@ import pytest
 from dev.simulation.faults import Fault
 from dev.simulation.world import World
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SEEDS = range(40, 46)
 
 PROGRAM = """

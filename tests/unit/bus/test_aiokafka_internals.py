@@ -53,7 +53,7 @@ def test_a_connection_is_sent_and_closed_as_we_do_it() -> None:
 
 
 def test_a_single_connection_takes_the_options_of_a_client() -> None:
-    """`bus/kafka/diagnosis.py` logs in by it; `tests/faults/test_first_contact.py` uses it."""
+    """`bus/kafka/diagnosis.py` logs in by it, and `tests/integration/faults` tests it."""
     taken = parameters(create_conn)
     security = Security(
         protocol="SASL_SSL",
