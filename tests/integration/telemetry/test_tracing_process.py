@@ -111,10 +111,10 @@ def _unused() -> int:
 
 _OFF = """
 import asyncio, sys
-import commands
+import app.cli
 from bus.kafka.connection import Connection
-from config import load
-from lifecycle import Lifecycle
+from app.settings import load
+from app.lifecycle import Lifecycle
 from service import Service
 
 async def main():

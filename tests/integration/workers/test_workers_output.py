@@ -15,7 +15,7 @@ LINES = 300
 WRITER = """
 import asyncio, logging, sys
 sys.path.insert(0, sys.argv[1])
-from logs import configure
+from app.logs import configure
 from app.workers.stdout import share_output
 number = int(sys.argv[2])
 configure(level="info", json=True)

@@ -234,7 +234,7 @@ def test_an_error_is_written_though_logging_goes_on_while_it_is_formatted(pipe: 
 PROGRAM = """
 import asyncio, logging, sys, threading
 sys.path.insert(0, sys.argv[1])
-from logs import configure, log_the_rest
+from app.logs import configure, log_the_rest
 configure(level="info", json=True)
 log_the_rest()
 logger = logging.getLogger("takedown")
