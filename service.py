@@ -346,7 +346,7 @@ class Service:
         if self.tracing is not None:
             self.feed.subscribe(self.tracing.processing)
         await self.admin_door.open()
-        started("close the operators' door", self.admin_door.close, within=5)
+        started("close the admin API", self.admin_door.close, within=5)
         self.observatory.begin()
         self._run("looking on", self._look_on(), within=2)
         self._run("checking the topics' settings", self.topic_checks.run(), within=2)
@@ -376,7 +376,7 @@ class Service:
         # Kept for its statistics; everything else goes by its ref.
         self.coordinator = coordinator.actor()
         # The actors are stopped before the door is closed: that answers what is still in flight.
-        started("close the callers' door", self.callers_door.close, within=5)
+        started("close the public API", self.callers_door.close, within=5)
         started("stop the actors", self._stop_actors, within=5)
         # Bound now, so that a port that cannot be had stops the start. It is opened when the
         # service is ready for the first time: until then, connections are refused.

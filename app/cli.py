@@ -202,8 +202,8 @@ def _print_invitation(service: Service, items_address: str) -> None:
         f"""
 takedown is ready.
 
-  callers' door    {door}
-  operators' door  {service.admin_door.address}   open it in a browser
+  public API       {door}
+  admin API        {service.admin_door.address}   open it in a browser
   Items service    {items_address}   /items
 
 Try it:

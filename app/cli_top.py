@@ -1,6 +1,6 @@
 """`takedown top`: what operators see, at a terminal.
 
-Exit status: 0; 1 when there is nothing to be had from the operators' door and only one picture
+Exit status: 0; 1 when there is nothing to be had from the admin API and only one picture
 was asked for; 2 when it was called wrongly.
 """
 
@@ -23,7 +23,7 @@ _FAILED = 1
 @click.option(
     "--url",
     metavar="TEXT",
-    help="Address of the operators' door. [default: by TAKEDOWN_ADMIN_HOST and _PORT]",
+    help="Address of the admin API. [default: by TAKEDOWN_ADMIN_HOST and _PORT]",
 )
 @click.option(
     "--worker",
@@ -46,7 +46,7 @@ def top(url: str | None, worker: int | None, *, once: bool) -> None:
 
 
 def default_url() -> str:
-    """The operators' door, by the settings.
+    """The admin API, by the settings.
 
     Raises:
         SettingsError: they do not say where it is.

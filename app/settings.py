@@ -227,13 +227,13 @@ SETTINGS: Mapping[str, Setting] = {
             "",
             "for OAUTHBEARER: file with the token, read anew for each connection",
         ),
-        Setting("http_host", _required, "127.0.0.1", "address of the callers' door"),
-        Setting("http_port", _PORT, "8080", "port of the callers' door; 0 takes a free one"),
+        Setting("http_host", _required, "127.0.0.1", "address of the public API"),
+        Setting("http_port", _PORT, "8080", "port of the public API; 0 takes a free one"),
         Setting(
             "http_max_connections",
             _integer(1, 1_000_000),
             "12000",
-            "connections at the callers' door; more are closed",
+            "connections at the public API; more are closed",
         ),
         Setting(
             "http_keepalive",
@@ -241,8 +241,8 @@ SETTINGS: Mapping[str, Setting] = {
             "75",
             "seconds for which an idle connection is kept; more than the proxy in front keeps it",
         ),
-        Setting("admin_host", _required, "127.0.0.1", "address of the operators' door"),
-        Setting("admin_port", _PORT, "8081", "port of the operators' door; 0 takes a free one"),
+        Setting("admin_host", _required, "127.0.0.1", "address of the admin API"),
+        Setting("admin_port", _PORT, "8081", "port of the admin API; 0 takes a free one"),
         Setting(
             "timeout",
             _seconds(0.1, 3600),

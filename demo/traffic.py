@@ -1,7 +1,7 @@
 """Traffic for `takedown demo --load`: callers and a platform that are never quite still.
 
 It is made of scenes. Each publishes an item of its own through the Items service's API and asks
-for its takedown at the callers' door, as a real caller does; so everything that it shows has
+for its takedown at the public API, as a real caller does; so everything that it shows has
 really happened. They come at random moments, at the rate that was asked for on average.
 """
 
@@ -38,7 +38,7 @@ class Traffic:
     """Plays scenes until it is cancelled.
 
     Args:
-        door: address of the callers' door.
+        door: address of the public API.
         items: address of the Items service's API.
         rate: takedowns for each second, on average.
         seed: makes the dice repeatable; None leaves them to chance.

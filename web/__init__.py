@@ -1,1 +1,1 @@
-"""The callers' door and the operators' door."""
+"""The public API and the admin API."""

@@ -1,4 +1,4 @@
-"""The callers' door: `DELETE /items/{itemId}`, one answer, in time, always true.
+"""The public API: `DELETE /items/{itemId}`, one answer, in time, always true.
 
 A 404 from this door means that an item does not exist, and nothing else. So whatever is wrong
 with a request, a mistyped path included, is a 400 (or 405, 413): no caller can take a mistake of
@@ -79,7 +79,7 @@ class Observe(Protocol):
 
 
 class CallersDoor:
-    """What answers behind the callers' door. Made on the loop that it runs on.
+    """What answers behind the public API. Made on the loop that it runs on.
 
     Args:
         ask: asks the coordinator.

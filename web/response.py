@@ -18,7 +18,7 @@ _LARGE = 0x10000
 
 
 class Answer:
-    """What the callers' door sends: head and body in one write.
+    """What the public API sends: head and body in one write.
 
     It does what aiohttp's `RequestHandler` asks of a response, and no more. `web.Response` can
     stream, compress and change its mind about its headers; for an answer of a few hundred bytes

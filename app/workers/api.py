@@ -1,4 +1,4 @@
-"""The operators' door of a service with several workers."""
+"""The admin API of a service with several workers."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class Policy:
     Attributes:
         restarts: how many restarts one worker may have ...
         within: ... in this many seconds; one more, and the whole program fails.
-        start_within: seconds until a new worker must have opened its operators' door.
+        start_within: seconds until a new worker must have opened its admin API.
         probe_every: seconds between an answer to "are you alive?" and the next question.
         probe_within: seconds that such an answer may take.
         misses: so many questions in a row without an answer are a worker that hangs. Questions
@@ -65,7 +65,7 @@ class Keeper:
     Args:
         number: the worker's, from 0.
         start: starts its process; the argument says whether it is the first one.
-        answers: whether the worker whose operators' door is at this address is alive.
+        answers: whether the worker whose admin API is at this address is alive.
         on_failed: told, once, that it cannot be kept, and why.
         policy: when it is given up.
 
@@ -73,7 +73,7 @@ class Keeper:
         worker: its process, while there is one.
         restarts: how often it was started again.
         ending: how its last process ended, in words.
-        opened: set once its first process has an operators' door.
+        opened: set once its first process has an admin API.
         misused: what its first process said about a setting that it cannot use.
     """
 

@@ -1,4 +1,4 @@
-"""What the supervisor asks workers at their operators' doors."""
+"""What the supervisor asks workers at their admin APIs."""
 
 from __future__ import annotations
 

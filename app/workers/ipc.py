@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class OperatorsDoorOpened(msgspec.Struct, frozen=True, tag="operators-door"):
-    """The worker's own operators' door listens at `address`."""
+    """The worker's own admin API listens at `address`."""
 
     address: str
 

@@ -17,7 +17,7 @@ class Seat:
         door_after: seconds after which the callers' port is opened at the latest, or None; until
             then it waits for readiness. A worker that replaces another one does not wait forever:
             when no worker is ready, callers get an answer that says so.
-        on_open: called when the callers' door has been opened.
+        on_open: called when the public API has been opened.
     """
 
     door_after: float | None

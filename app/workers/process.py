@@ -27,10 +27,10 @@ class Worker(Protocol):
 
     Attributes:
         pid: its process.
-        admin: the address of its own operators' door, once it listens.
+        admin: the address of its own admin API, once it listens.
         listening: whether it takes callers' connections.
         misused: what it said about a setting that it cannot use.
-        reported: set once it has an operators' door.
+        reported: set once it has an admin API.
     """
 
     pid: int
@@ -44,7 +44,7 @@ class Worker(Protocol):
         ...
 
     def reload(self) -> None:
-        """Ask it to reload what it can; it must have an operators' door, and so handle signals."""
+        """Ask it to reload what it can; it must have an admin API, and so handle signals."""
         ...
 
     def kill(self) -> None:

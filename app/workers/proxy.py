@@ -1,4 +1,4 @@
-"""Passes a question on to one worker's operators' door, and its answer back as it comes."""
+"""Passes a question on to one worker's admin API, and its answer back as it comes."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def settings_of(settings: Settings, number: int, connection: Connection, port: i
         pool_max=share(settings.pool_max, settings.workers, number),
         # Each reads the topic for itself: see docs/decisions/0010.
         catalogue_folder=str(folder_of(settings) / f"worker-{number}"),
-        # Its own operators' door is for the supervisor, which passes on to it.
+        # Its own admin API is for the supervisor, which passes on to it.
         admin_host=LOOPBACK,
         admin_port=0,
     )
@@ -108,7 +108,7 @@ async def supervise(
         max_connections=admin_connections(0),
     )
     await door.open()
-    lifecycle.started("close the operators' door", door.close, within=5)
+    lifecycle.started("close the admin API", door.close, within=5)
     bound = settings.shutdown_grace + settings.timeout + _SHUTDOWN
     lifecycle.reloads("workers", supervisor.reload)
     lifecycle.started(

@@ -22,7 +22,7 @@ class Supervisor:
     Args:
         count: how many.
         start: starts the process of one: its number, and whether it is its first.
-        answers: whether the worker whose operators' door is at this address is alive.
+        answers: whether the worker whose admin API is at this address is alive.
         policy: when a worker is given up, and when all of them are.
 
     Attributes:
@@ -52,7 +52,7 @@ class Supervisor:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> str | None:
-        """Start all, and wait until each has an operators' door of its own.
+        """Start all, and wait until each has an admin API of its own.
 
         Returns what a worker said about a setting that it cannot use, which is for the operator;
         None when all is well, or when `failed` says what is not.

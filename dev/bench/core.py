@@ -116,7 +116,7 @@ class Core:
         )
 
     def ask(self, number: int, deadline: float) -> LoopFuture[Any]:
-        """Ask as the callers' door does."""
+        """Ask as the public API does."""
         now = asyncio.get_running_loop().time()
         takedown = Takedown(
             takedown_id=TakedownId(f"takedown-{number}"),

@@ -65,7 +65,7 @@ class Service:
 
     Attributes:
         workers: how many.
-        port: the callers' door.
+        port: the public API.
         pids: its processes, workers first, by name.
     """
 

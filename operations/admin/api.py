@@ -1,4 +1,4 @@
-"""The operators' door: is it alive, is it ready, what does it count, and what is it doing.
+"""The admin API: is it alive, is it ready, what does it count, and what is it doing.
 
 Everything is GET and read-only. What each path takes and answers is in `operations.admin.openapi`,
 from which also the parameters are checked.
@@ -44,7 +44,7 @@ _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
 class OperatorsDoor:
-    """The application behind the operators' door.
+    """The application behind the admin API.
 
     Args:
         health: looks at every readiness check.

@@ -1,4 +1,4 @@
-"""The OpenAPI document of the operators' door, made from the shapes that it answers with."""
+"""The OpenAPI document of the admin API, made from the shapes that it answers with."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ STREAM_PARAMETERS = (
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One path of the operators' door; all are GET.
+    """One path of the admin API; all are GET.
 
     Attributes:
         path: as OpenAPI has it.
@@ -273,7 +273,7 @@ def document(version: str) -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {
-            "title": "takedown: the operators' door",
+            "title": "takedown: the admin API",
             "version": version,
             "description": _DESCRIPTION,
         },

@@ -1,4 +1,4 @@
-"""The dashboard's files, which a browser gets from the operators' door.
+"""The dashboard's files, which a browser gets from the admin API.
 
 They are read once and kept. Each has a strict policy for what it may load and run: nothing from
 elsewhere, nothing inline; so text from outside, which the page shows, can never become a script.

@@ -1,7 +1,7 @@
 """What Prometheus is told.
 
 Everything is read when it is scraped: what a part knows of itself from its `statistics()`, and the
-answers of the callers' door from plain counters, since a request pays for each call that counts.
+answers of the public API from plain counters, since a request pays for each call that counts.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Metrics:
         self.registry.register(_Reader(read))
 
     def answered(self, *, status: int, outcome: str, seconds: float) -> None:
-        """One answer was given at the callers' door."""
+        """One answer was given at the public API."""
         key = (status, outcome)
         self._answers[key] = self._answers.get(key, 0) + 1
         histogram = self._seconds.get(status)
@@ -66,7 +66,7 @@ class Metrics:
     def _answered(self) -> Iterator[Metric]:
         answers = CounterMetricFamily(
             "takedown_http_answers",
-            "Answers at the callers' door, by status and outcome.",
+            "Answers at the public API, by status and outcome.",
             labels=["status", "outcome"],
         )
         for (status, outcome), count in self._answers.items():

@@ -1,4 +1,4 @@
-"""The shapes of what the operators' door shows; its OpenAPI document is made from them.
+"""The shapes of what the admin API shows; its OpenAPI document is made from them.
 
 Conventions: camelCase; every field is always there, and null says that there is nothing to say.
 Names that end in `At` are labels (RFC 3339, UTC), made from the loop's clock and one reading of
@@ -403,7 +403,7 @@ class DoorFacts(Shape, frozen=True):
 
 
 class OperatorsDoorFacts(Shape, frozen=True):
-    """The operators' door."""
+    """The admin API."""
 
     address: str
     connections: Count

@@ -1,4 +1,4 @@
-"""All that looks on, put together: what the operators' door asks for.
+"""All that looks on, put together: what the admin API asks for.
 
 The service gives it its parts; it reads their statistics and the transition feed, and changes
 nothing. Whatever takes long here is done in turns of the loop.

@@ -1,1 +1,1 @@
-"""`takedown top`: what the operators' door shows, at a terminal. Only that command loads it."""
+"""`takedown top`: what the admin API shows, at a terminal. Only that command loads it."""

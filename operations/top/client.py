@@ -1,4 +1,4 @@
-"""Asks the operators' door, over HTTP."""
+"""Asks the admin API, over HTTP."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Unreachable(Exception):
 
 
 class Client:
-    """One operators' door. Use it as a context manager.
+    """One admin API. Use it as a context manager.
 
     Args:
         url: its address.
@@ -135,7 +135,7 @@ class Client:
             self.workers, self._looked = 0, True
             return
         except (*_NO_JSON, KeyError, TypeError):
-            raise Unreachable("that is not the operators' door of takedown") from None
+            raise Unreachable("that is not the admin API of takedown") from None
         self._looked = True
         if self.worker is None:
             self.worker = 0

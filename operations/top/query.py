@@ -1,4 +1,4 @@
-"""What is asked of the operators' door: filter, order, and which worker."""
+"""What is asked of the admin API: filter, order, and which worker."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Wanted:
 
     Attributes:
         sort: the order of the actors.
-        filter: which of them, as parameters of the operators' door.
+        filter: which of them, as parameters of the admin API.
         text: the same, as it was typed.
     """
 

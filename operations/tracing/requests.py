@@ -1,4 +1,4 @@
-"""The span of each request at the callers' door.
+"""The span of each request at the public API.
 
 It wraps the door's handler from outside. The door takes the span's context for the takedown's
 `traceparent`: so it is in the log, and what the takedown does later finds its way to the span.

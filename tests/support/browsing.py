@@ -132,7 +132,7 @@ class Screen:
 
 @dataclass
 class Board:
-    """A service that is looked at: an office, and its operators' door."""
+    """A service that is looked at: an office, and its admin API."""
 
     look: Lookout
     door: Door

@@ -95,7 +95,7 @@ async def ask(
 
     Args:
         http: the caller.
-        door: the callers' door.
+        door: the public API.
         item_id: which item.
         wait: the caller's own deadline, if it has one.
         timeout: the service's.

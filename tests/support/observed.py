@@ -72,7 +72,7 @@ async def until(
 
 
 _SEEN: dict[str, float] = {}
-"""The most tasks that each idle service had, by its operators' door."""
+"""The most tasks that each idle service had, by its admin API."""
 
 
 async def quiet(admin: str, *, within: float = 10.0) -> dict[str, float]:

@@ -92,7 +92,7 @@ class Office:
     # ------------------------------------------------------------------- what a test does
 
     def ask(self, item: ItemId = ITEM, *, seconds: float = 10.0) -> LoopFuture[Any]:
-        """Ask as the callers' door does."""
+        """Ask as the public API does."""
         message = TakeDown(takedown_now(item, seconds=seconds))
         answer: LoopFuture[Any] = self.ref.ask(message, timeout=seconds + GRACE)
         return answer

@@ -26,8 +26,8 @@ class Served:
 
     Attributes:
         process: the service.
-        door: the callers' door.
-        admin: the operators' door.
+        door: the public API.
+        admin: the admin API.
         http: the caller.
         timeout: the service's deadline in seconds.
         asked: every answer so far.

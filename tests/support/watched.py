@@ -20,7 +20,7 @@ class Watched:
 
     Attributes:
         look: the actors.
-        url: of the operators' door, open or not.
+        url: of the admin API, open or not.
     """
 
     look: Lookout

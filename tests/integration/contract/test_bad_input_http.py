@@ -1,4 +1,4 @@
-"""Whatever comes in at the callers' door: a clear 4xx, nothing published, and the door goes on."""
+"""Whatever comes in at the public API: a clear 4xx, nothing published, and the door goes on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The operators' door of a running service; the other port has nothing of it, and vice versa."""
+"""The admin API of a running service; the other port has nothing of it, and vice versa."""
 
 from __future__ import annotations
 

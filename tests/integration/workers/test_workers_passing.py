@@ -1,4 +1,4 @@
-"""Questions that are passed on to one worker's operators' door, streams among them."""
+"""Questions that are passed on to one worker's admin API, streams among them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CHUNK = b"x" * 65536
 
 
 class Worker:
-    """A worker's operators' door, with what one might have some day."""
+    """A worker's admin API, with what one might have some day."""
 
     def __init__(self) -> None:
         self.health = Health({"running": None})
@@ -85,7 +85,7 @@ def door_to(app: web.Application) -> Door:
 
 
 class Office:
-    """A supervisor's operators' door in front of one worker."""
+    """A supervisor's admin API in front of one worker."""
 
     def __init__(self, questions: Questions) -> None:
         self.worker = Worker()

@@ -35,7 +35,7 @@ async def crew(broker: Broker, names: Names, **settings: object) -> AsyncIterato
 
 
 async def body(service: Served, path: str) -> Any:
-    """What the operators' door says there."""
+    """What the admin API says there."""
     async with service.http.get(service.admin + path) as answer:
         return await answer.json()
 

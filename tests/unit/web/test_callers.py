@@ -1,4 +1,4 @@
-"""The callers' door before a coordinator of the test's making; the clock and the net are virtual.
+"""The public API before a coordinator of the test's making; the clock and the net are virtual.
 
 So times are exact here: what is answered at 10 s is answered at 10 s and not a little later.
 """
@@ -37,7 +37,7 @@ TIMEOUT = 10.0
 
 
 class Callers:
-    """A callers' door, and what it asks, and what it tells its observer."""
+    """A public API, and what it asks, and what it tells its observer."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[Takedown, float]] = []

@@ -1,4 +1,4 @@
-"""The operators' door, on a virtual clock and a virtual network."""
+"""The admin API, on a virtual clock and a virtual network."""
 
 from __future__ import annotations
 

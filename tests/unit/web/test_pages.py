@@ -1,4 +1,4 @@
-"""The dashboard's files at the operators' door."""
+"""The dashboard's files at the admin API."""
 
 from __future__ import annotations
 
