@@ -10,19 +10,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import secrets
 import socket
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
 
 from fuzz.http_streams import End, Generator, Stream
+from fuzz.neighbour import Neighbour
 from support.platform import Names
 from support.processes import Process, running
 
@@ -30,71 +27,11 @@ ANSWERED_WITHIN = 4.0
 """Seconds for a stream to be answered or closed: takedowns have 1 s, and a peer that does not close
 its side 1 s more; the rest is for a machine that is busy."""
 
-NEIGHBOUR_WITHIN = 0.25
-"""Seconds for an answer to a well-behaved client, on top of those for which the kernel let the
-service or the client itself wait for a processor meanwhile."""
-
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3}) ")
 
 
 class Finding(AssertionError):
     """A stream that was not treated as it must be."""
-
-
-def waited_for_a_processor(pid: int, thread: int) -> float:
-    """Seconds for which a thread was runnable and did not run; 0 where this is not counted."""
-    try:
-        text = Path(f"/proc/{pid}/task/{thread}/schedstat").read_text()
-    except OSError:
-        return 0.0
-    return int(text.split()[1]) / 1e9
-
-
-@dataclass
-class Neighbour:
-    """A well-behaved client with one connection for each of its requests.
-
-    Attributes:
-        slowest: seconds of the slowest answer, without those of the machine.
-        machine: the most seconds that were the machine's.
-    """
-
-    address: tuple[str, int]
-    pid: int
-    request: bytes
-    slowest: float = 0.0
-    machine: float = 0.0
-    asked: int = 0
-    problems: list[str] = field(default_factory=list)
-
-    def run(self, stop: threading.Event) -> None:
-        while not stop.wait(0.02):
-            began, waited = time.monotonic(), self._waited()
-            answer = self._ask()
-            seconds, machine = time.monotonic() - began, self._waited() - waited
-            if stop.is_set():
-                return
-            self.asked += 1
-            if not answer.startswith((b"HTTP/1.1 200", b"HTTP/1.1 400")):
-                self.problems.append(f"a well-behaved client got {answer[:80]!r}")
-            self.slowest = max(self.slowest, seconds - machine)
-            self.machine = max(self.machine, machine)
-
-    def _waited(self) -> float:
-        return waited_for_a_processor(self.pid, self.pid) + waited_for_a_processor(
-            os.getpid(), threading.get_native_id()
-        )
-
-    def _ask(self) -> bytes:
-        try:
-            with socket.create_connection(self.address, timeout=5) as connection:
-                connection.sendall(self.request)
-                data = b""
-                while part := connection.recv(65536):
-                    data += part
-                return data
-        except OSError as error:
-            return repr(error).encode()
 
 
 class Fuzzer:
@@ -242,27 +179,18 @@ def fuzz(seconds: float, seed: int) -> str:
             Neighbour(fuzzer.public, fuzzer.pid, b"DELETE /items/nonsense" + rest),
             Neighbour(fuzzer.admin, fuzzer.pid, b"GET /livez" + rest),
         )
-        stop = threading.Event()
-        threads = [threading.Thread(target=each.run, args=[stop]) for each in neighbours]
-        for thread in threads:
-            thread.start()
         end = time.monotonic() + seconds
-        try:
+        with neighbours[0], neighbours[1]:
             while time.monotonic() < end:
                 fuzzer.one(seed + fuzzer.streams)
-        finally:
-            stop.set()
-            for thread in threads:
-                thread.join()
         for each in neighbours:
-            if each.problems:
-                raise Finding(f"{len(each.problems)} times, first: {each.problems[0]}")
-            if each.slowest > NEIGHBOUR_WITHIN:
-                raise Finding(f"a well-behaved client waited {each.slowest:.3f} s")
+            if complaint := each.complaint():
+                raise Finding(complaint)
         slowest, machine = (
-            max(getattr(each, name) for each in neighbours) for name in ("slowest", "machine")
+            max(getattr(each.report, name) for each in neighbours)
+            for name in ("slowest", "machine")
         )
-        asked = sum(each.asked for each in neighbours)
+        asked = sum(each.report.asked for each in neighbours)
         return (
             f"{fuzzer.streams:,} streams to each server, none with a finding; {asked:,} requests "
             f"beside them, the slowest {slowest * 1000:.0f} ms (without up to "

