@@ -86,13 +86,13 @@ class Wire(asyncio.Protocol):
             done: called once, also when the connection breaks; never before this returns. Answers
                 whose bytes have not changed since the same frames were sent last are the same list.
         """
-        if frames is not self._frames:
-            self._frames, self._last = frames, b""
-            self._wake_at(1)
         self._done, self._missing, self._answers = done, answers, []
         if not self.usable:
             self._give_up_soon()
             return
+        if frames is not self._frames:
+            self._frames, self._last = frames, b""
+            self._wake_at(1)
         try:
             self._transport.write(frames)
         except (OSError, RuntimeError):  # uvloop's, about a transport that is closed already
@@ -142,7 +142,9 @@ class Wire(asyncio.Protocol):
         """Have the kernel report answers once so many bytes of them are there."""
         if self._socket is None:
             return
-        with contextlib.suppress(OSError):  # it is an optimisation, and not to be had everywhere
+        # Not every system has it. That the connection is closed is said by OSError, and by uvloop's
+        # ValueError, before anybody is told.
+        with contextlib.suppress(OSError, ValueError):
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)
 
     def _break(self) -> None:

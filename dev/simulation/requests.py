@@ -96,7 +96,7 @@ class RawConnection:
     Attributes:
         committed: the ends are asked for as of committed records only.
         wakes_at: bytes that have to be there before anybody is told of them (SO_RCVLOWAT).
-        refuses_options: it has no such option.
+        refuses_options: how it refuses such an option, if it does.
         told: how often anybody was told of bytes.
     """
 
@@ -111,7 +111,7 @@ class RawConnection:
         self.deaf = False
         self.committed = False
         self.wakes_at = 1
-        self.refuses_options = False
+        self.refuses_options: Exception | None = None
         self.told = 0
 
     def connected(self) -> bool:
@@ -129,8 +129,10 @@ class RawConnection:
 
     def setsockopt(self, level: int, option: int, value: int) -> None:
         """The kernel's part."""
-        if self.refuses_options:
-            raise OSError("not supported")
+        if not self.open:
+            raise ValueError("negative file descriptor")  # as uvloop says it
+        if self.refuses_options is not None:
+            raise self.refuses_options
         assert (level, option) == (socket.SOL_SOCKET, socket.SO_RCVLOWAT)
         self.wakes_at = value
 

@@ -37,7 +37,7 @@ class Brokers:
         self.in_sync = [1, 2]
         self.answers = True
         self.reachable = True
-        self.refuses_options = False
+        self.refuses_options: Exception | None = None
         self.connections: list[RawConnection] = []
         self.asked: list[list[int]] = []
         self._conns = self
@@ -129,9 +129,12 @@ async def test_a_broker_that_leads_fewer_partitions_is_heard_although_it_says_le
     assert brokers.asked[-2:] == [[0, 2], [1]]
 
 
-async def test_where_the_kernel_cannot_be_told_when_to_wake_us_it_is_asked_all_the_same() -> None:
+@pytest.mark.parametrize("error", [OSError("not supported"), ValueError("uvloop: it is closed")])
+async def test_where_the_kernel_cannot_be_told_when_to_wake_us_it_is_asked_all_the_same(
+    error: Exception,
+) -> None:
     brokers = Brokers()
-    brokers.refuses_options = True
+    brokers.refuses_options = error
     log_end = await brokers.connected()
     for _ in range(3):
         assert await ask(log_end) == {tp(0): 10, tp(1): 11, tp(2): 12}
