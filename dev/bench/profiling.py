@@ -133,12 +133,13 @@ def _run(module: str) -> None:
 
 
 def package_of(filename: str, name: str) -> str:
-    """Whose code a function is: `ours: ROOM`, `C: WHAT` or a package's name."""
+    """Whose code a function is: `ours: PACKAGE`, `C: WHAT` or a library's name."""
     path = Path(filename)
     if "site-packages" in path.parts:
         return path.parts[path.parts.index("site-packages") + 1].removesuffix(".py")
     if path.is_relative_to(ROOT):
-        return "ours: " + path.relative_to(ROOT).parts[0].removesuffix(".py")
+        ours = path.relative_to(ROOT)
+        return "ours: " + (ours.stem if len(ours.parts) == 1 else ours.parent.as_posix())
     if path.is_relative_to(_STANDARD_LIBRARY):
         part = path.relative_to(_STANDARD_LIBRARY).parts[0]
         return "standard library: " + part.removesuffix(".py")

@@ -180,7 +180,7 @@ def test_a_profile_is_grouped_by_whose_code_it_is() -> None:
     assert package_of(f"{site}/aiokafka/producer/producer.py", "send") == "aiokafka"
     assert package_of(f"{site}/typing_extensions.py", "f") == "typing_extensions"
     assert package_of(json.__file__, "loads") == "standard library: json"
-    assert package_of(containers_of.__code__.co_filename, "containers_of") == "ours: bench"
+    assert package_of(containers_of.__code__.co_filename, "containers_of") == "ours: dev/bench"
     assert package_of("~", "<method 'run' of 'uvloop.loop.Loop' objects>") == "C: uvloop"
 
 

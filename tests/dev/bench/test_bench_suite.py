@@ -143,6 +143,7 @@ def test_quick_is_shorter_in_everything() -> None:
 # -------------------------------------------------------------------------- all of them
 
 
+@pytest.mark.timeout(600)  # many processes, on a machine that others use, too
 async def test_every_part_is_measured_and_stands_in_the_page(
     page: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

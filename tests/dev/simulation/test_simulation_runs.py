@@ -48,6 +48,7 @@ def test_all_kinds_of_fault_at_once_break_nothing() -> None:
         assert World(seed, only=tuple(Fault)).run().violations == ()
 
 
+@pytest.mark.timeout(600)  # a minute of CPU, on a machine that others use, too
 def test_the_first_seeds_break_nothing_and_meet_everything() -> None:
     met: set[str] = set()
     statuses: set[int] = set()
