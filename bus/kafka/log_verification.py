@@ -42,7 +42,7 @@ from bus.kafka.log_marks import TAIL, LogMark, batch_epochs, digest_of
 from bus.kafka.topic_identity import UNKNOWN_EPOCH
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 
     from aiokafka.client import AIOKafkaClient
 
@@ -205,23 +205,17 @@ class LogVerification:
         Raises:
             KafkaError: a leader could not be asked, or is not the leader any more.
         """
-        found: dict[int, LogMark] = {}
-        left = {
+        firsts = {
             number: max(position - TAIL, beginnings.get(number, 0))
             for number, position in positions.items()
             if number in description.leaders and beginnings.get(number, 0) < position
         }
-        for size in _SIZES:
-            answers = await self._fetch(description, left, size)
-            for number, batches in answers.items():
-                first = left[number]
-                if batches is not None:
-                    if not MemoryRecords(batches).has_next():
-                        continue  # nothing, or not a single batch
-                    mark = await self._mark_of(number, positions[number], first, batches)
-                    if mark is not None:
-                        found[number] = mark
-                del left[number]
+        found: dict[int, LogMark] = {}
+        async for number, batches in self._batches_from(description, firsts):
+            if batches is not None:
+                mark = await self._mark_of(number, positions[number], firsts[number], batches)
+                if mark is not None:
+                    found[number] = mark
         return found
 
     async def _mark_of(
@@ -295,27 +289,20 @@ class LogVerification:
         read: Mapping[int, Read],
         beginnings: Mapping[int, int],
     ) -> dict[int, Divergence]:
-        found: dict[int, Divergence] = {}
-        left = {
+        firsts = {
             number: max(mark.tail[0][0], beginnings.get(number, 0))
             for number, (position, mark) in read.items()
             if mark.tail and beginnings.get(number, 0) < position
         }
-        for size in _SIZES:
-            answers = await self._fetch(description, left, size)
-            for number, batches in answers.items():
-                first = left[number]
-                if batches is None:
-                    position, _ = read[number]
-                    found[number] = Divergence(
-                        number, position, None, f"it does not reach to {first} any more"
-                    )
-                elif MemoryRecords(batches).has_next():
-                    if divergence := await self._compared(number, read[number], first, batches):
-                        found[number] = divergence
-                else:
-                    continue  # nothing, or not a single batch
-                del left[number]
+        found: dict[int, Divergence] = {}
+        async for number, batches in self._batches_from(description, firsts):
+            first = firsts[number]
+            if batches is None:
+                position, _ = read[number]
+                how = f"it does not reach to {first} any more"
+                found[number] = Divergence(number, position, None, how)
+            elif divergence := await self._compared(number, read[number], first, batches):
+                found[number] = divergence
         return found
 
     async def _compared(
@@ -332,6 +319,22 @@ class LogVerification:
         clean = FetchFilter(lambda _: first)
         batches = bytes(await clean.clean(tp, batches, first))  # all of it, not decoded
         return batches, lambda offset: clean.unreadable(tp, offset) is not None
+
+    async def _batches_from(
+        self, description: TopicDescription, firsts: Mapping[int, int]
+    ) -> AsyncIterator[tuple[int, bytes | None]]:
+        """Each partition in which something stands from its offset on, and what.
+
+        None where the log does not reach that far.
+        """
+        left = dict(firsts)
+        for size in _SIZES:
+            answers = await self._fetch(description, left, size)
+            for number, batches in answers.items():
+                if batches is None or MemoryRecords(batches).has_next():
+                    del left[number]
+                    yield number, batches
+                # Otherwise there is nothing, or not a single whole batch.
 
     async def _fetch(
         self, description: TopicDescription, offsets: Mapping[int, int], size: int
