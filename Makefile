@@ -23,8 +23,8 @@ $(STAMP): dev/requirements/dev.txt pyproject.toml
 run: $(STAMP) ## the demo: broker, Items service and takedown in one go
 	@$(BIN)/takedown demo
 
-test: $(STAMP) ## the whole test suite
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not apache and not browser"
+test: $(STAMP) ## the whole test suite (COVERAGE=1: print line and branch coverage of its first part)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not apache and not browser" $(if $(COVERAGE),--cov --cov-report=term)
 	$(BIN)/python -m pytest -m "apache or browser"
 
 test-fast: $(STAMP) ## the unit tests alone, within a minute of CPU
