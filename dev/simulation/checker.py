@@ -321,7 +321,7 @@ class Ledger:
             self.broken(f"I4: published, and not acknowledged: {sorted(unwritten)}", asked)
         if any(at >= evidence.since for at, _ in evidence.lists):
             return  # what was listed again may have been asked for again
-        requests = map(_reported.decode, asked.life.net.unsettled())
+        requests = map(_reported.decode, asked.life.network.unsettled())
         open_ = {one.container_id for one in requests if one.takedown_id == asked.takedown_id}
         if failed := open_.intersection(named["unpublished"]):
             self.broken(f"I4: unpublished, and not settled: {sorted(failed)}", asked)

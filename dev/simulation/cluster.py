@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from dev.simulation.loop import SimulatedLoop
 
 
+TOPICS = ("item_reported", "item_deleted", "item_published")
+PARTITIONS = 3
+"""Of each topic, when it is created."""
+
 _EPOCH = round(EPOCH.timestamp() * 1000)
 
 _RETRY = 0.1

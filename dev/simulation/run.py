@@ -15,9 +15,10 @@ from app.settings import load
 from bus.kafka.connection import Clients, Connection
 from catalogue.store.store import MemoryStore
 from dev.simulation.checker import read_deletion
-from dev.simulation.clients import Net
+from dev.simulation.clients import SimulatedClients
 from dev.simulation.faults import Fault
 from dev.simulation.loop import START, wall_clock
+from dev.simulation.network import Network
 from dev.simulation.newest_list import Newest
 from service import Service
 
@@ -85,8 +86,8 @@ class Life:
         self.offsets: dict[int, list[int]] = defaultdict(list)
         self.ends_when_ready: dict[int, int] | None = None
         self.lines: list[Line] = []
-        self.net = Net(world.loop, world.cluster, world.faults, world.journal)
-        self.net.settled = world.ledger.settled
+        self.network = Network(world.loop, world.cluster, world.faults, world.journal)
+        self.network.settled = world.ledger.settled
         world.cluster.on_cut.append(self._on_cut)
         self._lifecycle = Lifecycle()
         self._stream: FeedStream | None = None
@@ -97,10 +98,11 @@ class Life:
             pool_max=world.workload.pool_max,
             follow_changes=world.workload.follows,
         )
+        clients = SimulatedClients(self.network)
         connection = Connection(
             "simulated:9092",
             request_timeout=4.0,
-            clients=Clients(self.net.consumer, self.net.producer, self.net.admin, sockets=False),
+            clients=Clients(clients.consumer, clients.producer, clients.admin, sockets=False),
         )
         now = functools.partial(wall_clock, world.loop)
         self.service = Service(
@@ -247,7 +249,7 @@ class Life:
     async def kill(self) -> None:
         """Be gone, from one moment to the next, as far as anybody outside can see."""
         self.kept = copy.deepcopy(self.store)  # what is on the disk at this moment
-        self.net.sever()
+        self.network.sever()
         for line in self.lines:
             line.hang_up()
         self.service.hurry()

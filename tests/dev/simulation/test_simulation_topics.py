@@ -13,12 +13,14 @@ from aiokafka import TopicPartition
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import OffsetOutOfRangeError
 
-from dev.simulation.clients import Consumer, Net
+from dev.simulation.clients import SimulatedClients
 from dev.simulation.cluster import Broker, Cluster
+from dev.simulation.consumer import Consumer
 from dev.simulation.event_log import Journal
 from dev.simulation.faults import Faults
 from dev.simulation.log import Record
 from dev.simulation.loop import SimulatedLoop
+from dev.simulation.network import Network
 
 TOPIC = "item_published"
 TP = TopicPartition(TOPIC, 0)
@@ -32,7 +34,8 @@ class Topic:
         faults, journal = Faults(1, only=()), Journal(self.loop, keeps=False)
         self.cluster = Cluster(self.loop, faults, journal, 1)
         self.cluster.create(TOPIC, 1, {"delete.retention.ms": "2000"})
-        self.net = Net(self.loop, self.cluster, faults, journal)
+        self.network = Network(self.loop, self.cluster, faults, journal)
+        self.clients = SimulatedClients(self.network)
         self.acknowledged: list[Record] = []
         self.cluster.followers[TOPIC] = [self.acknowledged.append]
 
@@ -48,7 +51,7 @@ class Topic:
         return self.loop.run_until_complete(work)
 
     def consumer(self, *, at: int = 0, isolation: str = "read_committed") -> Consumer:
-        consumer = self.net.consumer(fetch_max_wait_ms=500, isolation_level=isolation)
+        consumer = self.clients.consumer(fetch_max_wait_ms=500, isolation_level=isolation)
         self.run(consumer.start())
         consumer.assign([TP])
         consumer.seek(TP, at)
@@ -245,7 +248,7 @@ def test_what_was_compacted_away_leaves_a_gap(topic: Topic) -> None:
 def test_the_settings_of_topics_are_described(topic: Topic) -> None:
 
     async def describe(name: str) -> Any:
-        admin = topic.net.admin()
+        admin = topic.clients.admin()
         (response,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name)])
         return response.resources
 
@@ -258,18 +261,18 @@ def test_the_settings_of_topics_are_described(topic: Topic) -> None:
 def test_a_producer_says_which_requests_it_holds(topic: Topic) -> None:
     topic.cluster.create("item_reported", 1)
     told: list[tuple[list[bytes], Exception | None]] = []
-    topic.net.settled = lambda sent, error: told.append((list(sent), error))
+    topic.network.settled = lambda sent, error: told.append((list(sent), error))
 
     async def send() -> set[bytes]:
-        producer = topic.net.producer(request_timeout_ms=4000, max_batch_size=1000)
+        producer = topic.clients.producer(request_timeout_ms=4000, max_batch_size=1000)
         await producer.start()
         batch = producer.create_batch()
         batch.append(timestamp=None, key=b"0000", value=b"request", headers=[])
         acknowledged = await producer.send_batch(batch, "item_reported", partition=0)
-        held = topic.net.unsettled()
+        held = topic.network.unsettled()
         await acknowledged
         return held
 
     assert topic.run(send()) == {b"request"}
-    assert topic.net.unsettled() == set()
+    assert topic.network.unsettled() == set()
     assert told == [([b"request"], None)]
