@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dev.simulation import one_censor, two_censors
+from dev.simulation import one_censor_world, two_censors_world
 from dev.simulation.one_censor import OneCensor
 from dev.simulation.two_censors import TwoCensors
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 Models = dict[str, "Callable[[], Model[Any]]"]
 
-_One = one_censor.Bounds
-_Two = two_censors.Bounds
+_One = one_censor_world.Bounds
+_Two = two_censors_world.Bounds
 
 SMALL: Models = {
     "one container, everything twice, a failure": lambda: OneCensor(

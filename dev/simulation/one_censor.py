@@ -9,9 +9,8 @@ the mailbox if its key is subscribed to when it is read.
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
@@ -32,6 +31,8 @@ from actors.item_censor.states import (
     SubscribeToDeletions,
     UnsubscribeAll,
 )
+from dev.simulation.one_censor_answers import check_answer
+from dev.simulation.one_censor_world import ITEM, T0, Bounds, Names, Sent, World, put, settle
 from dev.simulation.search import Wrong
 from domain.messages import (
     Begin,
@@ -40,22 +41,13 @@ from domain.messages import (
     Container,
     ContainerId,
     ContainersFound,
-    Deleted,
     Flush,
     ItemDeleted,
-    ItemId,
     ItemInDoubt,
     ItemListed,
     ItemUnknown,
-    NotFound,
-    Outcome,
-    PublishFailed,
-    Refused,
-    RequestsPublished,
     Takedown,
     TakedownId,
-    TimedOut,
-    Unavailable,
 )
 
 if TYPE_CHECKING:
@@ -63,104 +55,16 @@ if TYPE_CHECKING:
 
     from actors.fsm.machine import Machine
 
-_T0 = datetime(2026, 1, 1, tzinfo=UTC)
-_ITEM = ItemId("00000000-0000-4000-8000-000000000001")
 _LATER = timedelta(seconds=10)
 """Between two lists: more than clocks may differ."""
 
-_FRESH = _T0 + timedelta(days=1)
+_FRESH = T0 + timedelta(days=1)
 _DATES = {
     _FRESH: "",
-    _T0: " of the time of the first list",
-    _T0 - timedelta(days=1): " of long ago",
+    T0: " of the time of the first list",
+    T0 - timedelta(days=1): " of long ago",
 }
 """When a deletion may be dated: after all lists, between the first and the others, before all."""
-
-Names = frozenset[ContainerId]
-
-
-class _Sent(NamedTuple):
-    """The requests of one publication; `handed_over`: something of it may be in Kafka."""
-
-    takedown_id: TakedownId
-    acknowledged: tuple[Container, ...]
-    failed: tuple[Container, ...]
-    open: tuple[Container, ...]
-    handed_over: bool
-
-    def told(self) -> PublishFailed:
-        """What is told of it after a failure."""
-        return PublishFailed(
-            self.takedown_id, "", self.handed_over, self.acknowledged, self.failed, self.open
-        )
-
-
-class World(NamedTuple):
-    """Everything that the future depends on.
-
-    The first six are the actor's. `evidence`: takedowns for which the catalogue will still show
-    that it has caught up. `publication`: the containers whose requests are on their way.
-    `reached`: a record of this takedown may be in Kafka. `heard`: containers whose deletion was
-    handled for this takedown and counts; `early`: those of them whose deletion is older than any
-    list but the first. `newest`: the newest list that was handled for it; `ever`: all containers
-    of all of them; `again`: all containers of those after the first. `proven`, `doubted`: whether
-    there is evidence that the list is the newest, and whether the newest can be read. The others
-    count what may still happen.
-    """
-
-    state: State
-    data: Data
-    mailbox: tuple[Any, ...]
-    subscribed: Names
-    follows: bool
-    timer: tuple[int, Any, bool] | None
-    generation: int
-    fires: tuple[int, ...]
-    searches: tuple[TakedownId, ...]
-    evidence: tuple[TakedownId, ...]
-    publication: _Sent | None
-    reached: bool
-    heard: Names
-    early: Names
-    newest: Names
-    ever: Names
-    again: Names
-    proven: bool
-    doubted: bool
-    number: int
-    answered: bool
-    free: bool
-    deletions: tuple[int, ...]
-    lists: int
-    doubts: int
-    crashes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """How much may happen.
-
-    Attributes:
-        containers: how many there are.
-        takedowns: one after the other, on this one censor.
-        deletions: how often each container's deletion is read.
-        lists: newer lists that are read.
-        unproven: the catalogue tells what it knows before there is evidence.
-        doubts: how often the item comes into doubt.
-        replays: deletions may be dated before every list, or before every list but the first.
-        crashes: how often the actor fails.
-        mailbox: messages that wait.
-    """
-
-    containers: int = 2
-    takedowns: int = 2
-    deletions: int = 1
-    lists: int = 1
-    unproven: bool = False
-    doubts: int = 0
-    replays: bool = False
-    crashes: int = 0
-    mailbox: int = 2
 
 
 class OneCensor:
@@ -189,7 +93,7 @@ class OneCensor:
             for places in itertools.combinations(self._places, size)
         ]
         self._takedowns = tuple(
-            Takedown(TakedownId(f"t{n}"), _ITEM, 0.0, 1.0, _T0, _T0, "-")
+            Takedown(TakedownId(f"t{n}"), ITEM, 0.0, 1.0, T0, T0, "-")
             for n in range(bounds.takedowns + 1)
         )
         # No two outcomes are alike if they name different things; the model needs no reply.
@@ -231,7 +135,7 @@ class OneCensor:
         for generation in world.fires:
             rest = tuple(g for g in world.fires if g != generation)
             fired = TimerFired("deadline", generation)
-            yield "the loop delivers the timer", _put(world._replace(fires=rest), fired)
+            yield "the loop delivers the timer", put(world._replace(fires=rest), fired)
         if world.free and world.number < self._bounds.takedowns:
             # A reused censor is flushed first.
             before = (Flush(),) if world.number else ()
@@ -247,27 +151,27 @@ class OneCensor:
         for search in world.searches:  # one of a takedown that has failed goes on
             asked = world._replace(searches=tuple(s for s in world.searches if s != search))
             for places in self._lists:
-                found = ContainersFound(search, places, _T0)
-                yield f"the catalogue finds {_names(places)}", _put(asked, found)
+                found = ContainersFound(search, places, T0)
+                yield f"the catalogue finds {_names(places)}", put(asked, found)
                 if self._bounds.unproven:
                     later = asked._replace(evidence=(*asked.evidence, search))
                     known = replace(found, proven=False)
-                    yield f"the catalogue knows {_names(places)}", _put(later, known)
-            yield "the catalogue knows no such item", _put(asked, ItemUnknown(search))
-            yield "the catalogue cannot tell", _put(asked, CatalogueUnavailable(search, ""))
+                    yield f"the catalogue knows {_names(places)}", put(later, known)
+            yield "the catalogue knows no such item", put(asked, ItemUnknown(search))
+            yield "the catalogue cannot tell", put(asked, CatalogueUnavailable(search, ""))
         for takedown_id in world.evidence:
             rest = tuple(t for t in world.evidence if t != takedown_id)
             shown = world._replace(evidence=rest)
-            yield "the catalogue has caught up", _put(shown, CatalogueCaughtUp(takedown_id))
+            yield "the catalogue has caught up", put(shown, CatalogueCaughtUp(takedown_id))
         if world.doubts and world.follows:
             less = world._replace(doubts=world.doubts - 1)
-            yield "a list cannot be read", _put(less, ItemInDoubt(_ITEM, _T0))
+            yield "a list cannot be read", put(less, ItemInDoubt(ITEM, T0))
         if world.lists and world.follows:
-            at = _T0 + _LATER * (1 + self._bounds.lists - world.lists)
+            at = T0 + _LATER * (1 + self._bounds.lists - world.lists)
             for places in self._lists:
-                listed = ItemListed(_ITEM, places, at)
+                listed = ItemListed(ITEM, places, at)
                 less = world._replace(lists=world.lists - 1)
-                yield f"a list is read: {_names(places)}", _put(less, listed)
+                yield f"a list is read: {_names(places)}", put(less, listed)
 
     def _kafka(self, world: World) -> Iterator[tuple[str, World]]:
         for number, place in enumerate(self._places):
@@ -276,16 +180,16 @@ class OneCensor:
                 counts = (*world.deletions[:number], left - 1, *world.deletions[number + 1 :])
                 less = world._replace(deletions=counts)
                 for date, words in _DATES.items() if self._bounds.replays else ((_FRESH, ""),):
-                    deleted = ItemDeleted(_ITEM, place.container_id, "group", date)
-                    yield f"item_deleted {place.container_id}{words} is read", _put(less, deleted)
+                    deleted = ItemDeleted(ITEM, place.container_id, "group", date)
+                    yield f"item_deleted {place.container_id}{words} is read", put(less, deleted)
         sent = world.publication
         if sent is None:
             return
-        if not sent.handed_over:
-            reached = world._replace(publication=sent._replace(handed_over=True), reached=True)
-            yield "requests are handed over", reached
+        if not sent.sent:
+            reached = world._replace(publication=sent._replace(sent=True), reached=True)
+            yield "requests are sent", reached
             failed = sent._replace(failed=sent.open, open=())
-            yield "nothing could be handed over", _tell(world, failed)
+            yield "nothing could be sent", settle(world, failed)
             return
         for some in range(len(sent.open) + 1):
             for left in range(len(sent.open) - some + 1):
@@ -297,7 +201,7 @@ class OneCensor:
                 )
                 if now.failed != sent.failed or not left:
                     words = f"Kafka acknowledges {some}, refuses {end - some}, {left} are left"
-                    yield words, _tell(world, now)
+                    yield words, settle(world, now)
 
     # ------------------------------------------------------------------------- the actor
 
@@ -360,10 +264,10 @@ class OneCensor:
                 again=world.again | newest if self._bounds.replays else world.again,
                 doubted=False,
             )
-        if type(event) is not ItemDeleted or event.deleted_at < _T0:
+        if type(event) is not ItemDeleted or event.deleted_at < T0:
             return world
         name = frozenset((event.container_id,))
-        if event.deleted_at > _T0:
+        if event.deleted_at > T0:
             early = world.early if world.proven and name <= world.heard else world.early - name
             return world._replace(heard=world.heard | name, early=early)
         if name & (world.again | world.heard):
@@ -394,7 +298,7 @@ class OneCensor:
                     raise Wrong("two publications at once")
                 if not {c.container_id for c in places} <= world.subscribed:
                     raise Wrong("published before it is subscribed")
-                sent = _Sent(takedown.takedown_id, (), (), places, handed_over=False)
+                sent = Sent(takedown.takedown_id, (), (), places, sent=False)
                 return world._replace(publication=sent)
             case StopPublishing():
                 return world._replace(publication=None)
@@ -403,7 +307,7 @@ class OneCensor:
             case ReportStaleDeletion() | GiveWay():
                 return world
             case Answer(outcome):
-                self._check_answer(world, outcome)
+                check_answer(world, outcome)
                 return world._replace(answered=True)
             case Release(takedown):
                 if takedown.takedown_id != self._current(world):
@@ -429,51 +333,6 @@ class OneCensor:
             free=world.free or carries,
         )
 
-    # ---------------------------------------------------------------------------- checks
-
-    def _check_answer(self, world: World, outcome: Outcome) -> None:
-        if world.answered:
-            raise Wrong(f"I1: a second answer, {outcome}")
-        match outcome:
-            case Deleted(containers):
-                named = {c.container_id for c in containers}
-                unconfirmed = (world.ever - world.heard) & world.newest
-                if unconfirmed or not named or named != world.ever:
-                    raise Wrong(f"I2: {sorted(unconfirmed)} of {sorted(world.ever)}")
-                if not world.proven or world.doubted:
-                    raise Wrong("I2: 200 without evidence that the list is the newest")
-                by = {c.container_id for c in containers if c.confirmed_by == "deletion"}
-                if by != world.heard & world.ever:
-                    raise Wrong(
-                        f"I4: confirmed by deletions: {sorted(by)}, not {sorted(world.heard)}"
-                    )
-            case NotFound():
-                if world.ever or world.reached:
-                    raise Wrong("I6: 404 for an item that was found")
-                if not world.proven or world.doubted:
-                    raise Wrong("I6: 404 without evidence")
-            case Unavailable():
-                if world.reached:
-                    raise Wrong("I3: 503, and a request was handed over")
-            case TimedOut(deleted, outstanding) | Refused(deleted=deleted, outstanding=outstanding):
-                named = {c.container_id for c in deleted}
-                left = {c.container_id for c in outstanding}
-                truly = (world.ever - world.newest) | (world.heard & world.ever)
-                if named != truly or left != world.ever - truly:
-                    raise Wrong(f"I4: {sorted(named)} and {sorted(left)}, truly {sorted(truly)}")
-                self._check_words(world, outcome)
-
-    @staticmethod
-    def _check_words(world: World, outcome: TimedOut | Refused) -> None:
-        """I4: what a 504 says of the evidence, and a 502 of each request."""
-        if isinstance(outcome, TimedOut):
-            if (outcome.proven, outcome.doubted) != (world.proven, world.doubted):
-                raise Wrong(f"I4: the evidence is said to be {outcome}")
-            return
-        three = (*outcome.published, *outcome.unpublished, *outcome.unacknowledged)
-        if sorted(c.container_id for c in three) != sorted(world.ever):
-            raise Wrong(f"I4: {outcome} does not name each container once")
-
     def check(self, world: World) -> None:
         """I5 when it is idle; and when the time is up, the mailbox is all that it needs."""
         if world.state is State.IDLE and (
@@ -487,20 +346,8 @@ class OneCensor:
             if not world.mailbox:
                 if world.timer is None:
                     raise Wrong("no answer will ever come")
-                world = _put(world, TimerFired("deadline", world.timer[0]))
+                world = put(world, TimerFired("deadline", world.timer[0]))
             world = self._handle(world)
-
-
-def _put(world: World, message: Any) -> World:
-    return world._replace(mailbox=(*world.mailbox, message))
-
-
-def _tell(world: World, sent: _Sent) -> World:
-    """Some more requests are settled, and the censor is told."""
-    now = world._replace(publication=sent if sent.open else None)
-    if not sent.failed:
-        return _put(now, RequestsPublished(sent.takedown_id))
-    return _put(now, sent.told())
 
 
 def _names(places: tuple[Container, ...]) -> str:

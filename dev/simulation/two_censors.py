@@ -8,10 +8,8 @@ or be given up; the coordinator, too.
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
@@ -20,17 +18,15 @@ from actors.fsm.timers import TimerFired
 from actors.item_censor.machine import ITEM_CENSOR
 from actors.item_censor.states import (
     Answer,
-    Data,
     FindContainers,
     Release,
     State,
     SubscribeToDeletions,
     UnsubscribeAll,
 )
-from coordinator.coordinator import Coordinator
-from coordinator.pool import CensorPool, InFlight
-from coordinator.waiting import WaitingRoom
 from dev.simulation.search import Wrong
+from dev.simulation.two_censors_coordinator import Drained, ModelCoordinator, Ref, Reply
+from dev.simulation.two_censors_world import Bounds, Censor, Stop, World, put, with_censor
 from domain.messages import (
     Begin,
     CatalogueCaughtUp,
@@ -44,7 +40,6 @@ from domain.messages import (
     ItemDeleted,
     ItemId,
     ItemUnknown,
-    Outcome,
     TakeDown,
     Takedown,
     TakedownId,
@@ -59,158 +54,6 @@ _PLACE = Container(ContainerId("a"), "group")
 _MOST_STEPS = 200
 
 
-class Stop(NamedTuple):
-    """To a censor: stop once all before this is handled."""
-
-
-class Censor(NamedTuple):
-    """One censor; `timer`: none, running or due, and its generation.
-
-    `evidence`: for which takedown the catalogue will still show that it has caught up.
-    """
-
-    alive: bool
-    state: State
-    data: Data
-    mailbox: tuple[Any, ...]
-    carried: int | None
-    subscribed: bool
-    search: TakedownId | None
-    evidence: TakedownId | None
-    timer: tuple[int, bool] | None
-    generation: int
-
-
-class World(NamedTuple):
-    """Everything that the future depends on; `busy`: which censor has which takedown."""
-
-    inbox: tuple[Any, ...]
-    idle: tuple[int, ...]
-    busy: tuple[tuple[int, int], ...]
-    draining: bool
-    drains: int
-    censors: tuple[Censor, ...]
-    answers: tuple[str, ...]
-    drained: int
-    deletions: int
-    censor_failures: int
-    coordinator_failures: int
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """How much may happen.
-
-    Attributes:
-        takedowns: asked for.
-        pool: censors that may be busy.
-        deletions: how often the container's deletion is read.
-        censor_failures, coordinator_failures: how often they fail.
-        drains: whether somebody asks to drain.
-        unproven: the catalogue tells what it knows before there is evidence.
-        mailbox: messages that wait in one mailbox.
-    """
-
-    takedowns: int = 2
-    pool: int = 2
-    deletions: int = 1
-    censor_failures: int = 1
-    coordinator_failures: int = 0
-    drains: bool = True
-    unproven: bool = False
-    mailbox: int = 2
-
-
-class _Ref:
-    """A reference to one censor of the world that is being worked on."""
-
-    def __init__(self, model: TwoCensors, number: int) -> None:
-        self._model = model
-        self.number = number
-        self.actor_urn = str(number)
-
-    def try_tell(self, message: Any) -> bool:
-        censor = self._model.now[self.number]
-        if not censor.alive:
-            return False
-        self._model.now[self.number] = censor._replace(mailbox=(*censor.mailbox, message))
-        return True
-
-    def is_alive(self) -> bool:
-        return self._model.now[self.number].alive
-
-    def tell_stop(self) -> None:
-        self.try_tell(Stop())
-
-
-class _Reply:
-    """Where the answer to one takedown goes."""
-
-    def __init__(self, model: TwoCensors, number: int) -> None:
-        self._model = model
-        self._number = number
-
-    def done(self) -> bool:
-        return bool(self._model.answers[self._number])
-
-    def set(self, value: Outcome | None = None) -> None:
-        if self.done():
-            raise Wrong(f"I1: a second answer, {value}")
-        self._model.answers[self._number] = type(value).__name__
-
-
-class _Drained:
-    def __init__(self, model: TwoCensors) -> None:
-        self._model = model
-
-    def set(self, _value: None = None) -> None:
-        self._model.drained += 1
-
-
-class _Coordinator(Coordinator):
-    """The real one, without a loop; its state is put into it before each message."""
-
-    def __init__(self, model: TwoCensors) -> None:
-        self._model = model
-
-    def put(self, world: World) -> None:
-        model = self._model
-        self._pool = CensorPool(start=model.start_censor, maximum=model.bounds.pool)
-        for number in world.idle:
-            self._pool.put_back(model.refs[number])  # type: ignore[arg-type]
-        for number, takedown in world.busy:
-            ref: Any = model.refs[number]
-            entry = InFlight(ref, model.takedowns[takedown], model.replies[takedown])
-            self._pool._busy[ref.actor_urn] = entry
-        self._draining = world.draining
-        self._drained = [model.drain_reply] * world.drains  # type: ignore[list-item]
-        self._why_not_ready = lambda: None
-        self._room = WaitingRoom(0.0)  # it is ready: nobody waits
-        self._look = None
-        self._accepted = self._restarts = self._replaced = 0
-        self._rejected = Counter()
-        self._outcomes = Counter()
-        self.deferred: Any = None
-
-    def defer_reply(self) -> Any:
-        return self.deferred
-
-    def taken(self) -> tuple[tuple[int, ...], tuple[tuple[int, int], ...]]:
-        """Who is idle, and who is busy with what."""
-        busy = self._pool._busy
-        return (
-            tuple(int(urn) for urn in self._pool._idle),
-            tuple((int(urn), int(e.takedown.takedown_id)) for urn, e in busy.items()),
-        )
-
-    def is_drained(self) -> int:
-        return len(self._drained)
-
-    @property
-    def is_draining(self) -> bool:
-        return self._draining
-
-
 class TwoCensors:
     """The model.
 
@@ -221,15 +64,15 @@ class TwoCensors:
     def __init__(self, bounds: Bounds) -> None:
         self.bounds = bounds
         most = bounds.pool + bounds.censor_failures + bounds.pool * bounds.coordinator_failures
-        self.refs = [_Ref(self, number) for number in range(most + 1)]
+        self.refs = [Ref(self, number) for number in range(most + 1)]
         self.takedowns = [
             Takedown(TakedownId(str(n)), _ITEM, 0.0, 1.0, _T0, _T0, "-")
             for n in range(bounds.takedowns)
         ]
-        self.replies = [_Reply(self, number) for number in range(bounds.takedowns)]
+        self.replies = [Reply(self, number) for number in range(bounds.takedowns)]
         self._asks = [TakeDown(takedown) for takedown in self.takedowns]
-        self.drain_reply = _Drained(self)
-        self._coordinator = _Coordinator(self)
+        self.drain_reply = Drained(self)
+        self._coordinator = ModelCoordinator(self)
         self.now: list[Censor] = []
         self.answers: list[str] = []
         self.inbox: list[Any] = []
@@ -285,16 +128,16 @@ class TwoCensors:
             asked = len(world.answers)
             if asked < bounds.takedowns:
                 yield (
-                    "somebody asks",
+                    "a request arrives",
                     world._replace(
                         inbox=(*world.inbox, self._asks[asked]), answers=(*world.answers, "")
                     ),
                 )
             if bounds.drains and not world.draining and Drain() not in world.inbox:
-                yield "somebody drains", world._replace(inbox=(*world.inbox, Drain()))
+                yield "a request to drain arrives", world._replace(inbox=(*world.inbox, Drain()))
         if world.deletions and any(c.subscribed for c in world.censors):
             deleted = ItemDeleted(_ITEM, _PLACE.container_id, "group", _T0)
-            censors = tuple(_put(c, deleted) if c.subscribed else c for c in world.censors)
+            censors = tuple(put(c, deleted) if c.subscribed else c for c in world.censors)
             less = world._replace(censors=censors, deletions=world.deletions - 1)
             yield "item_deleted is read", less
 
@@ -313,19 +156,19 @@ class TwoCensors:
         if censor.timer is not None and not censor.timer[1]:
             due = censor._replace(timer=(censor.timer[0], True))
             fired = TimerFired("deadline", censor.timer[0])
-            yield f"the deadline of {who} is here", _with(world, number, _put(due, fired))
+            yield f"the deadline of {who} is here", with_censor(world, number, put(due, fired))
         if censor.search is not None and len(censor.mailbox) < self.bounds.mailbox:
             told = censor._replace(search=None)
             found = ContainersFound(censor.search, (_PLACE,), _T0)
-            yield f"the catalogue tells {who}", _with(world, number, _put(told, found))
+            yield f"the catalogue tells {who}", with_censor(world, number, put(told, found))
             if self.bounds.unproven:
-                known = _put(told, replace(found, proven=False))._replace(evidence=censor.search)
-                yield f"the catalogue tells {who} what it knows", _with(world, number, known)
-            unknown = _put(told, ItemUnknown(censor.search))
-            yield f"the catalogue does not know, {who}", _with(world, number, unknown)
+                known = put(told, replace(found, proven=False))._replace(evidence=censor.search)
+                yield f"the catalogue tells {who} what it knows", with_censor(world, number, known)
+            unknown = put(told, ItemUnknown(censor.search))
+            yield f"the catalogue does not know, {who}", with_censor(world, number, unknown)
         if censor.evidence is not None and len(censor.mailbox) < self.bounds.mailbox:
-            shown = _put(censor._replace(evidence=None), CatalogueCaughtUp(censor.evidence))
-            yield f"the catalogue has caught up for {who}", _with(world, number, shown)
+            shown = put(censor._replace(evidence=None), CatalogueCaughtUp(censor.evidence))
+            yield f"the catalogue has caught up for {who}", with_censor(world, number, shown)
 
     # --------------------------------------------------------------------- the coordinator
 
@@ -355,7 +198,7 @@ class TwoCensors:
         return self._end(less)
 
     def _abandon(self, message: Any) -> None:
-        if isinstance(message, TakeDown):  # whoever asked gets the error
+        if isinstance(message, TakeDown):  # the caller gets the error
             number = int(message.takedown.takedown_id)
             self.answers[number] = self.answers[number] or "Error"
         elif isinstance(message, Drain):
@@ -363,7 +206,7 @@ class TwoCensors:
         self._coordinator.on_restart(RuntimeError())
 
     def _end(self, world: World) -> World:
-        idle, busy = self._coordinator.taken()
+        idle, busy = self._coordinator.censors()
         return self._put_down(
             world,
             idle=idle,
@@ -488,7 +331,7 @@ class TwoCensors:
             if censor.alive and censor.timer is not None:
                 due = censor._replace(timer=(censor.timer[0], True))
                 fired = TimerFired("deadline", censor.timer[0])
-                return _with(world, number, _put(due, fired))
+                return with_censor(world, number, put(due, fired))
         return None
 
     @staticmethod
@@ -502,12 +345,3 @@ class TwoCensors:
             raise Wrong(f"I5: living are {living}, in the pool are {world.idle}")
         if any(censor.subscribed or censor.timer for censor in world.censors):
             raise Wrong(f"I5: at rest, and a censor holds on to something: {world.censors}")
-
-
-def _put(censor: Censor, message: Any) -> Censor:
-    return censor._replace(mailbox=(*censor.mailbox, message))
-
-
-def _with(world: World, number: int, censor: Censor) -> World:
-    censors = (*world.censors[:number], censor, *world.censors[number + 1 :])
-    return world._replace(censors=censors)

@@ -9,7 +9,7 @@ import pytest
 import actors.item_censor.evidence
 import actors.item_censor.machine
 from actors.item_censor.machine import item_censor
-from dev.simulation import one_censor
+from dev.simulation import one_censor_world
 from dev.simulation.ablations import ABLATIONS, Ablation, Cut, taken_out
 from dev.simulation.bounds import SMALL
 from dev.simulation.one_censor import OneCensor
@@ -40,7 +40,7 @@ def test_the_search_finds_the_shortest_way_to_a_safeguard_that_is_missing(
     (ablation,) = (each for each in ABLATIONS if each.name == without)
     with taken_out(ablation):
         machine = item_censor(follow_changes=True)
-        bounds = one_censor.Bounds(2, 2, deletions=2, lists=2, crashes=1)
+        bounds = one_censor_world.Bounds(2, 2, deletions=2, lists=2, crashes=1)
         found = search(OneCensor(bounds, machine=machine))
     assert found.wrong.startswith(wrong)
     assert 3 < len(found.path) < 15
@@ -48,10 +48,10 @@ def test_the_search_finds_the_shortest_way_to_a_safeguard_that_is_missing(
 
 _EVIDENCE = actors.item_censor.evidence
 _MACHINE = actors.item_censor.machine
-_ONE = one_censor.Bounds(1, 1, deletions=2, lists=1, unproven=True, doubts=1, replays=True)
-_TWO_LISTS = one_censor.Bounds(2, 1, lists=2, unproven=True, replays=True)
-_AGAIN = one_censor.Bounds(1, 2, lists=0, unproven=True)
-_THREE = one_censor.Bounds(3, 1, lists=1, mailbox=1)
+_ONE = one_censor_world.Bounds(1, 1, deletions=2, lists=1, unproven=True, doubts=1, replays=True)
+_TWO_LISTS = one_censor_world.Bounds(2, 1, lists=2, unproven=True, replays=True)
+_AGAIN = one_censor_world.Bounds(1, 2, lists=0, unproven=True)
+_THREE = one_censor_world.Bounds(3, 1, lists=1, mailbox=1)
 
 WITHOUT = {
     "gives a 200 before the list is proven": (
