@@ -18,10 +18,11 @@ from aiokafka.errors import KafkaError, for_code
 from aiokafka.protocol.admin import CreateAclsRequest
 
 from dev.apache_kafka import jars
+from dev.apache_kafka.broker_properties import broker_properties
 from dev.apache_kafka.listeners import (
-    Doors,
     Listener,
     authorizer_properties,
+    free_listeners,
     login_properties,
     tls_properties,
 )
@@ -40,7 +41,6 @@ logger = logging.getLogger("takedown.apache_kafka")
 
 _POLL = 0.02
 _ASK_TIMEOUT = 2.0
-_COPIES_OF_A_SMALL_CLUSTER = 3
 _ACL_TOPIC, _ACL_CLUSTER, _ACL_LITERAL, _ACL_DENY, _ACL_ALLOW = 2, 4, 3, 2, 3
 _ACL_CLUSTER_NAME = "kafka-cluster"
 _ACL_OPERATIONS = {
@@ -104,7 +104,7 @@ class ApacheKafka:
             node_id: Node(
                 node_id,
                 self._folder / f"node-{node_id}",
-                _doors(
+                free_listeners(
                     tls=tls is not None,
                     login=bool(users),
                     port=port + node_id - 1 if port else 0,
@@ -133,15 +133,15 @@ class ApacheKafka:
 
     def address(self, node: int, listener: Listener = Listener.PLAINTEXT) -> str:
         """`host:port` where a broker really listens."""
-        return self._nodes[node].doors.address(listener)
+        return self._nodes[node].listeners.address(listener)
 
     def advertised(self, node: int, listener: Listener = Listener.PLAINTEXT) -> str:
         """`host:port` where a broker says that it listens."""
-        return self._nodes[node].doors.advertised_address(listener)
+        return self._nodes[node].listeners.advertised_address(listener)
 
     def advertise(self, node: int, address: str, listener: Listener = Listener.PLAINTEXT) -> None:
         """Have a broker name another `host:port`; it holds from its next start."""
-        self._nodes[node].doors.advertised[listener] = address
+        self._nodes[node].listeners.advertised[listener] = address
 
     def log(self, node: int) -> Path:
         """The file a broker writes its log into."""
@@ -163,7 +163,7 @@ class ApacheKafka:
         if not jars.downloaded():
             await asyncio.to_thread(jars.download)
         for node in self._nodes.values():
-            for name, port in node.doors.ports.items():
+            for name, port in node.listeners.ports.items():
                 if accepts_connections(port):
                     raise BrokerStartError(f"{name} of node {node.node_id}: port {port} is in use")
         # Kafka writes it in the base64 for addresses; Kafka's own tool takes one that starts with
@@ -259,7 +259,7 @@ class ApacheKafka:
         for node in chosen:
             await node.stop()
             if port is not None:
-                node.doors.ports[listener] = port or free_ports(1)[0]
+                node.listeners.ports[listener] = port or free_ports(1)[0]
         for node in chosen:
             node.start(self._properties(node), self._java_options)
         await self.until_ready()
@@ -328,37 +328,11 @@ class ApacheKafka:
     # ------------------------------------------------------------------ inside
 
     def _properties(self, node: Node) -> dict[str, str]:
-        copies = str(min(len(self._nodes), _COPIES_OF_A_SMALL_CLUSTER))
-        enough = "2" if len(self._nodes) >= _COPIES_OF_A_SMALL_CLUSTER else "1"
-        voters = (f"{n.node_id}@{HOST}:{n.doors.controller}" for n in self._nodes.values())
-        own = {
-            "process.roles": "broker,controller",
-            "node.id": str(node.node_id),
-            "controller.quorum.voters": ",".join(voters),
-            "log.dirs": str(node.data),
-            "auto.create.topics.enable": "false",
-            "default.replication.factor": copies,
-            "min.insync.replicas": enough,
-            "num.partitions": "1",
-            "offsets.topic.replication.factor": copies,
-            "offsets.topic.num.partitions": "3",
-            "transaction.state.log.replication.factor": copies,
-            "transaction.state.log.min.isr": enough,
-            "transaction.state.log.num.partitions": "3",
-            "group.initial.rebalance.delay.ms": "0",
-            "log.retention.check.interval.ms": "500",
-            "log.initial.task.delay.ms": "500",
-            # How long a broker that was killed keeps its partitions, and how long it waits for its
-            # own ghost when it comes back: Kafka's nine seconds would be most of a test's time.
-            "broker.session.timeout.ms": "3000",
-            "broker.heartbeat.interval.ms": "500",
-            # The first election waits for these; on one machine nobody is far away.
-            "controller.quorum.election.timeout.ms": "300",
-            "controller.quorum.election.backoff.max.ms": "100",
-        }
+        nodes = self._nodes.values()
+        voters = ",".join(f"{n.node_id}@{HOST}:{n.listeners.controller}" for n in nodes)
         return (
-            own
-            | node.doors.properties()
+            broker_properties(node, voters=voters, brokers=len(self._nodes))
+            | node.listeners.properties()
             | (tls_properties(self._tls) if self._tls is not None else {})
             | (login_properties() if self._users else {})
             | (authorizer_properties() if self._access_lists else {})
@@ -373,7 +347,7 @@ class ApacheKafka:
                 f"node {node_id} ended with status {node.exit_status}; "
                 f"the end of its log:\n{node.log_tail()}"
             )
-        if not accepts_connections(node.doors.ports[Listener.INTERNAL]):
+        if not accepts_connections(node.listeners.ports[Listener.INTERNAL]):
             return frozenset()
         client = self._client(self.address(node_id, Listener.INTERNAL))
         try:
@@ -414,17 +388,3 @@ def _tidy_up() -> None:
         _, pid, _ = folder.name.split("-")
         if not Path("/proc", pid).exists() and Path("/proc/self").exists():
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _doors(*, tls: bool, login: bool, port: int) -> Doors:
-    names = [Listener.INTERNAL, Listener.PLAINTEXT, Listener.PROXIED]
-    if tls:
-        names += [Listener.SSL, Listener.SASL_SSL]
-    if login:
-        names += [Listener.SASL_PLAINTEXT]
-    controller, proxy, *ports = free_ports(2 + len(names))
-    doors = Doors(controller=controller, ports=dict(zip(names, ports, strict=True)))
-    doors.advertised[Listener.PROXIED] = f"{HOST}:{proxy}"
-    if port:
-        doors.ports[Listener.PLAINTEXT] = port
-    return doors

@@ -1,4 +1,4 @@
-"""The doors of a broker, and the settings that open them."""
+"""The listeners of a broker, and their settings."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from dev.apache_kafka.ports import HOST
+from dev.apache_kafka.ports import HOST, free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +21,7 @@ class Listener(StrEnum):
     """A listener's name, which is the same at every broker."""
 
     INTERNAL = "INTERNAL"
-    """Between the brokers, and for our own questions: no fault ever stands in front of it."""
+    """Between the brokers, and for our own requests: never affected by injected faults."""
     PLAINTEXT = "PLAINTEXT"
     """For clients."""
     PROXIED = "PROXIED"
@@ -50,7 +50,7 @@ class Tls:
 
     Attributes:
         key_and_certificate: a broker's private key (PKCS #8) followed by its certificate.
-        authorities: the certificates of those whose signature on a client's is believed.
+        authorities: the certificate authorities that are trusted to sign a client's certificate.
     """
 
     key_and_certificate: Path
@@ -58,8 +58,8 @@ class Tls:
 
 
 @dataclass(slots=True)
-class Doors:
-    """Where one broker listens, and what it tells clients about it.
+class Listeners:
+    """The ports of one broker, and the addresses that it advertises.
 
     Attributes:
         controller: port of the controller.
@@ -72,11 +72,11 @@ class Doors:
     advertised: dict[Listener, str] = field(default_factory=dict)
 
     def address(self, listener: Listener) -> str:
-        """Where the broker really listens."""
+        """The address at which the broker listens."""
         return f"{HOST}:{self.ports[listener]}"
 
     def advertised_address(self, listener: Listener) -> str:
-        """Where the broker says it listens."""
+        """The address that the broker advertises."""
         return self.advertised.get(listener) or self.address(listener)
 
     def properties(self) -> dict[str, str]:
@@ -84,10 +84,10 @@ class Doors:
         protocols = {CONTROLLER: "PLAINTEXT"} | {name: _PROTOCOLS[name] for name in self.ports}
         controller = f"{CONTROLLER}://{HOST}:{self.controller}"
         own = [f"{name}://{self.address(name)}" for name in self.ports]
-        told = [f"{name}://{self.advertised_address(name)}" for name in self.ports]
+        advertised = [f"{name}://{self.advertised_address(name)}" for name in self.ports]
         return {
             "listeners": ",".join([controller, *own]),
-            "advertised.listeners": ",".join(told),
+            "advertised.listeners": ",".join(advertised),
             "listener.security.protocol.map": ",".join(
                 f"{name}:{protocol}" for name, protocol in protocols.items()
             ),
@@ -139,3 +139,24 @@ def authorizer_properties() -> dict[str, str]:
 def lines(properties: Mapping[str, str]) -> str:
     """Settings in the form of a properties file."""
     return "".join(f"{key}={value}\n" for key, value in properties.items())
+
+
+def free_listeners(*, tls: bool, login: bool, port: int) -> Listeners:
+    """Listeners at free ports.
+
+    Args:
+        tls: with those of TLS.
+        login: with the one that needs a login, without TLS.
+        port: of `PLAINTEXT`; 0: a free one.
+    """
+    names = [Listener.INTERNAL, Listener.PLAINTEXT, Listener.PROXIED]
+    if tls:
+        names += [Listener.SSL, Listener.SASL_SSL]
+    if login:
+        names += [Listener.SASL_PLAINTEXT]
+    controller, proxy, *ports = free_ports(2 + len(names))
+    listeners = Listeners(controller=controller, ports=dict(zip(names, ports, strict=True)))
+    listeners.advertised[Listener.PROXIED] = f"{HOST}:{proxy}"
+    if port:
+        listeners.ports[Listener.PLAINTEXT] = port
+    return listeners

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from dev.apache_kafka.listeners import Doors
+    from dev.apache_kafka.listeners import Listeners
 
 _PR_SET_PDEATHSIG = 1
 _POLL = 0.01
@@ -48,10 +48,10 @@ class Node:
     """
 
     def __init__(
-        self, node_id: int, folder: Path, doors: Doors, *, heap_mb: int, stop_timeout: float
+        self, node_id: int, folder: Path, listeners: Listeners, *, heap_mb: int, stop_timeout: float
     ) -> None:
         self.node_id = node_id
-        self.doors = doors
+        self.listeners = listeners
         self.paused = False
         self._folder = folder
         self._stop_timeout = stop_timeout

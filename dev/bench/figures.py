@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import statistics
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from dev.bench import scaling as scaling_bench
 from dev.bench import targets
-from dev.bench import workers as scaled
 from dev.bench.plots import plot
 from dev.bench.processes import ROOT
-from dev.bench.report import MINIMAL, SERVICE, Row, table
+from dev.bench.report import MINIMAL, SERVICE, table
 from dev.bench.targets import SHAPES
 from dev.bench.trend import trend
 
@@ -19,55 +18,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dev.bench.latency import Latencies
-    from dev.bench.load import Measured
+    from dev.bench.results import Results
+    from dev.bench.scaling import Scaling
     from dev.bench.soak import Soaked
-    from dev.bench.workers import Scaling
 
 PAGE = ROOT / "docs" / "performance.md"
 PLOTS = ROOT / "docs" / "performance"
 BEGIN = "<!-- bench: what follows is written by `make bench` -->"
 END = "<!-- bench: end -->"
-
-
-@dataclass(slots=True)
-class Results:
-    """What one run found, part by part; None is what was not measured.
-
-    Attributes:
-        facts: the machine.
-        plan: of the closed loop, in words.
-        warning: what is to be said first, if the machine was not quiet.
-        neighbours: share of all cores' time that other programs took during the run.
-        failures: why a part could not be measured, by its name.
-        rows: CPU per request, closed loop.
-        others: CPU microseconds of a request by other servers.
-        looked_at: rounds with and without a viewer, by name.
-        latencies: open loop.
-        foreign: CPU microseconds of an event that is not ours, round by round.
-        soak: hours' worth of takedowns.
-        starts: seconds until ready.
-        workers: rounds by the number of workers.
-        messages: actor messages a second, round by round.
-        memory: bytes of a takedown in flight, by how many there are.
-        timeouts: rounds, by how many time out together.
-    """
-
-    facts: str
-    plan: str
-    warning: str = ""
-    neighbours: float | None = None
-    failures: dict[str, str] = field(default_factory=dict)
-    rows: Sequence[Row] | None = None
-    others: Mapping[str, float] | None = None
-    looked_at: Mapping[str, Sequence[Measured]] | None = None
-    latencies: Latencies | None = None
-    foreign: Mapping[str, Sequence[float]] | None = None
-    soak: Soaked | None = None
-    starts: Sequence[float] | None = None
-    workers: Scaling | None = None
-    messages: Sequence[Mapping[str, Any]] | None = None
-    memory: Sequence[Mapping[str, float]] | None = None
-    timeouts: Sequence[Sequence[Mapping[str, float]]] | None = None
 
 
 def target_table(results: Results) -> str:
@@ -150,9 +108,9 @@ def workers_text(scaling: Scaling) -> str:
     """How many workers carry how much."""
     return (
         "`--workers N`, 3 containers, each worker with as many callers;\n"
-        f"{scaled.how(scaling)}.\n"
+        f"{scaling_bench.how(scaling)}.\n"
         "Medians of the rounds, and in brackets the median ratio of neighbouring rounds:\n\n"
-        f"{scaled.table(scaling)}"
+        f"{scaling_bench.table(scaling)}"
     )
 
 

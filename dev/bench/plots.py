@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from dev.bench.figures import Results
+    from dev.bench.results import Results
 
 COLOURS = {SERVICE: "#1f6fb4", MINIMAL: "#9a9a9a"}
 IDEAL = "#c8b273"

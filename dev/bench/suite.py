@@ -32,12 +32,13 @@ from dev.apache_kafka.cluster import ApacheKafka
 from dev.apache_kafka.prepare import prepare
 from dev.bench import figures, targets, workers
 from dev.bench.__main__ import APACHE_FETCH_MAX_WAIT, Kafka, Plan, compare, start_kafka
-from dev.bench.figures import Results
 from dev.bench.items import Topics
 from dev.bench.latency import HALF, LOADS
 from dev.bench.parts import Bench, core, say
 from dev.bench.processes import BenchError
 from dev.bench.report import MINIMAL, SERVICE, Neighbours, Row, machine, main_line, warning
+from dev.bench.results import Results
+from dev.bench.scaling import Scaling, Shape
 from dev.bench.soak import HOUR
 from domain.errors import BrokerStartError
 
@@ -69,7 +70,7 @@ class Sizes:
     short: Plan
     latency_seconds: float
     loads: Mapping[float, int]
-    workers: workers.Shape
+    workers: Shape
     throttle: float
     takedowns: tuple[int, ...]
     together: tuple[int, ...]
@@ -88,7 +89,7 @@ def sizes(*, quick: bool = False, may_pin: bool = True) -> Sizes:
             short=plan,
             latency_seconds=1.0,
             loads={0.1: 1, HALF: 2, 0.9: 1},
-            workers=workers.Shape((1, 2), 3, 2, 1.0, 128),
+            workers=Shape((1, 2), 3, 2, 1.0, 128),
             throttle=0.3,
             takedowns=(1_000, 10_000),
             together=(10_000,),
@@ -103,7 +104,7 @@ def sizes(*, quick: bool = False, may_pin: bool = True) -> Sizes:
         short=Plan((1, 3, 20), 5, 2.0, 0.5, 1.0, 128, 3334),
         latency_seconds=2.5,
         loads=LOADS,
-        workers=workers.Shape((1, 2), 3, 5, 3.0, 128),
+        workers=Shape((1, 2), 3, 5, 3.0, 128),
         throttle=0.3,
         takedowns=(1_000, 10_000, 30_000, 100_000),
         together=(10_000, 100_000),
@@ -198,7 +199,7 @@ async def with_servers(run: Run, kafka: Kafka, logs: Path, all_sizes: Sizes) -> 
         results.starts = await run.part(STARTS, bench.starts(all_sizes.starts))
 
 
-async def scaling(kafka: Kafka, logs: Path, all_sizes: Sizes) -> workers.Scaling:
+async def scaling(kafka: Kafka, logs: Path, all_sizes: Sizes) -> Scaling:
     """Two workers against one."""
     async with AsyncExitStack() as stack:
         return await workers.compare(stack, kafka, logs, all_sizes.workers, all_sizes.throttle)

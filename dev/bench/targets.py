@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from dev.bench.load import Measured
+    from dev.bench.scaling import Scaling
     from dev.bench.soak import Soaked
-    from dev.bench.workers import Scaling
 
 SHAPES = {
     "many": "round a ring of 1,000 actors",

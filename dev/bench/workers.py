@@ -25,11 +25,10 @@ import argparse
 import asyncio
 import json
 import secrets
-import statistics
 import sys
 import tempfile
 import urllib.request
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,6 +40,8 @@ from dev.bench.items import Topics
 from dev.bench.load import LAST_ANSWERS, SERVER, Measured
 from dev.bench.processes import HOST, BenchError, Child, free_port, output_of, python
 from dev.bench.report import machine
+from dev.bench.scaling import Round, Scaling, Shape, how, table
+from dev.bench.throttle import Throttle, throttled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,15 +49,13 @@ if TYPE_CHECKING:
     from dev.bench.__main__ import Kafka
 
 SPARE = 15.0
-PERIOD_US = 10_000
-GROUPS = Path("/sys/fs/cgroup")
 SUPERVISOR = "supervisor"
 
 WARM_UP, FIRST_WARM_UP = 0.7, 2.0
 BOUND = 0.95
-"""Who uses so much of what he is given is bound by it."""
+"""A worker that uses so much of its share is bound by it."""
 LEAST_SHARE = 0.1
-"""Of a core: with less, a process would mostly see to itself."""
+"""Of a core: with less, a process would mostly do its own housekeeping."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,158 +71,6 @@ class Service:
     workers: int
     port: int
     pids: dict[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Round:
-    """One round of one service.
-
-    Attributes:
-        answered: good answers.
-        seconds: length of the window.
-        cpu: CPU seconds of each worker.
-        supervisor: the supervisor's.
-    """
-
-    answered: int
-    seconds: float
-    cpu: tuple[float, ...]
-    supervisor: float
-
-    @property
-    def per_second(self) -> float:
-        return self.answered / self.seconds
-
-    @property
-    def accounted(self) -> float:
-        """Answers a second if each worker had a core, and callers came evenly."""
-        return len(self.cpu) * self.answered / sum(self.cpu)
-
-    @property
-    def busiest(self) -> float:
-        """Answers a second until the busiest worker's core is full."""
-        return self.answered / max(self.cpu)
-
-    def used(self, share: float) -> float:
-        """How much its workers used of the CPU that they were given: `share` of a core each."""
-        return sum(self.cpu) / (share * self.seconds * len(self.cpu))
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """How the services are loaded.
-
-    Attributes:
-        workers: how many each service has.
-        containers: of each item.
-        rounds: for each service.
-        seconds: of a round.
-        callers: for each worker, so that each has as much to do at once, however many they are.
-    """
-
-    workers: tuple[int, ...]
-    containers: int
-    rounds: int
-    seconds: float
-    callers: int
-
-
-@dataclass(frozen=True, slots=True)
-class Scaling:
-    """All rounds by the number of workers, and the share of a core that each process was given.
-
-    `why_not` says why they were not throttled, when they were to be.
-    """
-
-    rounds: dict[int, list[Round]]
-    share: float | None
-    why_not: str = ""
-
-    @property
-    def most(self) -> int:
-        """The largest number of workers."""
-        return max(self.rounds)
-
-    def ratios(self, workers: int, figure: str | None = None) -> list[float]:
-        """Of each round to that of the fewest workers beside it; by default of what counts here."""
-        figure = figure or ("accounted" if self.share is None else "per_second")
-        first = self.rounds[min(self.rounds)]
-        return [
-            float(getattr(one, figure) / getattr(other, figure))
-            for one, other in zip(self.rounds[workers], first, strict=True)
-        ]
-
-    @property
-    def used(self) -> float:
-        """The least that workers used of what they were given, as a share; the median of rounds."""
-        if self.share is None:
-            return 1.0
-        return min(
-            statistics.median(one.used(self.share) for one in rounds)
-            for rounds in self.rounds.values()
-        )
-
-
-class Throttle:
-    """Control groups that bound the CPU of processes, one for each.
-
-    Args:
-        share: of a core.
-    """
-
-    def __init__(self, share: float) -> None:
-        self.share = share
-        self._first = (GROUPS / "cpu").is_dir()
-        self._made: list[Path] = []
-
-    def bound(self, pid: int) -> None:
-        """Bound a process, with all its threads.
-
-        Raises:
-            BenchError: there are no control groups that we may change.
-        """
-        group = (GROUPS / "cpu" if self._first else GROUPS) / f"takedown-bench-{pid}"
-        try:
-            group.mkdir()
-            self._made.append(group)
-            self._write(group)
-            (group / "cgroup.procs").write_text(str(pid))
-        except OSError as error:
-            raise BenchError(
-                f"--throttle needs control groups that we may change: {error}"
-            ) from error
-
-    def change(self, share: float) -> None:
-        """Give all of them another share of a core."""
-        self.share = share
-        for group in self._made:
-            self._write(group)
-
-    def _write(self, group: Path) -> None:
-        quota = round(self.share * PERIOD_US)
-        if self._first:
-            (group / "cpu.cfs_period_us").write_text(str(PERIOD_US))
-            (group / "cpu.cfs_quota_us").write_text(str(quota))
-        else:
-            (group / "cpu.max").write_text(f"{quota} {PERIOD_US}")
-
-    def remove(self) -> None:
-        """Remove the groups, whose processes must have ended."""
-        while self._made:
-            self._made.pop().rmdir()
-
-
-@contextmanager
-def throttled(share: float | None) -> Iterator[Throttle | None]:
-    """Groups that are gone after the block."""
-    if share is None:
-        yield None
-        return
-    throttle = Throttle(share)
-    try:
-        yield throttle
-    finally:
-        throttle.remove()
 
 
 def name_of(workers: int) -> str:
@@ -361,34 +208,6 @@ async def compare(
 
 def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
-
-
-def table(scaling: Scaling) -> str:
-    """A row for each number of workers: medians, and in brackets the median ratio to the first."""
-    lines = [
-        "| workers | CPU us/request | supervisor's | answers/s | accounted /s | busiest /s |",
-        "| ---: | ---: | ---: | ---: | ---: | ---: |",
-    ]
-    for workers, rounds in scaling.rounds.items():
-        cpu = statistics.median((sum(r.cpu) + r.supervisor) / r.answered for r in rounds)
-        supervisor = statistics.median(r.supervisor / r.answered for r in rounds)
-        shown = " | ".join(
-            f"{statistics.median(getattr(one, name) for one in rounds):.0f} "
-            f"({statistics.median(scaling.ratios(workers, name)):.2f})"
-            for name in ("per_second", "accounted", "busiest")
-        )
-        lines.append(f"| {workers} | {cpu * 1e6:.0f} | {supervisor * 1e6:.1f} | {shown} |")
-    return "\n".join(lines)
-
-
-def how(scaling: Scaling) -> str:
-    """How the workers were bound, in words."""
-    if scaling.share is not None:
-        return (
-            f"each process bound to {scaling.share:.2f} of a core, of which its workers used "
-            f"{scaling.used:.0%} or more"
-        )
-    return "accounted by CPU, not throttled" + (f" ({scaling.why_not})" if scaling.why_not else "")
 
 
 async def run(options: argparse.Namespace) -> None:

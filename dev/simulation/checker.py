@@ -8,7 +8,6 @@ door; and it says at once which invariant an answer breaks.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -29,11 +28,8 @@ if TYPE_CHECKING:
     from dev.simulation.log import Record
     from dev.simulation.loop import SimulatedLoop
     from dev.simulation.newest_list import Said
-    from dev.simulation.run import Life
 
 GRACE = 0.25
-_ON_ITS_WAY = 0.5
-"""Seconds after which a record must have been read, when nothing goes wrong."""
 
 _UNCERTAIN = frozenset({502, 504})
 _NOTHING_DONE = frozenset({400, 404, 503})
@@ -371,27 +367,6 @@ class Ledger:
                 if since < read_at < made_at and self.ran(read_at, made_at):
                     self.broken(f"asked again for {place[1]}, which was confirmed", asker)
                     return
-
-    def check_read(self, life: Life, cluster: Cluster, *, complete: bool) -> None:
-        """Each record of item_deleted is handled once, in order, and from readiness on, all are."""
-        for partition, offsets in life.offsets.items():
-            if partition in life.cut:
-                continue
-            if any(later <= earlier for earlier, later in pairwise(offsets)):
-                self.broken(f"item_deleted[{partition}] was not handled once and in order")
-            if wrong := cluster.topics["item_deleted"][partition].aborted.intersection(offsets):
-                self.broken(f"item_deleted[{partition}]: aborted, and handled: {sorted(wrong)}")
-        if not complete or life.ends_when_ready is None:
-            return
-        for number, log in enumerate(cluster.topics["item_deleted"]):
-            since = life.ends_when_ready.get(number, 0)
-            wanted = {
-                record.offset
-                for record in log.since(since, log.end)
-                if record.at < self._loop.time() - _ON_ITS_WAY
-            }
-            if missing := wanted - set(life.offsets.get(number, ())):
-                self.broken(f"item_deleted[{number}]: never handled: {sorted(missing)[:5]}")
 
 
 def _in_words(views: Iterable[Iterable[Said | None]]) -> str:

@@ -11,6 +11,7 @@ from pykka import ActorRegistry
 from dev.simulation.callers import Asked
 from dev.simulation.checker import GRACE
 from dev.simulation.faults import Fault
+from dev.simulation.read_check import check_read
 from dev.simulation.run import gone
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ async def _check_quiet(world: World) -> None:
     if not await _until(world, lambda: not any(life.left().values()), _QUIET_WITHIN):
         left = {name: count for name, count in life.left().items() if count}
         world.ledger.broken(f"I5: left over: {left}")
-    world.ledger.check_read(life, world.cluster, complete=True)
+    check_read(world.ledger, life, world.cluster, now=world.loop.time(), complete=True)
     world.actors.check_mailboxes(stopped=False)
 
 

@@ -26,6 +26,7 @@ from dev.simulation.json_variants import Spelled
 from dev.simulation.loop import START, SimulatedLoop
 from dev.simulation.process_faults import ProcessFaults
 from dev.simulation.randomness import seeded
+from dev.simulation.read_check import check_read
 from dev.simulation.recovery import check_nothing_left, recover
 from dev.simulation.run import Life
 from dev.simulation.topic_faults import TopicFaults
@@ -333,7 +334,7 @@ class World:
     async def _end_life(self, *, kill: bool) -> None:
         life = self.life
         assert life is not None
-        self.ledger.check_read(life, self.cluster, complete=False)
+        check_read(self.ledger, life, self.cluster, now=self.loop.time(), complete=False)
         self.actors.check_restarts(life.actors())
         if kill:
             self.life = None

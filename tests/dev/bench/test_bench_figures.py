@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 
 from dev.bench import figures, plots, targets
-from dev.bench.figures import BEGIN, END, Results, put_between, section, target_table
+from dev.bench.figures import BEGIN, END, put_between, section, target_table
 from dev.bench.latency import Latencies, OpenRound
 from dev.bench.load import Measured
 from dev.bench.open_loop import OpenMeasured
 from dev.bench.report import MINIMAL, SERVICE, Row, warning
+from dev.bench.results import Results
+from dev.bench.scaling import Round, Scaling
 from dev.bench.soak import Soaked, Window
 from dev.bench.viewer import VIEWED
-from dev.bench.workers import Round, Scaling
 
 
 def opened(p50: float, p99: float) -> OpenMeasured:

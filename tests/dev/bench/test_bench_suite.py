@@ -14,11 +14,13 @@ import pytest
 
 from dev.bench import figures, latency, parts, suite, targets, workers
 from dev.bench.__main__ import Plan, Server
-from dev.bench.figures import BEGIN, END, Results
+from dev.bench.figures import BEGIN, END
 from dev.bench.latency import HALF
 from dev.bench.parts import Bench
 from dev.bench.processes import BenchError
 from dev.bench.report import MINIMAL, SERVICE
+from dev.bench.results import Results
+from dev.bench.scaling import Shape
 from dev.bench.soak import Soaked, Window
 from dev.bench.soak import arguments as soak_arguments
 from dev.bench.suite import (
@@ -51,7 +53,7 @@ def tiny(**_: bool) -> Sizes:
         short=TINY,
         latency_seconds=1.0,
         loads={HALF: 1},
-        workers=workers.Shape((1, 2), 3, 1, 1.0, 8),
+        workers=Shape((1, 2), 3, 1, 1.0, 8),
         throttle=0.3,
         takedowns=(100,),
         together=(100,),

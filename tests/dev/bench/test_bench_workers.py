@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from dev.bench import throttle as throttling
 from dev.bench import workers
 from dev.bench.__main__ import start_kafka
 from dev.bench.processes import BenchError
-from dev.bench.workers import Round, Scaling, Service, Shape, Throttle, table
+from dev.bench.scaling import Round, Scaling, Shape, how, table
+from dev.bench.throttle import Throttle
+from dev.bench.workers import Service
 
 
 def test_what_the_workers_cpu_pays_for_is_told_from_what_the_busiest_one_allows() -> None:
@@ -33,7 +36,7 @@ def test_ratios_are_to_the_first_row_and_medians_of_the_rounds() -> None:
 def test_without_control_groups_the_throttle_says_so(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(workers, "GROUPS", tmp_path / "none")
+    monkeypatch.setattr(throttling, "GROUPS", tmp_path / "none")
     with pytest.raises(BenchError, match="needs control groups that we may change"):
         Throttle(0.3).bound(1)
 
@@ -48,7 +51,7 @@ def test_without_control_groups_the_throttle_says_so(
 def test_a_process_is_bound_in_both_versions_of_control_groups(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, first: bool, files: dict[str, str]
 ) -> None:
-    monkeypatch.setattr(workers, "GROUPS", tmp_path)
+    monkeypatch.setattr(throttling, "GROUPS", tmp_path)
     if first:
         (tmp_path / "cpu").mkdir()
     Throttle(0.3).bound(7)
@@ -59,7 +62,7 @@ def test_a_process_is_bound_in_both_versions_of_control_groups(
 def test_all_groups_are_given_another_share_and_are_gone_in_the_end(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(workers, "GROUPS", tmp_path)
+    monkeypatch.setattr(throttling, "GROUPS", tmp_path)
     throttle = Throttle(0.3)
     throttle.bound(7)
     throttle.bound(8)
@@ -87,7 +90,7 @@ def test_a_ratio_is_of_neighbours_and_the_figure_is_what_was_bound() -> None:
         {1: [round_of(100, 0.5)], 2: [round_of(100, 0.3, 0.3)]}, share=None, why_not="no groups"
     )
     assert accounted.ratios(2) == pytest.approx([2 * 100 / 0.6 / (100 / 0.5)])
-    assert "not throttled (no groups)" in workers.how(accounted)
+    assert "not throttled (no groups)" in how(accounted)
 
 
 async def test_the_share_is_made_smaller_until_the_workers_use_it_up(
@@ -100,7 +103,7 @@ async def test_the_share_is_made_smaller_until_the_workers_use_it_up(
         given.append(throttle.share)
         return round_of(100, *[min(throttle.share, 0.16)] * 2)  # the rest of the machine is full
 
-    monkeypatch.setattr(workers, "GROUPS", tmp_path)
+    monkeypatch.setattr(throttling, "GROUPS", tmp_path)
     monkeypatch.setattr(workers, "one_round", one_round)
     await workers.bind_to_cpu(Service(2, 1, {}), throttle, Shape((1, 2), 3, 1, 1.0, 8))
     assert given == pytest.approx([0.3, 0.21, 0.147])
@@ -110,7 +113,7 @@ async def test_the_share_is_made_smaller_until_the_workers_use_it_up(
 async def test_two_workers_are_measured_against_one_over_a_real_broker(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(workers, "GROUPS", tmp_path / "none")  # nobody may be throttled here
+    monkeypatch.setattr(throttling, "GROUPS", tmp_path / "none")  # nobody may be throttled here
     monkeypatch.setattr(workers, "FIRST_WARM_UP", 0.3)
     async with AsyncExitStack() as stack:
         kafka = await start_kafka(stack, None)
