@@ -12,7 +12,7 @@ import msgspec
 import psutil
 import pytest
 
-from dev.bench import figures, latency, parts, suite, targets, workers
+from dev.bench import figures, latency, parts, suite, targets, throttle, workers
 from dev.bench.__main__ import Plan, Server
 from dev.bench.figures import BEGIN, END
 from dev.bench.latency import HALF
@@ -160,7 +160,7 @@ async def test_every_part_is_measured_and_stands_in_the_page(
     monkeypatch.setattr(suite, "core", core)
     monkeypatch.setattr(latency, "CLOSED_ROUNDS", 1)
     monkeypatch.setattr(workers, "FIRST_WARM_UP", 0.2)
-    monkeypatch.setattr(workers, "GROUPS", page.parent / "none")
+    monkeypatch.setattr(throttle, "GROUPS", page.parent / "none")
     assert await everything(options()) == 0
     text = generated(page)
     assert "not measured" not in text.lower()
