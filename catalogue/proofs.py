@@ -14,6 +14,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from domain.backoff import longest_wait
 from domain.messages import CatalogueCaughtUp
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class _Proof:
 
     def _try_again(self) -> None:
         loop = asyncio.get_running_loop()
-        again = loop.time() + min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(self._failed, 16))
+        again = loop.time() + longest_wait(self._failed, FIRST_WAIT, LONGEST_WAIT)
         self._failed += 1
         if again < self._takedown.deadline - self._proofs.margin:
             self._timer = loop.call_at(again, self._prove_to, self)

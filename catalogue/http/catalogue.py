@@ -41,6 +41,7 @@ import stamina
 
 from catalogue.http.circuit_breaker import Circuit, CircuitState
 from catalogue.http.responses import Answer, Fault, Located, NoEvidence, judge
+from domain.backoff import JITTER, longest_wait
 from domain.messages import CatalogueUnavailable, ContainersFound, ItemId, ItemUnknown
 
 if TYPE_CHECKING:
@@ -221,10 +222,10 @@ class HttpCatalogue:
                 return False
             if not self._circuit.closed:
                 return False
-            wait = max(self._backoff(failed, FIRST_WAIT, LONGEST_WAIT), error.retry_after)
+            wait = max(self._wait(failed, FIRST_WAIT, LONGEST_WAIT), error.retry_after)
             return wait if loop.time() + wait < end else False
 
-        # Neither stamina's timeout nor its jitter: they go by another clock and another dice.
+        # Neither stamina's timeout nor its jitter: they use another clock and another rng.
         async for attempt in stamina.retry_context(wait_before_retry, ATTEMPTS, timeout=None):
             with attempt:
                 async with self._turns:
@@ -252,7 +253,7 @@ class HttpCatalogue:
             self._failures += 1
             self._last_error = str(error)
             if trial or error.fault not in _ABOUT_ONE_ITEM:
-                self._circuit.failed(error)
+                self._circuit.failed()
             else:
                 logger.warning("No evidence about item %s: %s", item_id, error)
             if not self._circuit.closed:
@@ -274,9 +275,8 @@ class HttpCatalogue:
             return None
         return date - timedelta(seconds=took) - apart
 
-    def _backoff(self, failed: int, first: float, longest: float) -> float:
-        ceiling: float = min(longest, first * 2 ** min(failed - 1, 16))
-        return ceiling * self._jitter(0.5, 1.0)
+    def _wait(self, failed: int, first: float, longest: float) -> float:
+        return longest_wait(failed - 1, first, longest) * self._jitter(*JITTER)
 
     # --------------------------------------------------------------------- watch, stop
 
@@ -289,7 +289,7 @@ class HttpCatalogue:
             if not failed and await self._opens_within(WATCH):
                 failed = 1
             if failed:
-                await asyncio.sleep(self._backoff(failed, _FIRST_REST, _LONGEST_REST))
+                await asyncio.sleep(self._wait(failed, _FIRST_REST, _LONGEST_REST))
 
     def _fresh(self) -> bool:
         """Whether the service has answered lately, and nothing has opened the circuit since."""

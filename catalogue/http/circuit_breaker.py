@@ -1,64 +1,53 @@
-"""Whether the Items service is asked at all: a circuit breaker that counts, on the loop's time.
+"""A circuit breaker: whether requests are sent to the Items service.
 
-`purgatory` keeps the three states and their rules. Two things it leaves open are decided here:
-
-* It opens and half-opens by the wall clock (`time.time()`), and nothing of ours may. So its time
-  to live is infinite: it never half-opens by itself, and whoever owns the circuit begins a trial
-  when the loop's clock says so.
-* Half-open, it lets every request through at once. Here nobody but the trial passes while the
-  circuit is not closed: one request, whatever stands at the door.
-
-It also takes an exception that it is told to exclude for a success, and any other for a failure,
-a cancellation too. So it is told of each result by name, and of a cancellation nothing.
+It counts results and measures no time: its owner begins a trial when the event loop's clock says
+so. While a trial runs, only the trial's request is sent. A cancelled request is no result.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Literal
-
-from purgatory.domain.model import CLOSED, OPENED, Context, HalfOpenedState
 
 CircuitState = Literal["closed", "opened", "half-opened"]
 
 
 class Circuit:
-    """Counts failures in a row; opens at `threshold` of them.
+    """Counts failures in a row, and opens at `threshold` of them.
 
     Args:
         threshold: failures in a row that open it; one is enough during a trial.
+
+    Attributes:
+        state: "closed": requests are sent; "opened": none is; "half-opened": a trial runs.
     """
 
     def __init__(self, *, threshold: int) -> None:
-        self._context = Context("items-service", threshold, ttl=math.inf)
-
-    @property
-    def state(self) -> CircuitState:
-        """Where it stands."""
-        return self._context.state
+        self._threshold = threshold
+        self._failures = 0
+        self.state: CircuitState = "closed"
 
     @property
     def closed(self) -> bool:
-        """Whether anybody but a trial may pass."""
-        return self._context.state == CLOSED
+        """Whether requests other than a trial are sent."""
+        return self.state == "closed"
 
     def begin_trial(self) -> None:
-        """One request may show that all is well again; its result decides. Closed: nothing."""
-        if self._context.state == OPENED:
-            self._context.set_state(HalfOpenedState())
-            self._context.messages.clear()
+        """Let one request decide whether the circuit closes. No effect unless it is open."""
+        if self.state == "opened":
+            self.state = "half-opened"
 
     def succeeded(self) -> None:
-        """A request was answered: none has failed in a row. Ends a trial; not an open circuit.
+        """Record a success: it ends a row of failures, and a trial, but not an open circuit.
 
-        A success that began before the circuit opened says nothing about now, unless a trial
-        runs: then it is the younger evidence.
+        A success that began before the circuit opened says nothing about now. During a trial it is
+        newer than the failures that opened the circuit.
         """
-        self._context.handle_end_request()
-        # Events for shared storage, which nobody has here: they would only add up.
-        self._context.messages.clear()
+        if self.state != "opened":
+            self.state = "closed"
+            self._failures = 0
 
-    def failed(self, error: Exception) -> None:
-        """A request failed."""
-        self._context.handle_exception(error)
-        self._context.messages.clear()
+    def failed(self) -> None:
+        """Record a failure."""
+        self._failures += 1
+        if self.state == "half-opened" or self._failures >= self._threshold:
+            self.state = "opened"

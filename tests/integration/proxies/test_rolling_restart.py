@@ -28,6 +28,10 @@ BETWEEN = 12.0
 to an instance for `fail_timeout` (10 s) after it has refused a connection, so two instances that
 are restarted within 10 s are both away for it. HAProxy needs `rise` x `inter` (4 s)."""
 
+GRACE = 8
+"""Seconds between the 503 at `/readyz` and the end of an instance's listening. HAProxy takes it out
+of rotation at the third failed check (`fall` 3, `inter` 2 s), so up to 6 s after the 503."""
+
 Proxy = Callable[[Path, tuple[int, int], tuple[int, int]], AbstractContextManager[str]]
 
 PROXIES: dict[str, Proxy] = {
@@ -81,7 +85,7 @@ class Calls:
         self._stop = True
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("proxy", PROXIES.values(), ids=PROXIES)
 async def test_no_call_fails_while_two_instances_are_restarted_in_turn(
     proxy: Proxy, broker: Process, names: Names, tmp_path: Path
@@ -96,7 +100,7 @@ async def test_no_call_fails_while_two_instances_are_restarted_in_turn(
             kafka_fetch_max_wait=0.01,
             http_port=public[number],
             admin_port=admin[number],
-            shutdown_grace=5,
+            shutdown_grace=GRACE,
             log_format="json",
             catalogue_folder=tmp_path / f"catalogue-{number}",
             **names.settings(),
