@@ -41,14 +41,14 @@ class Traffic:
         door: address of the public API.
         items: address of the Items service's API.
         rate: takedowns for each second, on average.
-        seed: makes the dice repeatable; None leaves them to chance.
+        seed: makes the rng repeatable; None leaves them to chance.
     """
 
     def __init__(self, *, door: str, items: str, rate: float, seed: int | None = None) -> None:
         self._door = door
         self._items = items
         self._rate = rate
-        self._dice = random.Random(seed)  # noqa: S311 - scenes are not cryptography
+        self._rng = random.Random(seed)  # noqa: S311 - scenes are not cryptography
         self._http: aiohttp.ClientSession | None = None
         self._scenes: tuple[tuple[float, Scene], ...] = (
             (84, self._plain),
@@ -72,10 +72,10 @@ class Traffic:
             try:
                 due = loop.time()
                 while True:
-                    due = max(due + self._dice.expovariate(self._rate), loop.time() - 1)
+                    due = max(due + self._rng.expovariate(self._rate), loop.time() - 1)
                     await asyncio.sleep(due - loop.time())
                     if len(playing) < _MOST_AT_ONCE:
-                        (scene,) = self._dice.choices(scenes, weights)
+                        (scene,) = self._rng.choices(scenes, weights)
                         task = loop.create_task(self._play(scene))
                         playing.add(task)
                         task.add_done_callback(playing.discard)
@@ -105,19 +105,19 @@ class Traffic:
         item = await self._publish(places)
         asked = asyncio.ensure_future(self._take_down(item))
         try:
-            await asyncio.sleep(self._dice.uniform(0.2, 0.8))
+            await asyncio.sleep(self._rng.uniform(0.2, 0.8))
             await self._publish([*places[-1:], _place("group", "passed-on")], item)
             await asked
         finally:
             asked.cancel()
 
     async def _unknown(self) -> None:
-        await self._take_down(str(uuid.UUID(int=self._dice.getrandbits(128), version=4)))
+        await self._take_down(str(uuid.UUID(int=self._rng.getrandbits(128), version=4)))
 
     async def _never(self) -> None:
         """One container never confirms."""
         item = await self._publish([*self._places(), _place(_NEVER, "sealed")])
-        await self._take_down(item, wait=self._dice.randint(3, 8))
+        await self._take_down(item, wait=self._rng.randint(3, 8))
 
     async def _too_late(self) -> None:
         """The caller does not wait for as long as it takes."""
@@ -130,7 +130,7 @@ class Traffic:
     # ------------------------------------------------------------------------- acting
 
     def _places(self) -> list[Container]:
-        return list(sample_places(self._dice))
+        return list(sample_places(self._rng))
 
     async def _publish(self, places: Sequence[Container], item: str | None = None) -> str:
         assert self._http is not None

@@ -75,7 +75,7 @@ class ItemsService:
         self._outbox = Outbox(self._database)
         positions = Positions(self._database, self._outbox)
         self._store = ItemStore(self._database, self._outbox, positions)
-        self._dice = Dice(settings.faults)
+        self._rng = Dice(settings.faults)
         self._tally = Tally()
         self._link = Link(
             Ground(
@@ -88,11 +88,11 @@ class ItemsService:
                 store=self._store,
                 outbox=self._outbox,
                 positions=positions,
-                dice=self._dice,
+                rng=self._rng,
                 tally=self._tally,
             )
         )
-        api = Api(store=self._store, outbox=self._outbox, link=self._link, dice=self._dice)
+        api = Api(store=self._store, outbox=self._outbox, link=self._link, rng=self._rng)
         self._runner = web.AppRunner(
             api.application(), access_log=None, handle_signals=False, shutdown_timeout=1.0
         )
@@ -109,11 +109,11 @@ class ItemsService:
     @property
     def faults(self) -> Faults:
         """What goes wrong at present; may be assigned while it runs."""
-        return self._dice.faults
+        return self._rng.faults
 
     @faults.setter
     def faults(self, faults: Faults) -> None:
-        self._dice.faults = faults
+        self._rng.faults = faults
 
     def statistics(self) -> Tally:
         """What it has done so far; a copy."""

@@ -46,5 +46,5 @@ class Ground:
     store: ItemStore
     outbox: Outbox
     positions: Positions
-    dice: Dice
+    rng: Dice
     tally: Tally

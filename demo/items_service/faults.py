@@ -32,7 +32,7 @@ class Faults:
             crash in between forgets it.
         slow: ids or types of containers that need `slow_work` instead.
         slow_work: seconds that they need, in the same manner.
-        seed: makes the dice repeatable; None leaves them to chance.
+        seed: makes the rng repeatable; None leaves them to chance.
 
     Raises:
         ValueError: a value is out of its range; the message names it.
@@ -99,7 +99,7 @@ class Dice:
 
     @property
     def faults(self) -> Faults:
-        """The faults in force. Assigning others starts the dice anew, from their seed."""
+        """The faults in force. Assigning others restarts the rng from their seed."""
         return self._faults
 
     @faults.setter
@@ -116,19 +116,19 @@ class Dice:
 
     def delays(self) -> tuple[float, ...]:
         """For each copy of the next event that is published, the seconds it is held back."""
-        faults, dice = self._faults, self._random
-        if faults.drop and dice.random() < faults.drop:
+        faults, rng = self._faults, self._random
+        if faults.drop and rng.random() < faults.drop:
             return ()
-        copies = 2 if faults.duplicate and dice.random() < faults.duplicate else 1
+        copies = 2 if faults.duplicate and rng.random() < faults.duplicate else 1
         return tuple(self._delay() for _ in range(copies))
 
     def _delay(self) -> float:
-        faults, dice = self._faults, self._random
+        faults, rng = self._faults, self._random
         delay = faults.latency
         if faults.jitter:
-            delay += dice.uniform(0, faults.jitter)
+            delay += rng.uniform(0, faults.jitter)
         if faults.reorder:
-            delay += dice.uniform(0, REORDER_SPREAD)
+            delay += rng.uniform(0, REORDER_SPREAD)
         return delay
 
 

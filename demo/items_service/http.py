@@ -74,7 +74,7 @@ class Api:
         store: the items.
         outbox: what Kafka has not acknowledged yet.
         link: the link to Kafka.
-        dice: the faults.
+        rng: the faults.
         publish_timeout: seconds until a change is answered with 503.
     """
 
@@ -84,13 +84,13 @@ class Api:
         store: ItemStore,
         outbox: Outbox,
         link: Link,
-        dice: Dice,
+        rng: Dice,
         publish_timeout: float | None = None,
     ) -> None:
         self._store = store
         self._outbox = outbox
         self._link = link
-        self._dice = dice
+        self._rng = rng
         self._publish_timeout = PUBLISH_TIMEOUT if publish_timeout is None else publish_timeout
 
     def application(self) -> web.Application:
@@ -117,17 +117,17 @@ class Api:
 
     async def get_faults(self, _: web.Request) -> web.Response:
         """The faults in force."""
-        return _json(_faults_body(self._dice.faults))
+        return _json(_faults_body(self._rng.faults))
 
     async def put_faults(self, request: web.Request) -> web.Response:
         """Replace the faults in force; what is left out is off."""
         body = _decode(await request.read(), _FaultsBody)
         try:
-            self._dice.faults = Faults(**msgspec.structs.asdict(body))
+            self._rng.faults = Faults(**msgspec.structs.asdict(body))
         except ValueError as error:
             raise CallerError("invalid-faults", str(error)) from None
-        logger.info("Faults are now %s", self._dice.faults)
-        return _json(_faults_body(self._dice.faults))
+        logger.info("Faults are now %s", self._rng.faults)
+        return _json(_faults_body(self._rng.faults))
 
     async def list_items(self, request: web.Request) -> web.Response:
         """A page of the items, in the order of their ids."""

@@ -64,7 +64,7 @@ class SampleItem:
 
 def sample_items() -> tuple[SampleItem, ...]:
     """The sample: `COUNT` items, the two for the demo first."""
-    dice = random.Random(_SEED)  # noqa: S311 - the same sample each time is the point
+    rng = random.Random(_SEED)  # noqa: S311 - the same sample each time is the point
     items = [
         SampleItem(
             DEMO_DELETABLE,
@@ -86,44 +86,44 @@ def sample_items() -> tuple[SampleItem, ...]:
         ),
     ]
     while len(items) < COUNT:
-        kind = dice.choice(tuple(_PLACES))
-        item_id = ItemId(str(uuid.UUID(int=dice.getrandbits(128), version=4)))
-        items.append(SampleItem(item_id, kind, _containers(dice, kind)))
+        kind = rng.choice(tuple(_PLACES))
+        item_id = ItemId(str(uuid.UUID(int=rng.getrandbits(128), version=4)))
+        items.append(SampleItem(item_id, kind, _containers(rng, kind)))
     return tuple(items)
 
 
-def sample_places(dice: random.Random) -> tuple[Container, ...]:
+def sample_places(rng: random.Random) -> tuple[Container, ...]:
     """Where one more item like those of the sample might be published."""
-    return _containers(dice, dice.choice(tuple(_PLACES)))
+    return _containers(rng, rng.choice(tuple(_PLACES)))
 
 
-def _containers(dice: random.Random, kind: str) -> tuple[Container, ...]:
-    author = dice.choice(_PEOPLE)
+def _containers(rng: random.Random, kind: str) -> tuple[Container, ...]:
+    author = rng.choice(_PEOPLE)
     # Most items are in a few places; some were passed around.
-    count = min(MOST_CONTAINERS, 1 + int(dice.expovariate(1 / 3.5)))
+    count = min(MOST_CONTAINERS, 1 + int(rng.expovariate(1 / 3.5)))
     first = _container("timeline", author)
     found = {first.container_id: first}
     while len(found) < count:
-        container_type = dice.choice(_PLACES[kind])
-        container = _container(container_type, _name(dice, container_type, author))
+        container_type = rng.choice(_PLACES[kind])
+        container = _container(container_type, _name(rng, container_type, author))
         found[container.container_id] = container
     return tuple(found.values())
 
 
-def _name(dice: random.Random, container_type: str, author: str) -> str:
+def _name(rng: random.Random, container_type: str, author: str) -> str:
     match container_type:
         case "timeline" | "story":
-            return dice.choice(_PEOPLE)
+            return rng.choice(_PEOPLE)
         case "album":
-            return f"{author}.{dice.choice(_ALBUMS)}"
+            return f"{author}.{rng.choice(_ALBUMS)}"
         case "page":
-            return dice.choice(_PAGES)
+            return rng.choice(_PAGES)
         case "event":
-            return dice.choice(_EVENTS)
+            return rng.choice(_EVENTS)
         case "message-channel":
-            return f"{dice.choice(_GROUPS)}.{dice.choice(_CHANNELS)}"
+            return f"{rng.choice(_GROUPS)}.{rng.choice(_CHANNELS)}"
         case _:
-            return dice.choice(_GROUPS)
+            return rng.choice(_GROUPS)
 
 
 def _container(container_type: str, name: str) -> Container:

@@ -59,7 +59,7 @@ class Session:
             self._producer,
             topic_deleted=ground.topic_deleted,
             topic_published=ground.topic_published,
-            dice=ground.dice,
+            rng=ground.rng,
         )
         self._next_offsets: dict[Partition, int] = {}
         self._partitions: list[TopicPartition] = []
@@ -125,7 +125,7 @@ class Session:
             records = [record for batch in batches.values() for record in batch]
             prompt = []
             for request in self._readable(records):
-                work = self._ground.dice.work(request.container_id, request.container_type)
+                work = self._ground.rng.work(request.container_id, request.container_type)
                 if work and self._working < _MOST_WORKING:
                     self._working += 1
                     tasks.create_task(self._work(request, work))
@@ -147,7 +147,7 @@ class Session:
     ) -> None:
         ground = self._ground
         applied = await ground.store.apply(
-            requests, next_offsets, datetime.now(UTC), ground.dice.faults.refuses
+            requests, next_offsets, datetime.now(UTC), ground.rng.faults.refuses
         )
         ground.tally.add(applied)
         for request in applied.unknown:

@@ -45,8 +45,8 @@ class Topics:
 @functools.cache
 def item_ids(containers: int, count: int) -> tuple[str, ...]:
     """The ids of `count` items that are in so many containers each; the same in every process."""
-    dice = random.Random(containers)
-    return tuple(str(uuid.UUID(int=dice.getrandbits(128), version=4)) for _ in range(count))
+    rng = random.Random(containers)
+    return tuple(str(uuid.UUID(int=rng.getrandbits(128), version=4)) for _ in range(count))
 
 
 def containers_of(containers: int) -> list[dict[str, str]]:

@@ -72,12 +72,12 @@ class OpenMeasured(msgspec.Struct, frozen=True):
 
 def schedule(rate: float, seconds: float, seed: int) -> list[float]:
     """Seconds after the start at which a request is sent: a Poisson process, always the same."""
-    dice = random.Random(seed)
+    rng = random.Random(seed)
     times: list[float] = []
-    now = dice.expovariate(rate)
+    now = rng.expovariate(rate)
     while now < seconds:
         times.append(now)
-        now += dice.expovariate(rate)
+        now += rng.expovariate(rate)
     return times
 
 

@@ -277,10 +277,10 @@ async def by_the_clock(
 
 def moments(rate: float) -> Iterator[float]:
     """When a request is due, in seconds: a Poisson process without end, always the same."""
-    dice = random.Random(1)
+    rng = random.Random(1)
     now = 0.0
     while True:
-        now += dice.expovariate(rate)
+        now += rng.expovariate(rate)
         yield now
 
 

@@ -105,7 +105,7 @@ class Cluster:
         self._loop = loop
         self._faults = faults
         self._journal = journal
-        self._dice = random.Random(f"{seed} network")
+        self._rng = random.Random(f"{seed} network")
         self.topics: dict[str, list[Log]] = {}
         self.ids: dict[str, bytes] = {}
         self.cluster_id = "simulated"
@@ -126,7 +126,7 @@ class Cluster:
 
     def delay(self) -> float:
         """Seconds that something takes over the network, one way."""
-        chance = self._dice.random()
+        chance = self._rng.random()
         # Most are quick, and now and then one is not.
         return 0.0005 + (0.004 * chance if chance < _QUICK else (chance - _QUICK) * 3.0)
 
@@ -138,7 +138,7 @@ class Cluster:
         """Make a topic; `settings` are what DescribeConfigs answers."""
         self.topics[topic] = [Log() for _ in range(partitions)]
         self.settings[topic] = dict(settings or {})
-        self.ids[topic] = self._dice.randbytes(16)
+        self.ids[topic] = self._rng.randbytes(16)
 
     def id_of(self, topic: str) -> str:
         """A topic's id, as Kafka's tools write it."""
@@ -168,8 +168,8 @@ class Cluster:
         its producer's time.
         """
         log = self.topics[topic][partition]
-        if (dice := self._faults.strikes(Fault.OFFSETS_JUMP, topic, _name(key))) is not None:
-            log.end += dice.randint(1, 5)
+        if (rng := self._faults.strikes(Fault.OFFSETS_JUMP, topic, _name(key))) is not None:
+            log.end += rng.randint(1, 5)
         at = self._loop.time()
         # As producers' clocks have it: whole milliseconds, cut off.
         if stamp is None:
@@ -236,23 +236,23 @@ class Cluster:
         value: bytes | None,
         place: int,
         *,
-        dice: random.Random | None = None,
+        rng: random.Random | None = None,
         again: Callable[[], object] | None = None,
     ) -> None:
         """Have another program's record written, now or when the broker can be reached.
 
-        With dice it is written in a transaction, which is committed or aborted later; after one
+        With rng it is written in a transaction, which is committed or aborted later; after one
         that was aborted, `again` is called, or the writer leaves it at that.
         """
         partition = place % len(self.topics[topic])
-        if dice is not None and self.can_write(topic, partition):
-            transaction = self.begin(commits=dice.random() < 0.7)
+        if rng is not None and self.can_write(topic, partition):
+            transaction = self.begin(commits=rng.random() < 0.7)
             self.append(topic, partition, key, value, transaction=transaction)
-            seconds = dice.choice((0.01, 0.1, 0.5)) * dice.uniform(0.2, 2.0)
+            seconds = rng.choice((0.01, 0.1, 0.5)) * rng.uniform(0.2, 2.0)
             self._loop.happen(seconds, self.end, transaction)
             aborted = not self._open[transaction].commits
-            if aborted and again is not None and dice.random() < 0.7:
-                self._loop.happen(seconds + dice.uniform(0.005, 0.3), again)
+            if aborted and again is not None and rng.random() < 0.7:
+                self._loop.happen(seconds + rng.uniform(0.005, 0.3), again)
             return
         self._publish(_Held(topic, partition, key, value, self._loop.time()))
 

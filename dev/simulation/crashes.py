@@ -118,18 +118,18 @@ class Actors:
         def on_receive(actor: Any, message: Any) -> Any:
             self._check_budget(actor)
             name = type(message).__name__
-            dice = self._faults.strikes(kind, name, _item_of(message))
-            if dice is None:
+            rng = self._faults.strikes(kind, name, _item_of(message))
+            if rng is None:
                 return receive(actor, message)
-            point = dice.choice(("before", "after", "within") if by_effect else ("before", "after"))
+            point = rng.choice(("before", "after", "within") if by_effect else ("before", "after"))
             self._journal.write(lane, lane, f"! crashes {point} {name}")
             if point == "before":
-                raise self._crash(actor, dice)
+                raise self._crash(actor, rng)
             if point == "within":
-                self._fuses[actor.actor_urn] = dice.randint(0, 3)
+                self._fuses[actor.actor_urn] = rng.randint(0, 3)
             answer = receive(actor, message)
             if point == "after" or self._fuses.pop(actor.actor_urn, None) is not None:
-                raise self._crash(actor, dice)
+                raise self._crash(actor, rng)
             return answer
 
         return on_receive
@@ -156,14 +156,14 @@ class Actors:
                 self._sought[actor.actor_urn] = _item_of(effect)
             elif type(effect) is Answer:
                 what = type(effect.outcome).__name__, self._sought.pop(actor.actor_urn)
-                if (dice := self._faults.strikes(Fault.PAUSED_AT_ANSWER, *what)) is not None:
-                    self._pause(dice.choice((0.3, 1.0, 3.0)) * dice.uniform(0.3, 1.5))
+                if (rng := self._faults.strikes(Fault.PAUSED_AT_ANSWER, *what)) is not None:
+                    self._pause(rng.choice((0.3, 1.0, 3.0)) * rng.uniform(0.3, 1.5))
 
         return pausing
 
-    def _crash(self, actor: Any, dice: random.Random) -> BaseException:
+    def _crash(self, actor: Any, rng: random.Random) -> BaseException:
         self._note(actor)
-        if dice.random() < 0.25:
+        if rng.random() < 0.25:
             return asyncio.CancelledError()
         return Crash("made to fail")
 

@@ -199,9 +199,9 @@ class Faults:
         self.struck: Counter[Fault] = Counter()
         self.names: list[str] = []
         self.over = False
-        dice = random.Random(f"{seed} how often")
+        rng = random.Random(f"{seed} how often")
         self._rates = {
-            kind: round(min(_PER_OPERATION[kind] * dice.choice(_HOW_OFTEN), _AT_MOST) * _WHOLE)
+            kind: round(min(_PER_OPERATION[kind] * rng.choice(_HOW_OFTEN), _AT_MOST) * _WHOLE)
             for kind in self.kinds
             if kind in _PER_OPERATION
         }
@@ -237,16 +237,16 @@ class Faults:
         return random.Random(f"{self._seed} {name}")
 
     def planned(self) -> Iterator[tuple[Fault, random.Random]]:
-        """Those that come at a time of their own, each with dice for when and how."""
+        """Those that come at a time of their own, each with an rng for its time and strength."""
         for kind in self.kinds:
             most = _PLANNED.get(kind)
             if most is None:
                 continue
             count = random.Random(f"{self._seed} {kind.value}").randint(1, most)
             for number in range(count):
-                dice = self._take(kind, f"{kind.value}#{number}")
-                if dice is not None:
-                    yield kind, dice
+                rng = self._take(kind, f"{kind.value}#{number}")
+                if rng is not None:
+                    yield kind, rng
 
     def kept(self, name: str) -> bool:
         """Whether something that is no fault, such as a caller's request, is to be kept."""
@@ -255,9 +255,9 @@ class Faults:
 
 def _draw(seed: int) -> tuple[Fault, ...]:
     """Which kinds of fault a run has."""
-    dice = random.Random(f"{seed} which faults")
-    share = dice.choice(_COMPANY) if dice.random() >= _ALL_WELL else 0.0
-    drawn = tuple(kind for kind in Fault if dice.random() < share)
+    rng = random.Random(f"{seed} which faults")
+    share = rng.choice(_COMPANY) if rng.random() >= _ALL_WELL else 0.0
+    drawn = tuple(kind for kind in Fault if rng.random() < share)
     if share and not drawn:
-        return (dice.choice(tuple(Fault)),)
+        return (rng.choice(tuple(Fault)),)
     return drawn

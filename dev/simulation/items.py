@@ -55,22 +55,22 @@ class Items:
         self._cluster = cluster
         self._faults = faults
         self._journal = journal
-        self._dice = random.Random(f"{seed} items")
-        self._republishes = self._dice.random() < 0.5
+        self._rng = random.Random(f"{seed} items")
+        self._republishes = self._rng.random() < 0.5
         self.lists: dict[ItemId, dict[ContainerId, Container]] = {}
         self._first: dict[ItemId, dict[ContainerId, Container]] = {}
         self._first_listed: dict[ItemId, datetime] = {}
         cluster.followers.setdefault("item_reported", []).append(self._on_request)
 
     def make(self, number: int) -> ItemId:
-        """A new item, in so many containers as the dice say; not published yet."""
+        """A new item, in a random number of containers; not published yet."""
         item_id = ItemId(f"00000000-0000-4000-8000-{number:012x}")
-        count = self._dice.choice((1, 1, 2, 2, 3, 3, 4, 7))
+        count = self._rng.choice((1, 1, 2, 2, 3, 3, 4, 7))
         places = {}
         for place in range(count):
             # The same names in every item: nobody may take one item's place for another's.
             container_id = ContainerId(f"c{place}")
-            places[container_id] = Container(container_id, self._dice.choice(_KINDS))
+            places[container_id] = Container(container_id, self._rng.choice(_KINDS))
         self.lists[item_id] = places
         self._first[item_id] = dict(places)
         return item_id
@@ -80,18 +80,18 @@ class Items:
         containers = tuple(self.lists[item_id].values())
         self._first_listed.setdefault(item_id, wall_clock(self._loop))
         value: bytes | None = encode(ItemPublished(item_id, containers, wall_clock(self._loop)))
-        if not containers and self._dice.random() < 0.5:
+        if not containers and self._rng.random() < 0.5:
             value = None
         names = ",".join(c.container_id for c in containers) or "nothing"
         self._journal.write("Items", "Kafka", f"item_published {item_id[-4:]} in {names}")
         place = place_of(item_id)
-        if (dice := self._faults.strikes(Fault.LISTED_ELSEWHERE, item_id[-4:])) is not None:
-            place = dice.randrange(8)
+        if (rng := self._faults.strikes(Fault.LISTED_ELSEWHERE, item_id[-4:])) is not None:
+            place = rng.randrange(8)
             self._journal.write("Items", "Kafka", f"! item_published {item_id[-4:]} elsewhere")
-        dice = self._faults.strikes(Fault.TRANSACTION, "list", item_id[-4:])
+        rng = self._faults.strikes(Fault.TRANSACTION, "list", item_id[-4:])
         again = functools.partial(self.publish, item_id)  # what it is then
         self._cluster.publish(
-            "item_published", item_key(item_id), value, place, dice=dice, again=again
+            "item_published", item_key(item_id), value, place, rng=rng, again=again
         )
 
     # -------------------------------------------------------------------------- requests
@@ -110,43 +110,43 @@ class Items:
             return  # nobody has heard of it, so nothing can be deleted
         what = f"{item_id[-4:]}-{container_id}"
         self._change(item_id, what)
-        if (dice := strikes(Fault.DELETION_REPLAYED, what)) is not None:
-            self._replay(dice, item_id, container_id)
+        if (rng := strikes(Fault.DELETION_REPLAYED, what)) is not None:
+            self._replay(rng, item_id, container_id)
         if strikes(Fault.EVENT_LOST, what) is not None:
             self._journal.write("Items", "Items", f"! forgets {item_id[-4:]} {container_id}")
             return
-        delay = 0.002 + 0.02 * self._dice.random()
-        if (dice := strikes(Fault.EVENT_DELAYED, what)) is not None:
-            delay += dice.uniform(0.2, 1.5)
-        if (dice := strikes(Fault.EVENT_LATE, what)) is not None:
-            delay += dice.uniform(1.0, 6.0)
-        if (dice := strikes(Fault.EVENT_REORDERED, what)) is not None:
-            delay += dice.uniform(0.0, 0.2)
+        delay = 0.002 + 0.02 * self._rng.random()
+        if (rng := strikes(Fault.EVENT_DELAYED, what)) is not None:
+            delay += rng.uniform(0.2, 1.5)
+        if (rng := strikes(Fault.EVENT_LATE, what)) is not None:
+            delay += rng.uniform(1.0, 6.0)
+        if (rng := strikes(Fault.EVENT_REORDERED, what)) is not None:
+            delay += rng.uniform(0.0, 0.2)
         loop.happen(delay, self._delete, item_id, container_id, request.container_type)
-        if (dice := strikes(Fault.EVENT_DUPLICATED, what)) is not None:
-            for _ in range(dice.randint(1, 3)):
-                again = delay + dice.uniform(0.0, 2.0)
+        if (rng := strikes(Fault.EVENT_DUPLICATED, what)) is not None:
+            for _ in range(rng.randint(1, 3)):
+                again = delay + rng.uniform(0.0, 2.0)
                 loop.happen(again, self._confirm, item_id, container_id, request.container_type)
-        if (dice := strikes(Fault.EVENT_FOREIGN, what)) is not None:
-            other = dice.choice(tuple(self.lists))
-            loop.happen(delay * dice.random(), self._confirm, other, container_id, "group")
-        if (dice := strikes(Fault.EVENT_NOT_ASKED, what)) is not None:
-            stranger = ContainerId(dice.choice(("c0", "c1", "c9", "C0", "-", "c0 ")))
-            if dice.random() < 0.5 and stranger in self.lists[item_id]:
-                loop.happen(delay * dice.random(), self._delete, item_id, stranger, "group")
+        if (rng := strikes(Fault.EVENT_FOREIGN, what)) is not None:
+            other = rng.choice(tuple(self.lists))
+            loop.happen(delay * rng.random(), self._confirm, other, container_id, "group")
+        if (rng := strikes(Fault.EVENT_NOT_ASKED, what)) is not None:
+            stranger = ContainerId(rng.choice(("c0", "c1", "c9", "C0", "-", "c0 ")))
+            if rng.random() < 0.5 and stranger in self.lists[item_id]:
+                loop.happen(delay * rng.random(), self._delete, item_id, stranger, "group")
             elif stranger not in self.lists[item_id]:
-                loop.happen(delay * dice.random(), self._confirm, item_id, stranger, "group")
-        if (dice := strikes(Fault.POISON, what)) is not None:
-            topic = dice.choice(("item_deleted", "item_published"))
-            value, place = dice.choice(_POISON), dice.randrange(8)
+                loop.happen(delay * rng.random(), self._confirm, item_id, stranger, "group")
+        if (rng := strikes(Fault.POISON, what)) is not None:
+            topic = rng.choice(("item_deleted", "item_published"))
+            value, place = rng.choice(_POISON), rng.randrange(8)
             self._journal.write("Items", "Kafka", f"! poison on {topic}: {value!r:.40}")
-            self._cluster.publish(topic, dice.choice((None, b"", b"\xff")), value, place)
+            self._cluster.publish(topic, rng.choice((None, b"", b"\xff")), value, place)
 
     def _delete(self, item_id: ItemId, container_id: ContainerId, kind: str) -> None:
         gone = self.lists[item_id].pop(container_id, None)
         self._confirm(item_id, container_id, kind)
         if gone is not None and self._republishes:
-            self._loop.happen(0.02 * self._dice.random(), self.publish, item_id)
+            self._loop.happen(0.02 * self._rng.random(), self.publish, item_id)
 
     def _confirm(
         self,
@@ -159,19 +159,19 @@ class Items:
         deleted_at = deleted_at or wall_clock(self._loop)
         event = ItemDeleted(item_id, container_id, kind, deleted_at)
         again = functools.partial(self._confirm, item_id, container_id, kind, deleted_at)
-        dice = self._faults.strikes(Fault.TRANSACTION, "deletion", f"{item_id[-4:]}-{container_id}")
+        rng = self._faults.strikes(Fault.TRANSACTION, "deletion", f"{item_id[-4:]}-{container_id}")
         key, place = item_key(item_id), place_of(item_id)
-        self._cluster.publish("item_deleted", key, encode(event), place, dice=dice, again=again)
+        self._cluster.publish("item_deleted", key, encode(event), place, rng=rng, again=again)
 
-    def _replay(self, dice: random.Random, item_id: ItemId, container_id: ContainerId) -> None:
+    def _replay(self, rng: random.Random, item_id: ItemId, container_id: ContainerId) -> None:
         """Old deletions are written again, of containers that the item is in now."""
         first = self._first_listed.get(item_id, wall_clock(self._loop))
         for container in (container_id, *self.lists[item_id]):
-            if container == container_id or dice.random() < 0.5:
-                before = timedelta(seconds=dice.choice((1.5, 5.0, 3600.0, 27 * 365 * 86400.0)))
+            if container == container_id or rng.random() < 0.5:
+                before = timedelta(seconds=rng.choice((1.5, 5.0, 3600.0, 27 * 365 * 86400.0)))
                 self._journal.write("Items", "Kafka", f"! replays {item_id[-4:]} {container}")
                 self._loop.happen(
-                    dice.uniform(0.0, 0.005),
+                    rng.uniform(0.0, 0.005),
                     self._confirm,
                     item_id,
                     container,
@@ -184,21 +184,21 @@ class Items:
     def _change(self, item_id: ItemId, what: str) -> None:
         """What people do to an item while it is being taken down."""
         strikes, places = self._faults.strikes, self.lists[item_id]
-        if (dice := strikes(Fault.LIST_CHANGED, what)) is not None:
-            if places and dice.random() < 0.5:
-                gone = places.pop(dice.choice(tuple(places)))
-                if dice.random() < 0.5:  # and it is there again a moment later
-                    self._loop.happen(dice.uniform(0.025, 0.1), self._put_back, item_id, gone)
+        if (rng := strikes(Fault.LIST_CHANGED, what)) is not None:
+            if places and rng.random() < 0.5:
+                gone = places.pop(rng.choice(tuple(places)))
+                if rng.random() < 0.5:  # and it is there again a moment later
+                    self._loop.happen(rng.uniform(0.025, 0.1), self._put_back, item_id, gone)
             else:
-                new = ContainerId(f"c{dice.randint(0, 9)}")
-                places[new] = Container(new, dice.choice(_KINDS))
-            self._loop.happen(dice.uniform(0.0, 0.02), self.publish, item_id)
-        if (dice := strikes(Fault.ITEM_REPUBLISHED, what)) is not None:
+                new = ContainerId(f"c{rng.randint(0, 9)}")
+                places[new] = Container(new, rng.choice(_KINDS))
+            self._loop.happen(rng.uniform(0.0, 0.02), self.publish, item_id)
+        if (rng := strikes(Fault.ITEM_REPUBLISHED, what)) is not None:
             places.update(self._first[item_id])
-            self._loop.happen(dice.uniform(0.0, 0.5), self.publish, item_id)
-        if (dice := strikes(Fault.ITEM_GONE, what)) is not None:
+            self._loop.happen(rng.uniform(0.0, 0.5), self.publish, item_id)
+        if (rng := strikes(Fault.ITEM_GONE, what)) is not None:
             places.clear()
-            self._loop.happen(dice.uniform(0.0, 0.1), self.publish, item_id)
+            self._loop.happen(rng.uniform(0.0, 0.1), self.publish, item_id)
 
     def _put_back(self, item_id: ItemId, container: Container) -> None:
         self.lists[item_id][container.container_id] = container

@@ -45,7 +45,7 @@ _SPREAD = frozenset((Fault.PARTITIONS_ADDED, Fault.LISTED_ELSEWHERE))
 _KINDS = frozenset((Fault.OTHER_SPELLING, Fault.LISTED_TWICE, Fault.CLOCK_WRONG))
 
 
-class Spelled(Cluster):
+class VariantCluster(Cluster):
     """The broker's topics, where other programs' records come in as the faults have them."""
 
     def append(
@@ -61,8 +61,8 @@ class Spelled(Cluster):
         if topic not in _TIMES or _KINDS.isdisjoint(self._faults.kinds):
             return super().append(topic, partition, key, value, *rest, **more)
         partition, key, value = self._spell(topic, partition, key, value)
-        if topic == _PUBLISHED and value is None and (dice := self._clock(topic, _name(key))):
-            more["stamp"] = dice.choice(_STAMPS)
+        if topic == _PUBLISHED and value is None and (rng := self._clock(topic, _name(key))):
+            more["stamp"] = rng.choice(_STAMPS)
         return super().append(topic, partition, key, value, *rest, **more)
 
     def _clock(self, topic: str, name: str) -> random.Random | None:
@@ -84,19 +84,19 @@ class Spelled(Cluster):
         if said is None:
             return partition, key, value
         what = topic, said["itemId"][-4:]
-        if (dice := self._clock(*what)) is not None:
-            said[_TIMES[topic]] = _wrong(said[_TIMES[topic]], dice)
-        if topic == _PUBLISHED and (dice := strikes(Fault.LISTED_TWICE, *what)) is not None:
+        if (rng := self._clock(*what)) is not None:
+            said[_TIMES[topic]] = _wrong(said[_TIMES[topic]], rng)
+        if topic == _PUBLISHED and (rng := strikes(Fault.LISTED_TWICE, *what)) is not None:
             # The second time of another kind: the first one counts.
-            again = [one for one in said["containers"] if dice.random() < 0.7]
+            again = [one for one in said["containers"] if rng.random() < 0.7]
             said["containers"] += [one | {"containerType": "again"} for one in again]
         value = msgspec.json.encode(said)
-        if (dice := strikes(Fault.OTHER_SPELLING, *what)) is not None:
-            value = _in_other_words(said, topic, dice)
-            key = dice.choice((key, None, b"", b"\xff", b"another"))
+        if (rng := strikes(Fault.OTHER_SPELLING, *what)) is not None:
+            value = _in_other_words(said, topic, rng)
+            key = rng.choice((key, None, b"", b"\xff", b"another"))
             if topic == _DELETED:
                 led = [number for number, log in enumerate(self.topics[topic]) if log.led]
-                partition = dice.choice(led or [partition])
+                partition = rng.choice(led or [partition])
         return partition, key, value
 
 
@@ -110,24 +110,24 @@ def _said(topic: str, value: bytes) -> dict[str, Any] | None:
     return said
 
 
-def _wrong(time: str, dice: random.Random) -> str:
+def _wrong(time: str, rng: random.Random) -> str:
     """A time by another clock."""
-    if dice.random() < 0.2:
-        return dice.choice(_ABSURD)
-    at = datetime.fromisoformat(time) + timedelta(seconds=dice.choice(_OFF_BY))
+    if rng.random() < 0.2:
+        return rng.choice(_ABSURD)
+    at = datetime.fromisoformat(time) + timedelta(seconds=rng.choice(_OFF_BY))
     return at.isoformat()
 
 
-def _in_other_words(said: dict[str, Any], topic: str, dice: random.Random) -> bytes:
-    if dice.random() < 0.5:
+def _in_other_words(said: dict[str, Any], topic: str, rng: random.Random) -> bytes:
+    if rng.random() < 0.5:
         said["itemId"] = said["itemId"].upper()
-    if dice.random() < 0.5:
+    if rng.random() < 0.5:
         said = {"itemid": "not this one", "schema": {"version": 2}, **said, "extra": [None, 1.5]}
-    if dice.random() < 0.5:
+    if rng.random() < 0.5:
         name = _TIMES[topic]
-        said[name] = _elsewhere(said[name], dice.choice((-11.5, 1.0, 5.75, 14.0)))
+        said[name] = _elsewhere(said[name], rng.choice((-11.5, 1.0, 5.75, 14.0)))
     value = msgspec.json.encode(said)
-    return msgspec.json.format(value, indent=2) if dice.random() < 0.5 else value
+    return msgspec.json.format(value, indent=2) if rng.random() < 0.5 else value
 
 
 def _elsewhere(time: str, hours: float) -> str:

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 @contextlib.contextmanager
 def seeded(seed: str) -> Iterator[None]:
     """Have `os.urandom`, and with it `uuid` and `secrets`, and `random` draw from this seed."""
-    dice = random.Random(f"entropy {seed}")
+    rng = random.Random(f"entropy {seed}")
     real, state = os.urandom, random.getstate()
     random.seed(f"random {seed}")
-    os.urandom = dice.randbytes
-    random._urandom = dice.randbytes  # type: ignore[attr-defined]
+    os.urandom = rng.randbytes
+    random._urandom = rng.randbytes  # type: ignore[attr-defined]
     try:
         yield
     finally:

@@ -222,8 +222,8 @@ class Life:
         faults = self._world.faults
         takedown = getattr(item.data, "takedown", None) if isinstance(item, Transition) else None
         what = takedown.item_id[-4:] if takedown is not None else type(item).__name__
-        if (dice := faults.strikes(Fault.OBSERVER_STALLS, what)) is not None:
-            self._world.pause(dice.uniform(0.05, 0.6), by_us=True)
+        if (rng := faults.strikes(Fault.OBSERVER_STALLS, what)) is not None:
+            self._world.pause(rng.uniform(0.05, 0.6), by_us=True)
         if faults.strikes(Fault.OBSERVER_RAISES, what) is not None:
             raise RuntimeError("an observer was made to fail")
 

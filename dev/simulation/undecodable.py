@@ -16,7 +16,7 @@ _FRAME = b"\x00\x00\x00\x00\x2a"
 
 
 def undecodable(
-    item_id: str, containers: Sequence[str], now: datetime, dice: random.Random
+    item_id: str, containers: Sequence[str], now: datetime, rng: random.Random
 ) -> tuple[bytes | None, bytes]:
     """A key and a value; at least one of them names the item."""
     places = [{"containerId": one, "containerType": "group"} for one in containers]
@@ -27,10 +27,10 @@ def undecodable(
         {"containers": None},
         {"containers": [{"containerId": 7, "containerType": "group"}]},
     )
-    if dice.random() < 0.5:
-        value = json.dumps(good | dice.choice(plain)).encode()
+    if rng.random() < 0.5:
+        value = json.dumps(good | rng.choice(plain)).encode()
         # Whatever the key is, the value names the item.
-        return dice.choice((*_keys(item_id), None, b"another")), value
+        return rng.choice((*_keys(item_id), None, b"another")), value
     text = json.dumps(good).encode()
     event = {"specversion": "1.0", "id": "1", "type": "item.published", "source": "/items"}
     values = (
@@ -40,12 +40,12 @@ def undecodable(
         text[: len(text) // 2],
         b"",
     )
-    return dice.choice(_keys(item_id)), dice.choice(values)
+    return rng.choice(_keys(item_id)), rng.choice(values)
 
 
-def key_of(item_id: str, dice: random.Random) -> bytes:
+def key_of(item_id: str, rng: random.Random) -> bytes:
     """A key that names an item, as one of several serializers writes it."""
-    return dice.choice(_keys(item_id))
+    return rng.choice(_keys(item_id))
 
 
 def _keys(item_id: str) -> tuple[bytes, ...]:

@@ -28,17 +28,17 @@ class Workload:
 
 def draw(seed: int, *, small_pool: int | None = None) -> Workload:
     """The workload of a seed."""
-    dice = random.Random(f"{seed} workload")
-    count = dice.randint(40, 160)
-    items = dice.randint(6, count + 10)
-    window = dice.uniform(1.0, 4.0)
+    rng = random.Random(f"{seed} workload")
+    count = rng.randint(40, 160)
+    items = rng.randint(6, count + 10)
+    window = rng.uniform(1.0, 4.0)
     asks = sorted(
-        (dice.random() * window, dice.randrange(items + items // 8 + 1)) for _ in range(count)
+        (rng.random() * window, rng.randrange(items + items // 8 + 1)) for _ in range(count)
     )
     return Workload(
-        timeout=dice.choice((1.0, 1.5, 2.0, 3.0)),
+        timeout=rng.choice((1.0, 1.5, 2.0, 3.0)),
         pool_max=1000 if small_pool is None else small_pool,
-        follows=dice.random() < 0.75,
+        follows=rng.random() < 0.75,
         items=items,
         asks=tuple(asks),
     )

@@ -22,7 +22,7 @@ from dev.simulation.crashes import Actors
 from dev.simulation.event_log import Journal
 from dev.simulation.faults import Fault, Faults
 from dev.simulation.items import Items
-from dev.simulation.json_variants import Spelled
+from dev.simulation.json_variants import VariantCluster
 from dev.simulation.loop import START, SimulatedLoop
 from dev.simulation.process_faults import ProcessFaults
 from dev.simulation.randomness import seeded
@@ -93,7 +93,7 @@ class World:
         self.loop = SimulatedLoop()
         self.faults = Faults(self.seed, keep=self.keep, only=self.only)
         self.journal = Journal(self.loop, keeps=self.keeps_journal)
-        self.cluster = Spelled(self.loop, self.faults, self.journal, self.seed)
+        self.cluster = VariantCluster(self.loop, self.faults, self.journal, self.seed)
         self.items = Items(self.loop, self.cluster, self.faults, self.journal, self.seed)
         planned = tuple(self.faults.planned())
         small = next((d.randint(1, 6) for kind, d in planned if kind is Fault.OVERLOAD), None)

@@ -97,6 +97,10 @@ def _probe(module: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+pytestmark = pytest.mark.timeout(600)
+"""The fixture starts a process for each module, which takes minutes on a busy machine."""
+
+
 @pytest.fixture(scope="module")
 def probes() -> dict[str, subprocess.CompletedProcess[str]]:
     """Each module's report; made side by side, since most of it is waiting for processes."""

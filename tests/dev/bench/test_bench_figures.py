@@ -188,8 +188,8 @@ def test_a_soak_that_surely_grows_and_one_that_is_too_noisy_to_tell_have_both_no
     cpu, memory = targets.soak(growing)
     assert cpu.reached
     assert not memory.reached
-    dice = random.Random(1)
-    noisy = soaked(cpu=[dice.gauss(100, 30) for _ in range(20)])
+    rng = random.Random(1)
+    noisy = soaked(cpu=[rng.gauss(100, 30) for _ in range(20)])
     assert not targets.soak(noisy)[0].reached
 
 

@@ -28,19 +28,19 @@ def test_a_busy_window_does_not_tilt_it() -> None:
 
 
 def test_its_interval_covers_the_truth_about_as_often_as_it_says() -> None:
-    dice = random.Random(7)
+    rng = random.Random(7)
     covered = 0
     for _ in range(200):
-        found = trend([100 + 0.1 * number + dice.gauss(0, 3) for number in range(40)])
+        found = trend([100 + 0.1 * number + rng.gauss(0, 3) for number in range(40)])
         truth = 3.9 / 102
         covered += found.low <= truth <= found.high
     assert 180 <= covered <= 198
 
 
 def test_noise_makes_the_interval_wide() -> None:
-    dice = random.Random(1)
-    calm = trend([100 + dice.gauss(0, 1) for _ in range(40)])
-    wild = trend([100 + dice.gauss(0, 20) for _ in range(40)])
+    rng = random.Random(1)
+    calm = trend([100 + rng.gauss(0, 1) for _ in range(40)])
+    wild = trend([100 + rng.gauss(0, 20) for _ in range(40)])
     assert wild.high - wild.low > 5 * (calm.high - calm.low)
 
 

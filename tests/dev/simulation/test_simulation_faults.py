@@ -31,10 +31,10 @@ def test_how_a_fault_strikes_depends_on_its_name_only() -> None:
     one, other = (Faults(7, only=(Fault.EVENT_LOST,)) for _ in range(2))
     item = _lost(Faults(7, only=(Fault.EVENT_LOST,)), range(200))[0]
     _lost(other, range(item))
-    dice, same = one.strikes(Fault.EVENT_LOST, item), other.strikes(Fault.EVENT_LOST, item)
-    assert dice is not None
+    rng, same = one.strikes(Fault.EVENT_LOST, item), other.strikes(Fault.EVENT_LOST, item)
+    assert rng is not None
     assert same is not None
-    assert dice.random() == same.random()
+    assert rng.random() == same.random()
 
 
 def test_what_is_not_kept_does_not_strike_and_does_not_change_the_others() -> None:

@@ -132,7 +132,7 @@ def test_a_writer_whose_transaction_was_aborted_may_try_again(topic: Topic) -> N
     for seed in range(20):
         value = b"%d" % seed
         call = functools.partial(again.append, value)
-        topic.cluster.publish(TOPIC, b"key", value, 0, dice=random.Random(seed), again=call)
+        topic.cluster.publish(TOPIC, b"key", value, 0, rng=random.Random(seed), again=call)
         topic.run(asyncio.sleep(3.0))
         tried.add((value in values(topic.acknowledged), value in again))
     assert tried == {(True, False), (False, True), (False, False)}

@@ -199,20 +199,20 @@ async def test_nobody_who_follows_an_item_is_told_an_overtaken_list() -> None:
 
 async def test_any_order_of_reading_ends_with_the_same_lists() -> None:
     """Every way to interleave three partitions, each of which is in order."""
-    dice = random.Random(7)
+    rng = random.Random(7)
     for _ in range(30):
         logs: list[list[FakeRecord]] = [[], [], []]
         last: dict[ItemId, tuple[str, ...]] = {}
         for step in range(12):
-            item, partition = item_id(dice.randrange(2)), dice.randrange(3)
-            names = tuple(dice.sample("abcd", dice.randrange(3)))
+            item, partition = item_id(rng.randrange(2)), rng.randrange(3)
+            names = tuple(rng.sample("abcd", rng.randrange(3)))
             last[item] = names
             logs[partition].append(published(*names, after=step, partition=partition, item=item))
         for _ in range(10):
             left = [list(log) for log in logs]
             async with running() as it:
                 while any(left):
-                    await it.read(dice.choice([log for log in left if log]).pop(0))
+                    await it.read(rng.choice([log for log in left if log]).pop(0))
                 for item, names in last.items():
                     assert await it.finds(item) == (names or None)
 

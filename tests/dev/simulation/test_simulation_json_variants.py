@@ -15,7 +15,7 @@ from bus.kafka.codec import (
 )
 from dev.simulation.event_log import Journal
 from dev.simulation.faults import Fault, Faults
-from dev.simulation.json_variants import Spelled
+from dev.simulation.json_variants import VariantCluster
 from dev.simulation.log import Record
 from dev.simulation.loop import SimulatedLoop
 from domain.messages import Container, ContainerId, ItemDeleted, ItemId, ItemPublished
@@ -27,12 +27,12 @@ DELETION = ItemDeleted(ITEM, ContainerId("c0"), "group", AT)
 
 
 def _written(topic: str, value: bytes | None, *kinds: Fault) -> list[Record]:
-    """The same record again and again, by the dice of some seeds."""
+    """Variants of the same record, by some seeds."""
     records = []
     for seed in range(10):
         loop = SimulatedLoop()
         faults = Faults(seed, only=kinds)
-        cluster = Spelled(loop, faults, Journal(loop, keeps=False), seed)
+        cluster = VariantCluster(loop, faults, Journal(loop, keeps=False), seed)
         cluster.create(topic, 3)
         for _ in range(20):
             cluster.publish(topic, item_key(ITEM), value, 1)
