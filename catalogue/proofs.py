@@ -33,12 +33,17 @@ class Proofs:
     """Those that are asked for now.
 
     Args:
+        prepare: called before `valid`, once the log is read to the end that was asked for. It
+            reports what has to be reported before a proof.
         valid: whether what was read counts now: not while all is read again, since what is newer
             is not published then.
         margin: seconds before the deadline at which a takedown is given up.
     """
 
-    def __init__(self, *, valid: Callable[[], bool], margin: float) -> None:
+    def __init__(
+        self, *, prepare: Callable[[], object], valid: Callable[[], bool], margin: float
+    ) -> None:
+        self.prepare = prepare
         self.valid = valid
         self.margin = margin
         self._waiting: set[_Proof] = set()
@@ -84,6 +89,7 @@ class _Proof:
 
     def set_result(self, _result: None) -> None:
         """It is shown, if what was read counts."""
+        self._proofs.prepare()
         if self._proofs.valid():
             self._proofs.ended(self)
             self._tell(CatalogueCaughtUp(self._takedown.takedown_id))

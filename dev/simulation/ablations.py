@@ -35,7 +35,8 @@ from bus.kafka.publication import KafkaPublication
 from bus.kafka.read_barrier import CatchingUp
 from bus.kafka.reader import TopicReader
 from catalogue.freshness import Freshness
-from catalogue.view import CatalogueView
+from catalogue.searches import Searches
+from catalogue.updates import Updates
 from coordinator.coordinator import Coordinator
 from coordinator.pool import CensorPool
 from coordinator.restart_policy import OneForOne
@@ -230,7 +231,7 @@ ABLATIONS: tuple[Ablation, ...] = (
     ),
     Ablation(
         "says 404 while the catalogue is behind",
-        (Cut(CatalogueView, "_find", "await self._log.catch_up()", "pass"),),
+        (Cut(Searches, "_find", "await log.catch_up()", "pass"),),
     ),
     Ablation(
         "takes an item's id as it is written",
@@ -370,7 +371,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         "takes for an item's newest list what is read last, in whichever partition",
         (
             Cut(
-                CatalogueView,
+                Updates,
                 "_is_overtaken",
                 "return known is not None and times < times_of(known)",
                 "return False",
@@ -382,7 +383,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         "takes the list with the later time, though the same partition has a later record",
         (
             Cut(
-                CatalogueView,
+                Updates,
                 "_of_another_partition",
                 "if value is None or partition_of(value) == partition:",
                 "if value is None:",
@@ -394,7 +395,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         "forgets at once that an item is gone",
         (
             Cut(
-                CatalogueView,
+                Updates,
                 "apply",
                 "self._entries.put(key, value)",
                 "self._entries.put(key, value if containers else None)",
@@ -541,7 +542,7 @@ ABLATIONS: tuple[Ablation, ...] = (
     ),
     Ablation(
         "reports a hit before the evidence although newer lists are not followed",
-        (Cut(CatalogueView, "locate", " and not self._waits_for_evidence", ""),),
+        (Cut(Searches, "locate", " and not self._waits_for_evidence", ""),),
         only=(Fault.LIST_BEHIND,),
     ),
     Ablation(
@@ -607,9 +608,9 @@ ABLATIONS: tuple[Ablation, ...] = (
         "believes that a list is the newest although a record behind it cannot be read",
         (
             Cut(
-                CatalogueView,
+                Updates,
                 "apply",
-                "self._put_in_doubt(record, str(error) or repr(error), building=building)",
+                "self._put_in_doubt(record, str(error) or repr(error), rebuilding=rebuilding)",
                 "pass",
             ),
         ),
@@ -624,11 +625,10 @@ ABLATIONS: tuple[Ablation, ...] = (
         "forgets at a restart which items are in doubt",
         (
             Cut(
-                CatalogueView,
-                "start",
-                "self._doubts.load(stored)",
-                "for key, _ in await self._store.doubts():\n"
-                "                self._entries.put(key, None)",
+                Updates,
+                "load",
+                "self.doubts.load(stored)",
+                "for key, _ in stored:\n            self._entries.put(key, None)",
             ),
         ),
         only=(Fault.UNDECODABLE, Fault.KILLED, Fault.DRAINED),
@@ -637,7 +637,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         "takes a doubt for older than a list in any other partition",
         (
             Cut(
-                CatalogueView,
+                Updates,
                 "_put_in_doubt",
                 "if self._is_doubt_overtaken(key, before, doubt):",
                 "if before is not None and partition_of(before) != record.partition:",
@@ -649,7 +649,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         "takes any list in another partition for newer than a doubt",
         (
             Cut(
-                CatalogueView,
+                Updates,
                 "apply",
                 "if self._is_overtaken(key, before, (listed_at, written_at), record.partition):",
                 "if not (before is not None and is_doubt(before)) and self._is_overtaken(\n"
@@ -663,7 +663,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         "takes a list of another partition for newer than a doubt of the same time",
         (
             Cut(
-                CatalogueView,
+                Updates,
                 "_is_overtaken",
                 "return times[0] <= known.doubted_at",
                 "return times[0] < known.doubted_at",

@@ -21,8 +21,9 @@ from support.fakes import (
 )
 
 from bus.kafka.codec import encode
+from catalogue.statistics import CatalogueStatistics
 from catalogue.store.store import MemoryStore
-from catalogue.view import CatalogueStatistics, CatalogueView
+from catalogue.view import CatalogueView
 from domain.errors import KafkaUnavailable, UnreadableRecord
 from domain.messages import (
     CatalogueUnavailable,
@@ -90,7 +91,7 @@ class View:
     async def held(self) -> tuple[int, int]:
         """Items and containers, once all is kept."""
         await self.advance()
-        assert await self.catalogue._entries.write()
+        await self.catalogue.close()
         statistics = self.catalogue.statistics()
         return statistics.items, statistics.containers
 

@@ -8,7 +8,7 @@ import pytest
 from support.fakes import ITEM, T0, FakeLog, FakeRecord, places, settle, takedown_now
 
 from bus.kafka.codec import encode
-from catalogue import view as view_module
+from catalogue import lookup
 from catalogue.store import entries
 from catalogue.store.store import MemoryStore
 from catalogue.view import CatalogueView
@@ -34,7 +34,7 @@ async def test_a_list_for_which_there_is_no_room_is_not_decoded(
         decoded.append(key)
         return unpack(key, value)
 
-    monkeypatch.setattr(view_module, "unpack", unpack_and_note)
+    monkeypatch.setattr(lookup, "unpack", unpack_and_note)
     for names, known in ((("a", "b", "c"), False), (("a", "b"), True)):
         view.apply(FakeRecord(ITEM.encode(), encode(ItemPublished(ITEM, places(*names), T0))))
         decoded.clear()
