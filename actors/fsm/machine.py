@@ -92,6 +92,7 @@ class Step(Struct, Generic[S, D], frozen=True):
 
 
 Action = Callable[[Any, Any], Step[Any, Any]]
+Guard = Callable[[Any, Any], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,8 @@ class Row(Generic[S]):
         to: each state it may lead to, with the condition for it in words (empty: always).
         emits: the types of effect it may ask for.
         why: for rows that ignore the event: the reason.
+        accepts: `(data, event) -> bool`, pure: an event that it does not accept changes nothing,
+            as one that belongs to something earlier; None: every event is accepted.
     """
 
     state: S | None
@@ -113,6 +116,7 @@ class Row(Generic[S]):
     to: Mapping[S, str]
     emits: tuple[type[Effect], ...] = ()
     why: str = ""
+    accepts: Guard | None = None
 
 
 def ignore(state: S, *events: type, why: str) -> tuple[Row[S], ...]:
@@ -179,6 +183,8 @@ class Machine(Generic[S, D]):
         row = self.table.get((state, type(event)))
         if row is None:
             raise IllegalTransition(self.name, state, event)
+        if row.accepts is not None and not row.accepts(data, event):
+            return Step(state, data)
         step = row.action(data, event)
         target, emits = step.state, row.emits
         if target not in row.to:
@@ -225,6 +231,8 @@ def _validate(machine: Machine[S, Any]) -> None:
     for (state, event), row in machine.table.items():
         if state in machine.final:
             raise bad(f"final state {state.name} has a row for {event.__name__}")
+        if row.accepts is not None and state not in row.to:
+            raise bad(f"{state.name} + {event.__name__} may stay, which it does not declare")
         leaving[state] |= set(row.to)
     for state, targets in leaving.items():
         if state not in machine.final and not targets - {state}:

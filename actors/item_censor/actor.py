@@ -7,14 +7,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from actors.fsm.actor import MachineActor
 from actors.item_censor.large_takedowns import LARGE, LargeTakedowns
-from actors.item_censor.machine import (
+from actors.item_censor.machine import ITEM_CENSOR, item_censor
+from actors.item_censor.states import (
     CLOCK_TOLERANCE,
     CONTAINERS_MAX,
-    ITEM_CENSOR,
     LONG,
-    item_censor,
-)
-from actors.item_censor.states import (
     Answer,
     Data,
     FindContainers,

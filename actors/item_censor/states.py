@@ -1,29 +1,43 @@
 """What the ItemCensor's machine is made of: its states, their data, and its effects.
 
-The machine itself, and what it means, is in `censor_machine`. None of them can refer back to
-itself, so that the garbage collector need not look at them (`gc=False`).
+The machine itself, and what it means, is in `machine`. None of them can refer back to itself, so
+that the garbage collector need not visit them (`gc=False`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence  # noqa: TC003 - msgspec reads the annotations
 from collections.abc import Set as AbstractSet  # noqa: TC003 - as above
-from datetime import datetime  # noqa: TC003 - as above
+from datetime import datetime, timedelta
 from typing import TypeAlias
 
 from msgspec import Struct
 
-from actors.fsm.machine import Effect, Label
+from actors.fsm.machine import Effect, Label, Step
 from domain.messages import (
     Container,
     ContainerId,
+    ContainersFound,
     DeletedContainer,
     ItemDeleted,
     ItemId,
+    ItemListed,
     Outcome,
     Takedown,
     TakedownId,
 )
+
+DEADLINE = "deadline"
+"""The name of the takedown's timer."""
+
+CLOCK_TOLERANCE = timedelta(seconds=1)
+"""By how much a deletion may be dated before the list that names its container, unless set."""
+
+CONTAINERS_MAX = 10_000
+"""In how many containers an item may be, unless set."""
+
+LONG = 500
+"""Containers from which on a list gives others on the loop their turn."""
 
 
 class State(Label):
@@ -92,6 +106,7 @@ class ItemsToBeDeleted(Struct, frozen=True, gc=False):
 
 
 Data: TypeAlias = Uninitialized | ItemToBeLocated | ItemsToBeDeleted
+CensorStep: TypeAlias = Step[State, Data]
 
 
 # ------------------------------------------------------------------------------- effects
@@ -128,6 +143,11 @@ class PublishRequests(Effect, frozen=True, gc=False):
 
 class GiveWay(Effect, frozen=True, gc=False):
     """Let others on the loop have their turn before the next event: this one took long."""
+
+
+def give_way_after(event: ContainersFound | ItemListed) -> tuple[GiveWay, ...]:
+    """A `GiveWay` if the event's list is long."""
+    return (GiveWay(),) if len(event.containers) > LONG else ()
 
 
 class StopPublishing(Effect, frozen=True, gc=False):

@@ -13,11 +13,15 @@ import functools
 import inspect
 import sys
 import textwrap
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import actors.item_censor.actor
+import actors.item_censor.confirming
+import actors.item_censor.ending
 import actors.item_censor.evidence
+import actors.item_censor.following
+import actors.item_censor.locating
 import actors.item_censor.machine
 import bus.event_bus
 import bus.kafka.codec
@@ -92,6 +96,10 @@ class Ablation:
 
 
 _machine = actors.item_censor.machine
+_locating = actors.item_censor.locating
+_confirming = actors.item_censor.confirming
+_following = actors.item_censor.following
+_ending = actors.item_censor.ending
 _evidence = actors.item_censor.evidence
 
 _NO_FLUSH = Cut(
@@ -100,7 +108,7 @@ _NO_FLUSH = Cut(
     "if entry.censor.try_tell(Flush()):",
     "if entry.censor.is_alive():",
 )
-_KEEPS_SUBSCRIPTIONS = Cut(_machine, "_finish", "            UnsubscribeAll(),\n", "")
+_KEEPS_SUBSCRIPTIONS = Cut(_ending, "finish", "            UnsubscribeAll(),\n", "")
 _NO_GENERATION = Cut(
     NamedTimers,
     "accept",
@@ -110,7 +118,7 @@ _NO_GENERATION = Cut(
 _NO_CANCEL = Cut(NamedTimers, "cancel", "self._alarms.cancel(timer)", "pass")
 _NOT_LONGER = Cut(LoopFuture, "_time_out", "self._loop.time() - alarm.at > _HELD_UP", "False")
 _ANY_ITEM = Cut(bus.event_bus, "partition_key", 'f"{item_id}-{container_id}"', 'f"{container_id}"')
-_ANY_EVENT = Cut(_machine, "_deleted", "if event.item_id != data.takedown.item_id:", "if False:")
+_ANY_EVENT = Cut(_machine, "_of_this_item", "event.item_id == data.takedown.item_id", "True")
 
 _NO_PROOF = Cut(_evidence, "is_complete", "data.proven and ", "")
 _ANY_DESCRIPTION = Cut(
@@ -170,8 +178,8 @@ ABLATIONS: tuple[Ablation, ...] = (
         "counts deletions, and does not keep a set of containers",
         (
             Cut(
-                _machine,
-                "_deleted",
+                _confirming,
+                "deleted",
                 "    vanished =",
                 "    if data.outstanding:\n"
                 "        event = replace(event, container_id=min(data.outstanding))\n"
@@ -218,8 +226,8 @@ ABLATIONS: tuple[Ablation, ...] = (
         "does not unsubscribe when a censor fails",
         (
             Cut(
-                _machine,
-                "_leave_no_trace",
+                _ending,
+                "leave_no_trace",
                 "(StopPublishing(), UnsubscribeAll())",
                 "(StopPublishing(),)",
             ),
@@ -241,8 +249,8 @@ ABLATIONS: tuple[Ablation, ...] = (
         "keeps a container twice that a list names twice",
         (
             Cut(
-                _machine,
-                "_found",
+                _locating,
+                "found",
                 "containers = containers_of(tuple(first.values()))",
                 "containers = event.containers",
             ),
@@ -295,16 +303,13 @@ ABLATIONS: tuple[Ablation, ...] = (
     ),
     Ablation(
         "believes what is told of an earlier takedown",
-        tuple(
-            Cut(_machine, name, f"if event.takedown_id != {of}.takedown_id:", "if False:")
-            for name, of in (
-                ("_found", "takedown"),
-                ("_unknown", "data.takedown"),
-                ("_no_catalogue", "data.takedown"),
-                ("_caught_up", "data.takedown"),
-                ("_published", "data.takedown"),
-                ("_publish_failed", "data.takedown"),
-            )
+        (
+            Cut(
+                _machine,
+                "_of_this_takedown",
+                "event.takedown_id == data.takedown.takedown_id",
+                "True",
+            ),
         ),
         only=(
             Fault.CATALOGUE_BEHIND,
@@ -319,9 +324,9 @@ ABLATIONS: tuple[Ablation, ...] = (
         (
             Cut(
                 _machine,
-                "_caught_up",
-                "if event.takedown_id != data.takedown.takedown_id:",
-                "if False:",
+                "_of_this_takedown",
+                "return event",
+                "return type(event) is CatalogueCaughtUp or event",
             ),
         ),
         only=(
@@ -496,15 +501,15 @@ ABLATIONS: tuple[Ablation, ...] = (
     ),
     Ablation(
         "forgets a deletion of what a list has left out",
-        (Cut(_machine, "_deleted", "event.container_id in data.vanished", "False"),),
+        (Cut(_confirming, "deleted", "event.container_id in data.vanished", "False"),),
         only=(Fault.LIST_CHANGED, Fault.EVENT_DUPLICATED, Fault.EVENT_DELAYED),
     ),
     Ablation(
         "does not follow a list that adds a container",
         (
             Cut(
-                _machine,
-                "_listed",
+                _following,
+                "listed",
                 "added = again | new.keys()",
                 "new = {}\n    added = frozenset()",
             ),
@@ -515,10 +520,10 @@ ABLATIONS: tuple[Ablation, ...] = (
         "fails at a list that was published when time began",
         (
             Cut(
-                _machine,
-                "_listed",
-                "newest - event.listed_at < _PRECISION",
-                "event.listed_at > newest - _PRECISION",
+                _following,
+                "_is_current",
+                "at - event.listed_at < _PRECISION",
+                "event.listed_at > at - _PRECISION",
             ),
         ),
         only=(Fault.CLOCK_WRONG, Fault.LIST_CHANGED),
@@ -527,8 +532,8 @@ ABLATIONS: tuple[Ablation, ...] = (
         "begins to follow a list only after the catalogue has answered",
         (
             Cut(
-                _machine,
-                "_begin_to_follow",
+                _locating,
+                "begin_to_follow",
                 "(timer, FollowItem(event.takedown.item_id), find)",
                 "(timer, find)",
             ),
@@ -618,7 +623,7 @@ ABLATIONS: tuple[Ablation, ...] = (
     ),
     Ablation(
         "gives a 200 although the item came into doubt",
-        (Cut(_machine, "_in_doubt", "replace(data, doubted=True)", "data"),),
+        (Cut(_confirming, "in_doubt", "replace(data, doubted=True)", "data"),),
         only=(Fault.UNDECODABLE,),
     ),
     Ablation(
@@ -756,7 +761,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         "says that a deletion confirmed what a list confirmed",
         (
             Cut(
-                _machine,
+                _following,
                 "_with_changes",
                 'event.listed_at, "list")',
                 'event.listed_at, "deletion")',
@@ -817,16 +822,25 @@ def _put(owner: Any, name: str, function: Any) -> None:
         for module in tuple(sys.modules.values()):  # whoever imported it by its name
             if vars(module).get(name) is old:
                 setattr(module, name, function)
+    for row in _machine.TABLE:  # machines are made from it later, too
+        _replace_in(row, old, function)
     for machine in _machines():
-        for key, row in tuple(machine.table.items()):
-            action: Any = row.action
-            if action is old:
-                machine.table[key] = replace(row, action=function)
-            elif isinstance(action, functools.partial) and action.func is old:
-                bound = functools.partial(function, *action.args, **action.keywords)
-                machine.table[key] = replace(row, action=bound)
+        for row in machine.table.values():
+            _replace_in(row, old, function)
         if machine.on_termination is old:
             object.__setattr__(machine, "on_termination", function)
+
+
+def _replace_in(row: Any, old: Any, function: Any) -> None:
+    """Let a row of a machine's table call `function` where it calls `old`; rows are frozen."""
+    action = row.action
+    if action is old:
+        object.__setattr__(row, "action", function)
+    elif isinstance(action, functools.partial) and action.func is old:
+        bound = functools.partial(function, *action.args, **action.keywords)
+        object.__setattr__(row, "action", bound)
+    if row.accepts is old:
+        object.__setattr__(row, "accepts", function)
 
 
 def _machines() -> list[Any]:

@@ -8,8 +8,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from actors.fsm.machine import CancelTimer, Effect, StartTimer, Step
-from actors.item_censor.machine import DEADLINE
 from actors.item_censor.states import (
+    DEADLINE,
     Answer,
     Data,
     FindContainers,

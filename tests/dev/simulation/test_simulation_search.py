@@ -6,8 +6,11 @@ import dataclasses
 
 import pytest
 
+import actors.item_censor.confirming
 import actors.item_censor.evidence
+import actors.item_censor.locating
 import actors.item_censor.machine
+import actors.item_censor.publishing
 from actors.item_censor.machine import item_censor
 from dev.simulation import one_censor_world
 from dev.simulation.ablations import ABLATIONS, Ablation, Cut, taken_out
@@ -65,7 +68,7 @@ WITHOUT = {
         ("I2: 200 without evidence", "I6: 404 without evidence"),
     ),
     "forgets a doubt that an item comes into": (
-        Cut(_MACHINE, "_in_doubt", "doubted=True", "doubted=data.doubted"),
+        Cut(actors.item_censor.confirming, "in_doubt", "doubted=True", "doubted=data.doubted"),
         _ONE,
         ("I4: the evidence is said to be",),
     ),
@@ -90,17 +93,27 @@ WITHOUT = {
         ("I",),
     ),
     "takes the evidence of another takedown": (
-        Cut(_MACHINE, "_caught_up", "event.takedown_id != data.takedown.takedown_id", "False"),
+        Cut(
+            _MACHINE,
+            "_of_this_takedown",
+            "return event",
+            "return type(event) is CatalogueCaughtUp or event",
+        ),
         dataclasses.replace(_AGAIN, crashes=1),
         ("I",),
     ),
     "says 404 before the list is proven": (
-        Cut(_MACHINE, "_found", "and event.proven", ""),
+        Cut(actors.item_censor.locating, "found", "and event.proven", ""),
         _AGAIN,
         ("I6: 404 without evidence",),
     ),
     "publishes while requests are not settled": (
-        Cut(_MACHINE, "_settled", "data.publishing if unacknowledged else ()", "()"),
+        Cut(
+            actors.item_censor.publishing,
+            "_settled",
+            "data.publishing if unacknowledged else ()",
+            "()",
+        ),
         _THREE,
         ("two publications at once",),
     ),

@@ -21,8 +21,9 @@ from support.censor_cases_active import IN_ACTIVE
 from support.fakes import T0, deletion, gone, listed, places
 
 from actors.fsm.machine import CancelTimer, IllegalTransition, StartTimer, StateTimeout, Step
-from actors.item_censor.machine import DEADLINE, ITEM_CENSOR, item_censor
+from actors.item_censor.machine import ITEM_CENSOR, item_censor
 from actors.item_censor.states import (
+    DEADLINE,
     Answer,
     Data,
     FindContainers,

@@ -45,6 +45,10 @@ def stay(data: Any, _event: object) -> Step[Door, Any]:
     return Step(Door.CLOSED, data)
 
 
+def never(_data: Any, _event: object) -> bool:
+    return False
+
+
 def two_states(**changes: Any) -> Machine[Door, Any]:
     """A sound machine of two states, with changes that may make it unsound."""
     fields: Fields = {
@@ -130,6 +134,10 @@ UNSOUND: dict[str, tuple[Fields, str]] = {
         {"rows": more_rows(Row(Door.CLOSED, Lock, stay, {}))},
         "Lock leads nowhere",
     ),
+    "a row that may not accept its event and does not declare that it stays": (
+        {"rows": more_rows(Row(Door.CLOSED, Lock, stay, {Door.OPEN: ""}, accepts=never))},
+        "CLOSED \\+ Lock may stay, which it does not declare",
+    ),
     "an unknown initial state": (
         {"initial": Step(Door.LOCKED, Key(1))},
         "LOCKED is not among its states",
@@ -167,6 +175,30 @@ def test_an_unsound_table_is_refused_when_it_is_built(what: str) -> None:
 
 def test_the_sound_table_that_the_unsound_ones_are_made_of_is_accepted() -> None:
     assert set(two_states().table) == {(Door.CLOSED, Push), (Door.OPEN, Pull)}
+
+
+@pytest.mark.parametrize("accepted", [False, True])
+def test_an_event_that_its_row_does_not_accept_changes_nothing(accepted: bool) -> None:
+    asked: list[tuple[Any, object]] = []
+
+    def accepts(data: Any, event: object) -> bool:
+        asked.append((data, event))
+        return accepted
+
+    row = Row(
+        Door.CLOSED,
+        Lock,
+        lambda data, _event: Step(Door.OPEN, data, (Say("locked"),)),
+        {Door.OPEN: "", Door.CLOSED: "for another door"},
+        (Say,),
+        accepts=accepts,
+    )
+    machine, data, event = two_states(rows=more_rows(row)), Uses(), Lock(1)
+    step = machine.transition(Door.CLOSED, data, event)
+    assert asked == [(data, event)]
+    assert step == (
+        Step(Door.OPEN, data, (Say("locked"),)) if accepted else Step(Door.CLOSED, data)
+    )
 
 
 def test_a_final_state_needs_no_way_out_and_takes_no_event() -> None:
