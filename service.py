@@ -71,7 +71,8 @@ if TYPE_CHECKING:
 
     from actors.fsm.machine import Machine
     from actors.item_censor.actor import Catalogue, Publisher
-    from actors.runtime.actor import LoopActorRef, Supervisor
+    from actors.runtime.actor import Supervisor
+    from actors.runtime.ref import LoopActorRef
     from app.settings import Settings
     from app.workers.options import Seat
     from bus.kafka.reader import Record

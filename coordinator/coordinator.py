@@ -16,7 +16,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from actors.runtime.actor import LoopActor, LoopActorRef, Supervisor
+from actors.runtime.actor import LoopActor, Supervisor
 from coordinator.pool import CensorPool
 from coordinator.restart_policy import OneForOne
 from coordinator.waiting import Waiting, WaitingRoom
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from actors.runtime.future import LoopFuture
+    from actors.runtime.ref import LoopActorRef
     from coordinator.pool import InFlight
     from domain.messages import Takedown, TakedownId
 

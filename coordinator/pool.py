@@ -9,7 +9,7 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from actors.runtime.actor import LoopActorRef
+    from actors.runtime.ref import LoopActorRef
     from domain.messages import Reply, Takedown
 
 Ref: TypeAlias = "LoopActorRef[Any]"

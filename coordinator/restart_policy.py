@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from actors.runtime.actor import LoopActorRef
+    from actors.runtime.ref import LoopActorRef
 
 ChildFailed = Callable[["LoopActorRef[Any]", BaseException, bool], None]
 

@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from actors.fsm.machine import Effect, Machine
     from actors.fsm.transitions import TransitionFeed
     from actors.item_censor.states import State
-    from actors.runtime.actor import LoopActorRef, Supervisor
+    from actors.runtime.actor import Supervisor
+    from actors.runtime.ref import LoopActorRef
     from bus.event_bus import EventBus
     from domain.messages import Container, Reply, Takedown, TakedownId
 

@@ -27,7 +27,7 @@ import uvloop
 
 from actors.fsm.transitions import TransitionFeed
 from actors.item_censor.actor import ItemCensor
-from actors.runtime.actor import LoopActor, LoopActorRef
+from actors.runtime.actor import LoopActor
 from bus.event_bus import EventBus
 from coordinator.coordinator import Coordinator
 from dev.bench.load import percentile
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
     from actors.runtime.actor import Supervisor
     from actors.runtime.future import LoopFuture
+    from actors.runtime.ref import LoopActorRef
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

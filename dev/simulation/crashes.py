@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from actors.fsm.actor import MachineActor
 from actors.item_censor.actor import ItemCensor
 from actors.item_censor.states import Answer, FindContainers
-from actors.runtime.actor import LoopActor, Mailbox
+from actors.runtime.actor import LoopActor
+from actors.runtime.mailbox import Mailbox
 from coordinator.coordinator import Coordinator
 from dev.simulation.faults import Fault
 

@@ -19,7 +19,8 @@ from actors.fsm.machine import (
     ignore,
 )
 from actors.fsm.transitions import TransitionFeed
-from actors.runtime.actor import LoopActorRef, Supervisor
+from actors.runtime.actor import Supervisor
+from actors.runtime.ref import LoopActorRef
 
 
 class Door(Enum):

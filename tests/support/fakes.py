@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from actors.runtime.actor import LoopActor, LoopActorRef
+from actors.runtime.actor import LoopActor
+from actors.runtime.ref import LoopActorRef
 from bus.kafka.read_barrier import Waiter
 from domain.errors import KafkaUnavailable
 from domain.messages import (

@@ -10,8 +10,9 @@ from typing import Any
 from actors.fsm.transitions import TransitionFeed
 from actors.item_censor.actor import ItemCensor
 from actors.item_censor.large_takedowns import LargeTakedowns
-from actors.runtime.actor import LoopActorRef, Supervisor, count_alive
+from actors.runtime.actor import Supervisor, count_alive
 from actors.runtime.future import LoopFuture
+from actors.runtime.ref import LoopActorRef
 from bus.event_bus import EventBus
 from coordinator.coordinator import Coordinator, CoordinatorStatistics
 from coordinator.restart_policy import OneForOne

@@ -9,7 +9,7 @@ from typing import Any
 from actors.fsm.transitions import TransitionFeed
 from actors.item_censor.actor import ItemCensor
 from actors.item_censor.states import CLOCK_TOLERANCE, ReportStaleDeletion
-from actors.runtime.actor import LoopActorRef
+from actors.runtime.ref import LoopActorRef
 from bus.event_bus import EventBus
 from domain.messages import Begin, Takedown
 from support.fakes import (

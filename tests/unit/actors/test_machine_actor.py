@@ -30,8 +30,8 @@ from actors.fsm.actor import LogEntry, MachineActor
 from actors.fsm.machine import BadStep, IllegalTransition, Machine, Row, StateTimeout, Step, ignore
 from actors.fsm.timers import TimerFired
 from actors.fsm.transitions import TransitionFeed
-from actors.runtime.actor import LoopActorRef
 from actors.runtime.dead_letters import DEAD_LETTERS
+from actors.runtime.ref import LoopActorRef
 
 
 class Restarting:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from support.examples import examples
 
-from actors.runtime.actor import Mailbox
+from actors.runtime.mailbox import Mailbox
 from dev.simulation.loop import SimulatedLoop
 
 

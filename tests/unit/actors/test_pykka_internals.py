@@ -1,7 +1,7 @@
 """What we rely on inside of pykka: an upgrade that changes one of these fails here first.
 
-`actors/runtime/actor.py` replaces pykka's thread, inbox and reference, and
-`actors/runtime/future.py` its future; both say what of pykka they keep.
+`actors/runtime/` replaces pykka's thread (`actor.py`), its inbox (`mailbox.py`), its reference
+(`ref.py`) and its future (`future.py`).
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from pykka import ActorRegistry
 from pykka._future import _Unset
 from pykka.messages import ProxyCall, ProxyGetAttr, ProxySetAttr, _ActorStop
 
-from actors.runtime.actor import LoopActor, LoopActorRef, Mailbox
+from actors.runtime.actor import LoopActor
 from actors.runtime.future import LoopFuture
+from actors.runtime.mailbox import Mailbox
+from actors.runtime.ref import LoopActorRef
 
 LOOPS: list[pykka.Actor] = []
 

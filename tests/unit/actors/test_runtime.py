@@ -12,7 +12,8 @@ import pytest
 from pykka import ActorDeadError, ActorRegistry
 from support.fakes import Recorder, collected, recorder, settle
 
-from actors.runtime.actor import LoopActor, LoopActorRef, count_alive
+from actors.runtime.actor import LoopActor, count_alive
+from actors.runtime.ref import LoopActorRef
 
 
 class Living(LoopActor):

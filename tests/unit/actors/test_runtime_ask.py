@@ -10,8 +10,9 @@ import pytest
 from pykka import ActorDeadError
 from support.fakes import recorder, settle
 
-from actors.runtime.actor import DEFAULT_ASK_TIMEOUT, LoopActor
+from actors.runtime.actor import LoopActor
 from actors.runtime.future import LoopFuture
+from actors.runtime.ref import DEFAULT_ASK_TIMEOUT
 from actors.runtime.timer_heap import alarms_of
 
 

@@ -10,7 +10,8 @@ import pytest
 from pykka import ActorDeadError
 from support.fakes import Recorder, recorder, settle
 
-from actors.runtime.actor import LoopActor, LoopActorRef
+from actors.runtime.actor import LoopActor
+from actors.runtime.ref import LoopActorRef
 
 
 class Raising(LoopActor):

@@ -9,8 +9,9 @@ import pytest
 from pykka import ActorDeadError
 from support.fakes import settle
 
-from actors.runtime.actor import LoopActor, LoopActorRef
+from actors.runtime.actor import LoopActor
 from actors.runtime.dead_letters import DEAD_LETTERS
+from actors.runtime.ref import LoopActorRef
 
 
 class Budget:

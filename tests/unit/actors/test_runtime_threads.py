@@ -13,9 +13,11 @@ import pytest
 from pykka import ActorDeadError
 from support.fakes import Recorder, recorder, settle
 
-from actors.runtime.actor import LoopActor, LoopActorRef, Mailbox
+from actors.runtime.actor import LoopActor
 from actors.runtime.dead_letters import DEAD_LETTERS
 from actors.runtime.future import LoopFuture
+from actors.runtime.mailbox import Mailbox
+from actors.runtime.ref import LoopActorRef
 
 T = TypeVar("T")
 
