@@ -38,7 +38,7 @@ from catalogue.store.entries import (
     partition_of_key,
     unpack,
 )
-from catalogue.store.lmdb_files import read_only
+from catalogue.store.lmdb_reader import read_only
 from catalogue.store.store import StoreDamaged
 from domain.errors import SettingsError
 from domain.printable import escaped, escaped_json

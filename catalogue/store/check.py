@@ -23,7 +23,8 @@ import lmdb.verify
 import msgspec
 
 from catalogue.store.entries import is_whole
-from catalogue.store.lmdb_files import glance, read_only
+from catalogue.store.lmdb_format import check_header
+from catalogue.store.lmdb_reader import read_only
 from catalogue.store.store import Kept, StoreDamaged, Sums
 
 _CHUNK = 1000
@@ -52,7 +53,7 @@ class Checked:
 def check(path: Path, *, structure: bool) -> Checked:
     """Check the store in this folder; `structure` only if nobody writes to it meanwhile."""
     try:
-        glance(path)
+        check_header(path)
         if structure:
             problems = lmdb.verify.verify(str(path))  # type: ignore[no-untyped-call]  # it has no types
             if problems:

@@ -1,7 +1,8 @@
 """The entries in LMDB: one folder, one file, one writer.
 
-Everything here blocks and belongs on a thread of its own, but `get`: that is a read in the memory
-map, which waits for nothing but the disk where a page is not in memory.
+Everything here blocks and belongs on a thread of its own, except `get`: that is a read in the
+memory map, which waits for nothing but the disk where a page is not in memory. What the file holds
+is in `lmdb_format`.
 
 What the engine's switches mean here:
 
@@ -15,13 +16,10 @@ What the engine's switches mean here:
 - the map begins small and doubles when it is full: a map is address space only, but a limit on
   that (`ulimit -v`, some sandboxes) would refuse a huge one.
 
-Paths are given to LMDB as bytes: as text it takes only what the locale can write.
+Paths are given to LMDB as bytes: as text it accepts only what the locale can write.
 
-The file is only ever given to LMDB after `glance`: LMDB believes what it finds in a file, and a
-file that was cut short ends the process with SIGBUS.
-
-A new file is made under another name and takes its own once it is a whole, empty store. So whoever
-is killed while he makes one leaves no store, and never a part of one that looks damaged.
+A new file is made under another name, and gets its own once it is a complete, empty store. So a
+process that is killed while it makes one leaves no store, and never a part that appears damaged.
 """
 
 from __future__ import annotations
@@ -30,17 +28,23 @@ import contextlib
 import errno
 import os
 import shutil
-import struct
 import threading
 from typing import TYPE_CHECKING, Any
 
 import lmdb
-import msgspec
 
 from catalogue.store.data_folder import clear, data_of, new_of, sweep
 from catalogue.store.entries import DamagedEntry, is_doubt, is_tombstone
+from catalogue.store.lmdb_format import (
+    DAMAGE,
+    ENTRIES,
+    KEPT,
+    META,
+    check_header,
+    encode_kept,
+    read_kept,
+)
 from catalogue.store.store import (
-    FORMAT,
     Batch,
     Kept,
     StoreDamaged,
@@ -50,7 +54,7 @@ from catalogue.store.store import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 FIRST_MAP = 1 << 28
@@ -62,59 +66,7 @@ _ENGINE = 0
 _CHUNK = 500
 """Keys in one call: LMDB's calls keep the interpreter's lock while they search."""
 
-_ENTRIES = b"entries"
-_META = b"meta"
-_KEPT = b"kept"
-
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
-_DAMAGE: tuple[type[Exception], ...] = (
-    lmdb.CorruptedError,
-    lmdb.PageNotFoundError,
-    lmdb.InvalidError,
-    lmdb.VersionMismatchError,
-    lmdb.IncompatibleError,
-    lmdb.NotFoundError,
-    lmdb.BadValsizeError,
-    DamagedEntry,
-)
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Kept).decode
-
-_MAGIC = 0xBEEFC0DE
-_META_PAGE = struct.Struct("=8x2xH4x II 8x 8x I 44x 48x Q Q")
-"""Flags, magic, version, page size, last page, transaction: of LMDB 0.9 on 64 bits."""
-_IS_META = 0x08
-
-
-def glance(path: Path) -> None:
-    """Look whether the data file in this folder is one, and as long as it says. Opens no map.
-
-    Raises:
-        StoreDamaged: it is not.
-        FileNotFoundError: there is none.
-    """
-    data = data_of(path)
-    size = data.stat().st_size
-    with data.open("rb") as file:
-        pages = []
-        first = file.read(_META_PAGE.size)
-        if len(first) == _META_PAGE.size:
-            pages.append(_META_PAGE.unpack(first))
-            file.seek(pages[0][3])
-            second = file.read(_META_PAGE.size)
-            if len(second) == _META_PAGE.size:
-                pages.append(_META_PAGE.unpack(second))
-    if len(pages) != 2 or any(  # noqa: PLR2004 - there are two
-        not flags & _IS_META or magic != _MAGIC or version != 1
-        for flags, magic, version, *_ in pages
-    ):
-        raise StoreDamaged(f"{data} is not a file of LMDB 0.9")
-    page_size, last_page = max(pages, key=lambda page: page[5])[3:5]
-    if size < (last_page + 1) * page_size:
-        raise StoreDamaged(
-            f"{data} has {size} bytes and should have {(last_page + 1) * page_size}: it was cut"
-        )
 
 
 class LmdbFiles:
@@ -146,7 +98,7 @@ class LmdbFiles:
             StoreUnavailable: nothing can be made here now.
         """
         try:
-            glance(self._path)
+            check_header(self._path)
         except FileNotFoundError:
             pass
         except OSError as error:
@@ -154,7 +106,7 @@ class LmdbFiles:
         try:
             with self._swap:
                 self._open_locked()
-        except _DAMAGE as error:
+        except DAMAGE as error:
             raise StoreDamaged(f"{data_of(self._path)}: {error}") from error
         except (lmdb.Error, OSError) as error:
             raise StoreUnavailable(self._explained(error)) from error
@@ -176,10 +128,10 @@ class LmdbFiles:
         )
         try:
             self._map_size = max(self._map_size, env.info()["map_size"])
-            self._entries = env.open_db(_ENTRIES, create=False)
-            self._meta = env.open_db(_META, create=False)
+            self._entries = env.open_db(ENTRIES, create=False)
+            self._meta = env.open_db(META, create=False)
             with env.begin(db=self._meta) as txn:
-                kept = _read_kept(txn.get(_KEPT))
+                kept = read_kept(txn.get(KEPT))
                 entries = txn.stat(self._entries)["entries"]
             if entries != Sums.of(kept).entries:
                 raise DamagedEntry(f"there are {entries} entries, which is not what was kept")
@@ -191,7 +143,7 @@ class LmdbFiles:
         self._bytes = data_of(self._path).stat().st_size
 
     def _make(self) -> None:
-        """Make an empty store: it is there whole, or not at all."""
+        """Make an empty store: it is there completely, or not at all."""
         new = new_of(self._path)
         new.unlink(missing_ok=True)
         with (
@@ -200,13 +152,13 @@ class LmdbFiles:
                 map_size=self._map_size,
                 max_dbs=2,
                 subdir=False,
-                lock=False,  # nobody else knows this name
+                lock=False,  # no other process knows this name
                 mode=0o600,
                 lib_version=_ENGINE,
             ) as env,
             env.begin(write=True) as txn,
         ):
-            for name in (_ENTRIES, _META):
+            for name in (ENTRIES, META):
                 env.open_db(name, txn)
         new.replace(data_of(self._path))
 
@@ -306,11 +258,11 @@ class LmdbFiles:
                     break
                 except lmdb.MapFullError:
                     self._grow()
-        except _DAMAGE as error:
+        except DAMAGE as error:
             raise StoreDamaged(f"{data_of(self._path)}: {error}") from error
         except (lmdb.Error, OSError) as error:
             reason = self._explained(error)
-            # After some failures LMDB takes no more transactions until it is opened again.
+            # After some failures LMDB accepts no more transactions until it is opened again.
             with self._swap:
                 self._close_locked()
             with contextlib.suppress(StoreUnavailable):  # the next commit tries, too
@@ -326,7 +278,7 @@ class LmdbFiles:
         with env.begin(write=True, db=self._entries) as txn:
             _put_all(txn, batch.entries, sums)
             kept = sums.kept_with(batch, topic)
-            txn.put(_KEPT, _encode(kept), db=self._meta)
+            txn.put(KEPT, encode_kept(kept), db=self._meta)
         self._kept = kept
         self._bytes = data_of(self._path).stat().st_size
 
@@ -362,69 +314,6 @@ class LmdbFiles:
                 return text
             text += f" ({free >> 20} MiB of the disk are free)"
         return text
-
-
-@contextlib.contextmanager
-def read_only(path: Path) -> Iterator[tuple[Entries, Kept | None]]:
-    """One state of the store in this folder, while another process may write on.
-
-    Yields:
-        A transaction on the entries, and what was kept with them.
-
-    Raises:
-        StoreDamaged: it is no store of ours.
-        FileNotFoundError: there is none.
-    """
-    glance(path)
-    try:
-        with (
-            lmdb.open(
-                os.fsencode(path),
-                max_dbs=2,
-                readonly=True,
-                create=False,
-                readahead=False,
-                mode=0o600,
-            ) as env,
-            env.begin() as txn,
-        ):
-            try:
-                meta = env.open_db(_META, txn, create=False)
-                entries = env.open_db(_ENTRIES, txn, create=False)
-            except lmdb.NotFoundError as error:
-                raise StoreDamaged(f"{data_of(path)} is not a store of ours: {error}") from error
-            yield Entries(txn, entries), _read_kept(txn.get(_KEPT, db=meta))
-    except (lmdb.Error, DamagedEntry) as error:
-        raise StoreDamaged(f"{data_of(path)}: {error}") from error
-
-
-class Entries:
-    """The entries as one transaction sees them."""
-
-    def __init__(self, txn: Any, entries: Any) -> None:
-        self._txn = txn
-        self._entries = entries
-
-    def get(self, key: bytes) -> bytes | None:
-        """The value of a key."""
-        value: bytes | None = self._txn.get(key, db=self._entries)
-        return value
-
-    def cursor(self) -> Any:
-        """A cursor over them, in the order of their keys."""
-        return self._txn.cursor(db=self._entries)
-
-
-def _read_kept(value: bytes | None) -> Kept | None:
-    if value is None:
-        return None
-    try:
-        kept = _decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise DamagedEntry(f"what was kept cannot be read: {error}") from None
-    if kept.format != FORMAT:
-        raise DamagedEntry(f"it is of format {kept.format}, and we read {FORMAT}")
-    return kept
 
 
 def _put_all(txn: Any, entries: Mapping[bytes, bytes | None], sums: Sums) -> None:

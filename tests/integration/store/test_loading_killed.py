@@ -34,7 +34,7 @@ from bus.kafka.topics import Topic, ensure_topics
 from catalogue.store.check import check
 from catalogue.store.data_folder import data_of
 from catalogue.store.entries import Doubt, is_doubt, is_tombstone, key_of, pack, pack_doubt
-from catalogue.store.lmdb_files import read_only
+from catalogue.store.lmdb_reader import read_only
 from domain.errors import UnreadableRecord
 from domain.messages import ItemId, ItemPublished
 

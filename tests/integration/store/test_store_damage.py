@@ -139,7 +139,7 @@ async def test_another_format_is_made_again(
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr("catalogue.store.store.FORMAT", FORMAT + 1)
-        patch.setattr("catalogue.store.lmdb_files.FORMAT", FORMAT + 1)
+        patch.setattr("catalogue.store.lmdb_format.FORMAT", FORMAT + 1)
         async with opened(tmp_path) as store:
             await store.commit(batch(entries(range(5)), at=5))
     async with opened(tmp_path) as store:

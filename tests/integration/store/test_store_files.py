@@ -21,7 +21,8 @@ from support.processes import ROOT
 
 from catalogue.store.check import check
 from catalogue.store.entries import count, key_of, pack
-from catalogue.store.lmdb_files import LmdbFiles, read_only
+from catalogue.store.lmdb_files import LmdbFiles
+from catalogue.store.lmdb_reader import read_only
 from catalogue.store.store import MemoryStore, StoreDamaged, StoreUnavailable
 
 PROGRAM = Path(__file__).parent / "die_anywhere.py"
