@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from msgspec.structs import replace
@@ -59,6 +59,8 @@ MINE = takedown(name="mine", now=100.0, seconds=10.0)
 TID = MINE.takedown_id
 EARLIER = TakedownId("earlier")
 A, B, C, D = places("a", "b", "c", "d")
+FIRST = datetime.min.replace(tzinfo=UTC)
+LAST = datetime.max.replace(tzinfo=UTC)
 IDS = frozenset(c.container_id for c in (A, B, C))
 
 

@@ -17,7 +17,10 @@ from support.censor_cases import (
     A,
     failed,
 )
-from support.censor_cases_active import IN_ACTIVE
+from support.censor_cases_confirming import CONFIRMING
+from support.censor_cases_ending import ENDING
+from support.censor_cases_following import FOLLOWING
+from support.censor_cases_publishing import PUBLISHING
 from support.fakes import T0, deletion, gone, listed, places
 
 from actors.fsm.machine import CancelTimer, IllegalTransition, StartTimer, StateTimeout, Step
@@ -50,7 +53,7 @@ from domain.messages import (
     TakeDown,
 )
 
-EXPECTED = {**BEFORE_ACTIVE, **IN_ACTIVE}
+EXPECTED = {**BEFORE_ACTIVE, **CONFIRMING, **FOLLOWING, **PUBLISHING, **ENDING}
 
 DATA: dict[State, Data] = {
     State.IDLE: NONE,
