@@ -84,6 +84,10 @@ class Lookup:
                 return gap
         return entry if not isinstance(entry, Listed) or entry.containers else None
 
+    def is_gap(self, doubt: Doubt) -> bool:
+        """Whether this is the last gap of its partition, and not the doubt of one item."""
+        return doubt is self._gaps.of(doubt.partition)
+
     def stored(self, key: bytes) -> bytes | None:
         """The value under a key, not decoded; None also if that cannot be known.
 

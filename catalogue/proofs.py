@@ -59,7 +59,7 @@ class Proofs:
         prove_to(proof)
 
     def ended(self, proof: _Proof) -> None:
-        """It is told, or given up."""
+        """It is reported, or given up."""
         self._waiting.discard(proof)
 
     def stop(self) -> None:
@@ -84,7 +84,7 @@ class _Proof:
         self._stopped = False
 
     def done(self) -> bool:
-        """Whether nobody waits for it any more."""
+        """Whether it is not waited for any more."""
         return self._stopped
 
     def set_result(self, _result: None) -> None:

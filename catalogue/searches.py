@@ -21,7 +21,6 @@ from domain.errors import KafkaUnavailable
 from domain.messages import CatalogueUnavailable, ContainersFound, ItemUnknown
 
 if TYPE_CHECKING:
-    from catalogue.gaps import Gaps
     from catalogue.lookup import Lookup
     from catalogue.store.store import Store
     from catalogue.store.write_behind import WriteBehind
@@ -55,11 +54,9 @@ class Searches:
     Args:
         lookup: what is held of an item.
         validity: whether what is held counts, and the log that evidence comes from.
-        content: whether the topic holds lists at all.
-        gaps: the records of which nothing is known.
+        content: the topic, and whether it holds lists at all.
         store: where the check of all that is stored is waited for.
         entries: whether what is stored counts at all (`fresh`).
-        topic: the topic's name, for people.
         waits_for_evidence: report no hit before it is shown that no newer list was missed.
         wait_for_kafka: seconds after a takedown was accepted within which its search is repeated if
             the log cannot be read.
@@ -76,10 +73,8 @@ class Searches:
         lookup: Lookup,
         validity: Validity,
         content: TopicContent,
-        gaps: Gaps,
         store: Store,
         entries: WriteBehind,
-        topic: str,
         waits_for_evidence: bool,
         wait_for_kafka: float,
         why_no_room: Callable[[int], str | None],
@@ -87,10 +82,8 @@ class Searches:
         self._lookup = lookup
         self._validity = validity
         self._content = content
-        self._gaps = gaps
         self._store = store
         self._entries = entries
-        self._topic = topic
         self._waits_for_evidence = waits_for_evidence
         self._wait_for_kafka = wait_for_kafka
         self._why_no_room = why_no_room
@@ -219,8 +212,8 @@ class Searches:
         return self._lookup.find(item_id, self._admit)
 
     def _in_doubt(self, doubt: Doubt) -> _NoEvidence:
-        where = f"{self._topic}[{doubt.partition}] at offset {doubt.offset}"
+        where = f"{self._content.topic}[{doubt.partition}] at offset {doubt.offset}"
         which = "a record of the item"
-        if doubt is self._gaps.of(doubt.partition):
+        if self._lookup.is_gap(doubt):
             which = "a record that may be the item's"
         return _NoEvidence(f"{which} in {where} cannot be read: {doubt.reason}", "item-in-doubt")

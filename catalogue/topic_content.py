@@ -21,12 +21,13 @@ class TopicContent:
         may_be_empty: whether a topic without a list is evidence.
 
     Attributes:
+        topic: the topic's name.
         readable: some record was a list, or the end of one.
         unreadable: some record was neither.
     """
 
     def __init__(self, topic: str, *, may_be_empty: bool) -> None:
-        self._topic = topic
+        self.topic = topic
         self._may_be_empty = may_be_empty
         self._stored_no_list = False
         self.readable = False
@@ -52,7 +53,7 @@ class TopicContent:
         else:
             return None
         return (
-            f"{self._topic} {what}: is this the right topic?"
+            f"{self.topic} {what}: is this the right topic?"
             " TAKEDOWN_CATALOGUE_MAY_BE_EMPTY=true if it may be empty"
         )
 

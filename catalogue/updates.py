@@ -80,12 +80,11 @@ class Updates:
         entries: where the lists and doubts are put.
         lookup: what is held of an item before a record changes it.
         validity: whether what is held counts; no change is reported while all is read (again).
-        content: notified whether records are lists.
+        content: the topic; notified whether records are lists.
         gaps: the records of which nothing is known.
         tombstones: notified of each item that is gone.
-        topic: the topic's name, for people.
         utc_now: the wall clock: a record without a believable time is dated with it.
-        safeguards: told of gaps.
+        safeguards: notified of gaps.
         on_change, on_doubt, on_gap: see `CatalogueView`.
 
     Attributes:
@@ -102,7 +101,6 @@ class Updates:
         content: TopicContent,
         gaps: Gaps,
         tombstones: Tombstones,
-        topic: str,
         utc_now: Callable[[], datetime],
         safeguards: Safeguards | None = None,
         on_change: OnChange | None = None,
@@ -115,7 +113,6 @@ class Updates:
         self._content = content
         self._gaps = gaps
         self._tombstones = tombstones
-        self._topic = topic
         self._utc_now = utc_now
         self._safeguards = safeguards
         self._on_change = on_change
@@ -209,7 +206,7 @@ class Updates:
 
     def _every_record(self, partition: int) -> str:
         """The name of the safeguard that a gap removes."""
-        return f"{self._topic}[{partition}]: every record is read"
+        return f"{self._content.topic}[{partition}]: every record is read"
 
     def _put_in_doubt(self, record: Record, reason: str, *, rebuilding: bool) -> None:
         """Note that the newest record of an item cannot be read."""

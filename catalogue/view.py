@@ -124,7 +124,6 @@ class CatalogueView:
             content=self._content,
             gaps=gaps,
             tombstones=self._tombstones,
-            topic=topic,
             utc_now=utc_now,
             safeguards=safeguards,
             on_change=on_change,
@@ -135,19 +134,15 @@ class CatalogueView:
             lookup=lookup,
             validity=validity,
             content=self._content,
-            gaps=gaps,
             store=store,
             entries=entries,
-            topic=topic,
             waits_for_evidence=waits_for_evidence,
             wait_for_kafka=wait_for_kafka,
             why_no_room=why_no_room,
         )
-        self.apply = self._updates.apply
-        self.unreadable = self._updates.unreadable
+        self.apply, self.unreadable = self._updates.apply, self._updates.unreadable
         self.locate = self._searches.locate
-        self.known = lookup.known
-        self.doubt = lookup.doubt
+        self.known, self.doubt = lookup.known, lookup.doubt
 
     def attach(self, log: Log) -> None:
         """Name the log that the records come from."""

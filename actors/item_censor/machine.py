@@ -5,26 +5,27 @@ Theory of operation
 A censor is idle until the coordinator gives it a takedown. It starts the one timer of the
 takedown, its absolute deadline, and asks the catalogue in which containers the item is
 (Locating). Then it subscribes to each container's deletion and only afterwards has the delete
-requests published (Active): a deletion may be heard of before Kafka acknowledges its request.
+requests published (Active): a deletion may arrive before Kafka acknowledges its request.
 
 The item may be published elsewhere meanwhile. So the censor follows the item's lists, from before
 it asks the catalogue: what comes while it is Locating is in the answer already, what comes while
-it is Active is newer. A container that a list adds is subscribed to and asked for like the others;
+it is Active is newer. A container that a list adds is subscribed to and requested like the others;
 one that is outstanding and not in a list any more counts as deleted at the list's time, unless
 that is older than a list's before. What a deletion has confirmed stays confirmed, whatever lists
 say; what only vanished and is listed again is outstanding again. There is one publication at a
-time: containers that are added while requests are on their way are asked for together once those
-are settled.
+time: containers that are added while requests are in flight are requested together once those are
+settled.
 
 It is done when the *set* of outstanding containers is empty: for each container an `item_deleted`
 or a newer list without it was read. Nothing is ever counted, so that duplicates are harmless.
 Two more things must hold before a 200. The catalogue has shown that it had read its topic to the
 end as of the request (`proven`): a takedown begins with the list that is known, and a newer one may
-still be on its way. And the newest record of the item is readable (not `doubted`).
+still be in flight. And the newest record of the item is readable (not `doubted`).
 
 A deletion dated before the list that names its container confirms nothing (`evidence`). While it
 is not proven that the list is the newest, a list that is read may be: it makes what an older
 deletion has confirmed outstanding again.
+
 Whatever ends a takedown does the same things in the same order: cancel the timer, stop publishing,
 unsubscribe, answer the caller, tell the coordinator, be idle.
 

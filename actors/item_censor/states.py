@@ -66,10 +66,10 @@ class ItemsToBeDeleted(Struct, frozen=True, gc=False):
         containers: every container the item was found in, in the catalogue's order, and then
             those in which newer lists had it.
         outstanding: those that are not known to be deleted.
-        deleted: the others, in the order in which that was heard of.
+        deleted: the others, in the order in which that became known.
         vanished: those of `deleted` that count by a list without them, and not by a deletion.
-        publishing: those whose requests are on their way; empty if none are.
-        due: those to be asked for once these are settled, if they are outstanding then.
+        publishing: those whose requests are in flight; empty if none are.
+        due: those to be requested once these are settled, if they are outstanding then.
         published: those whose request Kafka has acknowledged, since they were last listed anew.
         handed_over: a record may have reached Kafka.
         listed_at: the time of the newest list; None if it is not known.
@@ -113,7 +113,7 @@ CensorStep: TypeAlias = Step[State, Data]
 
 
 class FollowItem(Effect, frozen=True, gc=False):
-    """Hear of the item's newer lists, from now on."""
+    """Receive the item's newer lists, from now on."""
 
     item_id: ItemId
 
@@ -125,7 +125,7 @@ class FindContainers(Effect, frozen=True, gc=False):
 
 
 class SubscribeToDeletions(Effect, frozen=True, gc=False):
-    """Hear of the item's deletion from these containers, from now on."""
+    """Receive the item's deletions from these containers, from now on."""
 
     item_id: ItemId
     containers: tuple[Container, ...]
@@ -142,7 +142,7 @@ class PublishRequests(Effect, frozen=True, gc=False):
 
 
 class GiveWay(Effect, frozen=True, gc=False):
-    """Let others on the loop have their turn before the next event: this one took long."""
+    """Let others on the loop run before the next event: this one took long."""
 
 
 def give_way_after(event: ContainersFound | ItemListed) -> tuple[GiveWay, ...]:
@@ -151,11 +151,11 @@ def give_way_after(event: ContainersFound | ItemListed) -> tuple[GiveWay, ...]:
 
 
 class StopPublishing(Effect, frozen=True, gc=False):
-    """Hand nothing more over to Kafka; there need be nothing left to hand over."""
+    """Send nothing more to Kafka; there need be nothing left to send."""
 
 
 class UnsubscribeAll(Effect, frozen=True, gc=False):
-    """Hear of no deletion and no list any more; there need be no subscription."""
+    """Receive no deletion and no list any more; there need be no subscription."""
 
 
 class ReportStaleDeletion(Effect, frozen=True, gc=False):

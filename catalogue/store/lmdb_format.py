@@ -1,4 +1,4 @@
-"""What is in LMDB's file: two databases, one with the entries, one with what was kept with them.
+"""What is in LMDB's file: a database of the entries, and one of how far the topic was read.
 
 The file is only ever given to LMDB after `check_header`: LMDB believes what it finds in a file, and
 a file that was cut short ends the process with SIGBUS.
@@ -23,7 +23,7 @@ ENTRIES = b"entries"
 """The name of the database with the entries, by key."""
 
 META = b"meta"
-"""The name of the database with what was kept, under the key `KEPT`."""
+"""The name of the database that holds the `Kept`, under the key `KEPT`."""
 
 KEPT = b"kept"
 
@@ -79,7 +79,7 @@ def check_header(path: Path) -> None:
 
 
 def read_kept(value: bytes | None) -> Kept | None:
-    """What was kept, of its encoded form; None if there is none.
+    """Decode a `Kept`; None if there is none.
 
     Raises:
         DamagedEntry: it cannot be read, or is of another format.
