@@ -36,8 +36,9 @@ from bus.kafka.connection import Connection
 from bus.kafka.embedded_broker import FETCH_MAX_WAIT, EmbeddedBroker
 from bus.kafka.first_contact import FirstContact
 from bus.kafka.permissions import Need, Operation
+from bus.kafka.positioning import Start
 from bus.kafka.publisher import KafkaPublisher
-from bus.kafka.reader import Start, TopicReader
+from bus.kafka.reader import TopicReader
 from bus.kafka.safeguards import Safeguards
 from bus.kafka.security import Security, TokenFile, UnusableFile
 from bus.kafka.tls_files import TlsFiles
@@ -74,7 +75,7 @@ if TYPE_CHECKING:
     from actors.runtime.actor import LoopActorRef, Supervisor
     from app.settings import Settings
     from app.workers.options import Seat
-    from bus.kafka.reader import Record
+    from bus.kafka.record_handler import Record
     from bus.kafka.topic_settings import TopicSettings
     from catalogue.doubts import ItemDoubt
     from catalogue.store.store import Store

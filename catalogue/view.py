@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from bus.kafka.batches import Unreadable
     from bus.kafka.log_marks import LogMark
     from bus.kafka.read_barrier import Waiter
-    from bus.kafka.reader import Record
+    from bus.kafka.record_handler import Record
     from bus.kafka.safeguards import Safeguards
     from catalogue.doubts import ItemDoubt
     from catalogue.store.store import Store

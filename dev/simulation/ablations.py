@@ -21,6 +21,7 @@ import actors.item_censor.evidence
 import actors.item_censor.machine
 import bus.event_bus
 import bus.kafka.codec
+import bus.kafka.consumers
 import bus.kafka.log_end
 import bus.kafka.log_verification
 import catalogue.proofs
@@ -31,9 +32,13 @@ from actors.fsm.transitions import TransitionFeed
 from actors.item_censor.actor import ItemCensor
 from actors.runtime.future import LoopFuture
 from bus.kafka.known_log import KnownLog
+from bus.kafka.log_inspection import LogInspection
+from bus.kafka.positioning import Positioning
 from bus.kafka.publication import KafkaPublication
 from bus.kafka.read_barrier import CatchingUp
 from bus.kafka.reader import TopicReader
+from bus.kafka.record_fetcher import RecordFetcher
+from bus.kafka.record_handler import RecordHandler
 from catalogue.freshness import Freshness
 from catalogue.view import CatalogueView
 from coordinator.coordinator import Coordinator
@@ -135,7 +140,7 @@ _NEVER_LATE = Cut(Freshness, "at_end", "if gap > max(retention - MARGIN, MARGIN)
 _NO_LAG = Cut(
     TopicReader,
     "caught_up",
-    "and not self._lag.is_late(asyncio.get_running_loop().time())",
+    "and not self._progress.lag.is_late(asyncio.get_running_loop().time())",
     "",
 )
 
@@ -264,7 +269,7 @@ ABLATIONS: tuple[Ablation, ...] = (
     ),
     Ablation(
         "is ready before the reader knows its positions",
-        (Cut(TopicReader, "positioned", "return self._positioned", "return True"),),
+        (Cut(TopicReader, "positioned", "return self._availability.positioned", "return True"),),
     ),
     Ablation(
         "handles a message before a deadline that has passed",
@@ -348,9 +353,9 @@ ABLATIONS: tuple[Ablation, ...] = (
         "begins at the end again with each session",
         (
             Cut(
-                TopicReader,
-                "_position",
-                "first_time = not self._positions",
+                Positioning,
+                "position",
+                "first_time = not known.positions",
                 "first_time = True",
             ),
         ),
@@ -359,8 +364,8 @@ ABLATIONS: tuple[Ablation, ...] = (
         "reads a new partition from its end",
         (
             Cut(
-                TopicReader,
-                "_look_once",
+                LogInspection,
+                "_inspect_once",
                 "await asking.beginning_offsets(new)",
                 "await asking.end_offsets(new)",
             ),
@@ -404,20 +409,20 @@ ABLATIONS: tuple[Ablation, ...] = (
     ),
     Ablation(
         "handles a record again that was fetched again",
-        (Cut(TopicReader, "_fetch_once", "if record.offset < position:", "if False:"),),
+        (Cut(RecordFetcher, "fetch_once", "if record.offset < position:", "if False:"),),
     ),
     Ablation(
         "ends the session at a record that cannot be read",
         (
             Cut(
-                TopicReader,
-                "_handle_one",
+                RecordHandler,
+                "handle_one",
                 "except UnreadableRecord as error:",
                 "except ZeroDivisionError as error:",
             ),
             Cut(
-                TopicReader,
-                "_handle_one",
+                RecordHandler,
+                "handle_one",
                 "except Exception as error:",
                 "except ZeroDivisionError as error:",
             ),
@@ -548,9 +553,9 @@ ABLATIONS: tuple[Ablation, ...] = (
         "proves by the last stable offset, not by the high water mark",
         (
             Cut(
-                TopicReader,
-                "_consumer",
-                '"read_uncommitted" if role == _ASKING else "read_committed"',
+                bus.kafka.consumers,
+                "_options",
+                '"read_uncommitted" if role == ASKING else "read_committed"',
                 '"read_committed"',
             ),
             Cut(

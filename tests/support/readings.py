@@ -9,7 +9,8 @@ from typing import Any
 
 from bus.kafka.connection import Connection
 from bus.kafka.log_marks import LogMark
-from bus.kafka.reader import Start, TopicReader
+from bus.kafka.positioning import Start
+from bus.kafka.reader import TopicReader
 from bus.kafka.safeguards import Safeguards
 from bus.kafka.topic_identity import TopicIdentity
 from support.log import TOPIC, FakeTopic

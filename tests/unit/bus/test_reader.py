@@ -14,7 +14,8 @@ from support.fakes import settle
 from support.log import TOPIC, FakeTopic
 
 from bus.kafka.connection import Connection
-from bus.kafka.reader import Start, TopicReader
+from bus.kafka.positioning import Start
+from bus.kafka.reader import TopicReader
 from domain.errors import KafkaUnavailable, UnreadableRecord
 
 A_WHILE = 15.0

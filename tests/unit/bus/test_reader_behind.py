@@ -13,7 +13,7 @@ from support.log import FakeTopic
 from support.readings import Reading
 
 from bus.kafka.lag import MOST
-from bus.kafka.reader import Start
+from bus.kafka.positioning import Start
 from domain.errors import KafkaUnavailable
 
 

@@ -14,7 +14,8 @@ import pytest
 from support.log import NOT_LEADER, TOPIC, UNKNOWN_TOPIC, FakeTopic
 
 from bus.kafka.connection import Connection
-from bus.kafka.reader import Start, TopicReader
+from bus.kafka.positioning import Start
+from bus.kafka.reader import TopicReader
 from bus.kafka.topic_identity import TopicIdentity
 from domain.errors import KafkaUnavailable
 

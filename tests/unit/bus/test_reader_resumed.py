@@ -15,7 +15,8 @@ from support.log import TOPIC, FakeTopic
 
 from bus.kafka.connection import Connection
 from bus.kafka.log_marks import LogMark
-from bus.kafka.reader import Start, TopicReader
+from bus.kafka.positioning import Start
+from bus.kafka.reader import TopicReader
 from bus.kafka.topic_identity import TopicIdentity
 from domain.errors import KafkaUnavailable
 

@@ -12,7 +12,8 @@ from support.log import TOPIC, FakeTopic
 
 from bus.kafka.connection import Connection
 from bus.kafka.fetch_monitor import Pulse
-from bus.kafka.reader import Start, TopicReader
+from bus.kafka.positioning import Start
+from bus.kafka.reader import TopicReader
 
 ONE, TWO = TopicPartition(TOPIC, 0), TopicPartition(TOPIC, 1)
 

@@ -16,7 +16,8 @@ from support.log import TOPIC, FakeTopic
 
 from bus.kafka.codec import encode
 from bus.kafka.connection import Connection
-from bus.kafka.reader import Start, TopicReader
+from bus.kafka.positioning import Start
+from bus.kafka.reader import TopicReader
 from catalogue.store.store import Batch, MemoryStore, StoreUnavailable
 from catalogue.view import CatalogueView
 from domain.messages import (
