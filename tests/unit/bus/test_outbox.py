@@ -17,6 +17,7 @@ from aiokafka.errors import (
 from support.fakes import ITEM, OTHER_ITEM, places, settle, takedown
 
 from bus.kafka import outbox as outbox_module
+from bus.kafka import request_batch
 from bus.kafka.aiokafka_fixes import Cause
 from bus.kafka.outbox import Outbox
 from bus.kafka.publication import KafkaPublication, Trouble
@@ -593,7 +594,7 @@ async def test_a_partition_without_a_leader_is_not_waited_for(post: Post) -> Non
 async def test_a_request_that_kafka_would_not_take_keeps_the_others_back_too(
     post: Post, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outbox_module, "LARGEST_RECORD", 8)
+    monkeypatch.setattr(request_batch, "LARGEST_RECORD", 8)
     with pytest.raises(KafkaUnavailable, match="larger"):
         post.publish("one", places("a", "a-long-name"))
     await settle()
