@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from aiokafka import AIOKafkaConsumer
 
-    from bus.kafka.log_verification import Divergence
+    from bus.kafka.log_marks import Divergence
     from bus.kafka.safeguards import Safeguards
     from bus.kafka.topic_identity import TopicDescription, TopicIdentity
 

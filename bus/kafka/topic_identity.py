@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from aiokafka.errors import (
     KafkaConnectionError,
     KafkaError,
+    LeaderNotAvailableError,
     NoError,
     UnknownTopicOrPartitionError,
     for_code,
@@ -49,7 +50,7 @@ from aiokafka.protocol.types import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from io import BytesIO
 
     from aiokafka.client import AIOKafkaClient
@@ -96,6 +97,20 @@ class TopicDescription:
     identity: TopicIdentity
     leaders: Mapping[int, int]
     epochs: Mapping[int, int]
+
+    def by_leader(self, partitions: Iterable[int]) -> Iterator[tuple[int, list[int]]]:
+        """Each leader, and those of these partitions that it leads.
+
+        Raises:
+            LeaderNotAvailableError: one has no leader.
+        """
+        led: dict[int, list[int]] = {}
+        for number in partitions:
+            leader = self.leaders[number]
+            if leader < 0:
+                raise LeaderNotAvailableError(f"partition {number} has no leader")
+            led.setdefault(leader, []).append(number)
+        yield from led.items()
 
 
 async def find_identity(client: AIOKafkaClient, topic: str) -> TopicIdentity:

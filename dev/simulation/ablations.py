@@ -22,8 +22,9 @@ import actors.item_censor.machine
 import bus.event_bus
 import bus.kafka.codec
 import bus.kafka.consumers
+import bus.kafka.epoch_ends
+import bus.kafka.last_records
 import bus.kafka.log_end
-import bus.kafka.log_verification
 import catalogue.proofs
 import web.api
 from actors.fsm.actor import MachineActor
@@ -120,11 +121,9 @@ _NO_PROOF = Cut(_evidence, "is_complete", "data.proven and ", "")
 _ANY_DESCRIPTION = Cut(
     bus.kafka.log_end._Leader, "is_as_described", "if described == self.described:", "if True:"
 )
-_NO_EPOCHS = Cut(
-    bus.kafka.log_verification, "_cut", "if mark.epoch == UNKNOWN_EPOCH or", "if True or"
-)
+_NO_EPOCHS = Cut(bus.kafka.epoch_ends, "_cut", "if mark.epoch == UNKNOWN_EPOCH or", "if True or")
 _NO_FINGERPRINTS = Cut(
-    bus.kafka.log_verification,
+    bus.kafka.last_records,
     "_compare",
     "    known = dict(mark.tail)",
     "    return None\n    known = dict(mark.tail)",

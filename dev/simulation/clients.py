@@ -24,7 +24,7 @@ from aiokafka.errors import (
 )
 from aiokafka.protocol.fetch import FetchRequest
 
-from bus.kafka.log_verification import OffsetForLeaderEpochRequest
+from bus.kafka.epoch_ends import OffsetForLeaderEpochRequest
 from bus.kafka.topic_identity import MetadataResponse_v12
 from dev.simulation.cluster import Broker
 from dev.simulation.faults import Fault
