@@ -24,7 +24,7 @@ from aiokafka.protocol.metadata import MetadataResponse_v5
 from aiokafka.structs import BrokerMetadata
 
 from bus.kafka.epoch_ends import OffsetForLeaderEpochRequest
-from bus.kafka.topic_identity import MetadataResponse_v12
+from bus.kafka.metadata_request import MetadataResponse_v12
 from dev.simulation.requests import (
     RawConnection,
     batch,
