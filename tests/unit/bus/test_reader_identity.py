@@ -11,7 +11,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from support.log import NOT_LEADER, TOPIC, UNKNOWN_TOPIC, FakeTopic
+from support.log import FakeTopic
+from support.log_records import NOT_LEADER, TOPIC, UNKNOWN_TOPIC
 
 from bus.kafka.connection import Connection
 from bus.kafka.positioning import Start

@@ -11,7 +11,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from support.log import TOPIC, FakeTopic
+from support.log import FakeTopic
+from support.log_records import TOPIC
 
 from bus.kafka.connection import Connection
 from bus.kafka.log_marks import LogMark

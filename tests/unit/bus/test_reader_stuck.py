@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 from aiokafka import TopicPartition
-from support.log import TOPIC, FakeTopic
+from support.log import FakeTopic
+from support.log_records import TOPIC
 
 from bus.kafka.connection import Connection
 from bus.kafka.fetch_monitor import Pulse

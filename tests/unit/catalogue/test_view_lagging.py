@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 from support.fakes import T0, FakeRecord, item_id, places, takedown_now
-from support.log import TOPIC, FakeTopic
+from support.log import FakeTopic
+from support.log_records import TOPIC
 
 from bus.kafka.codec import encode
 from bus.kafka.connection import Connection
