@@ -20,7 +20,7 @@ A_WHILE = 15.0
 """Seconds of the virtual clock in which a reader does whatever it is going to do."""
 
 
-class Reading:
+class StoredReading:
     """What was read of a topic, how often from the beginning, and what was stored."""
 
     def __init__(
