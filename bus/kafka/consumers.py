@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from bus.kafka.aiokafka_fixes import stop_consumer
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 ConsumerFactory: TypeAlias = Callable[..., Any]
 """Makes a consumer from options, as the class `AIOKafkaConsumer` does."""
 
-ASKING = "asking"
-FETCHING = "fetching"
+_ASKING = "asking"
+_FETCHING = "fetching"
 
 TURN = 500
 """Records that are handled before other tasks of the event loop run."""
@@ -34,30 +35,64 @@ FIRST_HOLD = 0.01
 """Seconds for which a broker may hold back the fetches that confirm the positions."""
 
 
-@contextlib.asynccontextmanager
-async def open_consumer(
-    factory: ConsumerFactory, connection: Connection, topic: str, role: str, *, stop_within: float
-) -> AsyncIterator[AIOKafkaConsumer]:
-    """A started consumer, which is stopped at the end of the block.
+@dataclass(frozen=True, slots=True)
+class TimeLimits:
+    """How long a reader waits for brokers.
+
+    Attributes:
+        answer: seconds within which a broker must have answered a request.
+        fetch: seconds within which it must have answered a fetch.
+        hold: seconds for which it may hold a fetch back while there is nothing new.
+    """
+
+    answer: float
+    fetch: float
+    hold: float
+
+    @classmethod
+    def of(cls, *, answer: float, hold: float) -> TimeLimits:
+        """With time for a fetch that is held back twice."""
+        return cls(answer, max(answer, 2 * hold + 1), hold)
+
+
+class SessionConsumers:
+    """Opens the consumers of one reader's sessions.
 
     Args:
-        factory: makes it.
+        factory: makes a consumer.
         connection: how Kafka is reached.
-        topic: which topic; part of the client id, like `role`.
-        role: `ASKING` or `FETCHING`.
-        stop_within: seconds within which it must have stopped.
-
-    Raises:
-        KafkaError: the consumer cannot start.
-        TimeoutError: it has not started within the connection's request timeout.
+        topic: which topic.
+        stop_within: seconds within which a consumer must have stopped.
     """
-    consumer = factory(**_options(connection, topic, role))
-    try:
-        async with asyncio.timeout(connection.request_timeout):
-            await consumer.start()
-        yield consumer
-    finally:
-        await stop_consumer(consumer, within=stop_within)
+
+    def __init__(
+        self, factory: ConsumerFactory, connection: Connection, topic: str, *, stop_within: float
+    ) -> None:
+        self._factory = factory
+        self._connection = connection
+        self._topic = topic
+        self._stop_within = stop_within
+
+    @contextlib.asynccontextmanager
+    async def open(self) -> AsyncIterator[tuple[AIOKafkaConsumer, AIOKafkaConsumer]]:
+        """The one for requests and the one that fetches, until the end of the block.
+
+        Raises:
+            KafkaError: a consumer cannot start.
+            TimeoutError: it has not started within the connection's request timeout.
+        """
+        async with self._started(_ASKING) as asking, self._started(_FETCHING) as fetching:
+            yield asking, fetching
+
+    @contextlib.asynccontextmanager
+    async def _started(self, role: str) -> AsyncIterator[AIOKafkaConsumer]:
+        consumer = self._factory(**_options(self._connection, self._topic, role))
+        try:
+            async with asyncio.timeout(self._connection.request_timeout):
+                await consumer.start()
+            yield consumer
+        finally:
+            await stop_consumer(consumer, within=self._stop_within)
 
 
 def _options(connection: Connection, topic: str, role: str) -> dict[str, Any]:
@@ -72,7 +107,7 @@ def _options(connection: Connection, topic: str, role: str) -> dict[str, Any]:
         # A deletion inside an aborted transaction did not happen. But the log's end is requested
         # without regard to transactions: what was committed after the start of an open one
         # exists, although it cannot be read yet.
-        "isolation_level": "read_uncommitted" if role == ASKING else "read_committed",
+        "isolation_level": "read_uncommitted" if role == _ASKING else "read_committed",
     }
 
 

@@ -19,6 +19,7 @@ from aiokafka.errors import KafkaError, LeaderNotAvailableError, UnknownError
 
 from bus.kafka.log_marks import ReadMarks
 from bus.kafka.log_verification import LogVerification
+from bus.kafka.safeguards import Safeguards
 from bus.kafka.topic_identity import UNKNOWN_EPOCH, describe_topic
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from aiokafka import AIOKafkaConsumer
 
     from bus.kafka.log_marks import Divergence
-    from bus.kafka.safeguards import Safeguards
     from bus.kafka.topic_identity import TopicDescription, TopicIdentity
 
 logger = logging.getLogger("takedown.kafka")
@@ -58,7 +58,7 @@ class KnownLog:
         diverged: partitions that were found to be other logs, until `judged`.
     """
 
-    def __init__(self, topic: str, *, timeout: float, safeguards: Safeguards) -> None:
+    def __init__(self, topic: str, *, timeout: float, safeguards: Safeguards | None = None) -> None:
         self.topic = topic
         self.identity: TopicIdentity | None = None
         self.positions: dict[TopicPartition, int] = {}
@@ -66,7 +66,7 @@ class KnownLog:
         self.replaced: set[TopicPartition] = set()
         self.diverged: dict[int, Divergence] = {}
         self._timeout = timeout
-        self._safeguards = safeguards
+        self._safeguards = safeguards or Safeguards()
         self._verified: dict[int, int] = {}
         self._asking: Any = None
         self._client: Any = None

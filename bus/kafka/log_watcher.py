@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from aiokafka.errors import KafkaError
 
     from bus.kafka.availability import Availability
-    from bus.kafka.fetch_filter import FetchFilter
+    from bus.kafka.consumers import TimeLimits
     from bus.kafka.known_log import KnownLog
     from bus.kafka.read_progress import ReadProgress
     from bus.kafka.record_fetcher import RecordFetcher
@@ -43,13 +43,11 @@ class LogWatcher:
         known: the positions.
         progress: requests where the log ends, and learns it.
         fetcher: fetches from the log.
-        fetch_filter: may need long to decode an answer.
         throttle: what brokers have announced.
         availability: learns at once that the session has to end.
         on_missing: called when a broker does not know a partition any more.
         interval: seconds between two checks.
-        timeout: seconds within which a broker must have answered.
-        patience: seconds for which fetches may stay unanswered.
+        limits: how long to wait for brokers.
     """
 
     def __init__(
@@ -58,24 +56,20 @@ class LogWatcher:
         *,
         progress: ReadProgress,
         fetcher: RecordFetcher,
-        fetch_filter: FetchFilter,
         throttle: Throttle,
         availability: Availability,
         on_missing: Callable[[], object],
         interval: float,
-        timeout: float,
-        patience: float,
+        limits: TimeLimits,
     ) -> None:
         self._known = known
         self._progress = progress
         self._fetcher = fetcher
-        self._filter = fetch_filter
         self._throttle = throttle
         self._availability = availability
         self._on_missing = on_missing
         self._interval = interval
-        self._timeout = timeout
-        self._patience = patience
+        self._limits = limits
         self._check_now = asyncio.Event()
         self._end: Exception | None = None
 
@@ -114,7 +108,7 @@ class LogWatcher:
             await self._until_next_check()
             try:
                 # In the quick way if nothing has changed, otherwise in the long one.
-                async with asyncio.timeout(self._timeout):
+                async with asyncio.timeout(self._limits.answer):
                     progress.seen(await progress.rounds.look())
             except KafkaUnavailable:
                 raise self._end or SessionFailed(self._availability.why_not()) from None
@@ -125,7 +119,7 @@ class LogWatcher:
                     f"{known.topic}[{numbers_of(beyond)}] ends before our position, "
                     "or has a new leader"
                 )
-            if self._fetcher.is_held or self._filter.is_working or self._throttle.is_active:
+            if self._fetcher.is_held or self._fetcher.is_decoding or self._throttle.is_active:
                 # Nothing is fetched, an answer is being decoded, or the broker has announced that
                 # it does not answer for a while.
                 pulse = self._new_pulse()
@@ -138,7 +132,7 @@ class LogWatcher:
 
     def _new_pulse(self) -> Pulse:
         return Pulse(
-            asyncio.get_running_loop().time, patience=self._patience, step=1.5 * self._interval
+            asyncio.get_running_loop().time, patience=self._limits.fetch, step=1.5 * self._interval
         )
 
     async def _until_next_check(self) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from aiokafka import AIOKafkaConsumer, TopicPartition
 
-    from bus.kafka.fetch_filter import FetchFilter
+    from bus.kafka.consumers import TimeLimits
     from bus.kafka.known_log import KnownLog
     from bus.kafka.log_inspection import LogInspection
     from bus.kafka.record_fetcher import RecordFetcher
@@ -48,11 +48,8 @@ class Positioning:
         resume: judges the positions of the session before.
         inspection: finds the partitions.
         fetcher: makes the fetches that confirm the positions.
-        fetch_filter: has made safe what is fetched.
         start: where a reader begins that has read nothing.
-        timeout: seconds within which a broker must have answered.
-        patience: seconds within which every partition's fetch must be answered.
-        hold: seconds for which brokers may hold fetches back once the positions are confirmed.
+        limits: how long to wait for brokers.
     """
 
     def __init__(
@@ -62,21 +59,15 @@ class Positioning:
         resume: ResumePositions,
         inspection: LogInspection,
         fetcher: RecordFetcher,
-        fetch_filter: FetchFilter,
         start: Start,
-        timeout: float,
-        patience: float,
-        hold: float,
+        limits: TimeLimits,
     ) -> None:
         self._known = known
         self._resume = resume
         self._inspection = inspection
         self._fetcher = fetcher
-        self._filter = fetch_filter
         self._start = start
-        self._timeout = timeout
-        self._patience = patience
-        self._hold = hold
+        self._limits = limits
 
     async def position(
         self, asking: AIOKafkaConsumer, fetching: AIOKafkaConsumer
@@ -90,7 +81,7 @@ class Positioning:
         """
         known = self._known
         partitions = await self._inspection.partitions(asking)
-        async with asyncio.timeout(self._timeout):
+        async with asyncio.timeout(self._limits.answer):
             # Before the rest: a topic that is recreated meanwhile is found by the next inspection.
             description = await known.compare(partitions)
             ends: dict[TopicPartition, int] = await asking.end_offsets(partitions)
@@ -111,7 +102,7 @@ class Positioning:
         await known.mark(description, beginnings)
         assign(fetching, known.positions)
         await self._confirm(fetching)
-        async with asyncio.timeout(self._timeout):
+        async with asyncio.timeout(self._limits.answer):
             description = await known.require_same()
         known.assume_epochs(description)
         return ends
@@ -121,7 +112,7 @@ class Positioning:
     ) -> dict[TopicPartition, int]:
         client = client_of(fetching)
         client.add_topic(self._known.topic)
-        async with asyncio.timeout(self._timeout):
+        async with asyncio.timeout(self._limits.answer):
             await client.force_metadata_update()
             ends: dict[TopicPartition, int] = await fetching.end_offsets(partitions)
         return ends
@@ -135,11 +126,11 @@ class Positioning:
         known = self._known
         now = asyncio.get_running_loop().time
         given_up = now() + _NEW_LEADER
-        async with asyncio.timeout(self._patience) as bound:
+        async with asyncio.timeout(self._limits.fetch) as bound:
             while True:
                 await self._fetcher.fetch_once(fetching, within=FIRST_HOLD)
-                if self._filter.is_working:  # an answer is there, and takes long to decode
-                    bound.reschedule(now() + self._patience)
+                if self._fetcher.is_decoding:  # an answer is there, and takes long to decode
+                    bound.reschedule(now() + self._limits.fetch)
                 unanswered = {tp for tp in known.positions if fetching.highwater(tp) is None}
                 beyond = beyond_the_log(fetching, known.positions)
                 if unanswered or (beyond and now() < given_up):
@@ -148,4 +139,4 @@ class Positioning:
                 break
         if known.replaced:
             raise LogChanged(f"{known.topic} is shorter than what we have read of it")
-        hold_fetches(fetching, self._hold)
+        hold_fetches(fetching, self._limits.hold)

@@ -36,7 +36,7 @@ from aiokafka.errors import KafkaError
 
 from bus.kafka.aiokafka_fixes import client_of, hear_refusals
 from bus.kafka.availability import Availability
-from bus.kafka.consumers import ASKING, FETCHING, open_consumer
+from bus.kafka.consumers import SessionConsumers, TimeLimits
 from bus.kafka.fetch_filter import FetchFilter
 from bus.kafka.known_log import KnownLog, LogChanged
 from bus.kafka.lag import describe
@@ -49,15 +49,12 @@ from bus.kafka.read_progress import ReaderStatistics, ReadProgress
 from bus.kafka.record_fetcher import RecordFetcher
 from bus.kafka.record_handler import RecordHandler
 from bus.kafka.resume_positions import ResumePositions
-from bus.kafka.safeguards import Safeguards
 from bus.kafka.session_end import SessionFailed, first_of, until_one_fails
 from bus.kafka.throttle import Throttle
 from domain.backoff import A_MOMENT, Backoff
 from domain.errors import KafkaUnavailable
 
 if TYPE_CHECKING:
-    from contextlib import AbstractAsyncContextManager
-
     from bus.kafka.connection import Connection
     from bus.kafka.consumers import ConsumerFactory
     from bus.kafka.log_rounds import LogRounds
@@ -66,6 +63,7 @@ if TYPE_CHECKING:
     from bus.kafka.record_fetcher import Advance
     from bus.kafka.record_handler import OnSkip, OnUnreadable, Record
     from bus.kafka.resume_positions import Distrust
+    from bus.kafka.safeguards import Safeguards
     from bus.kafka.topic_identity import TopicIdentity
 
 logger = logging.getLogger("takedown.kafka")
@@ -127,54 +125,44 @@ class TopicReader:
         watch_timeout: float = 3.0,
         consumer_factory: ConsumerFactory = AIOKafkaConsumer,
     ) -> None:
-        self._connection = connection
-        self._consumer_factory = consumer_factory
         self._topic = topic
+        self._connection = connection
         self._prepare = prepare
         self._stored = resume
         self._watch_timeout = watch_timeout
-        patience = max(watch_timeout, 2 * connection.fetch_max_wait + 1)
+        limits = TimeLimits.of(answer=watch_timeout, hold=connection.fetch_max_wait)
+        self._consumers = SessionConsumers(
+            consumer_factory, connection, topic, stop_within=watch_timeout
+        )
+        self._known = known = KnownLog(topic, timeout=watch_timeout, safeguards=safeguards)
         self._throttle = Throttle(f"Reading {topic}")
-        known = KnownLog(topic, timeout=watch_timeout, safeguards=safeguards or Safeguards())
-        self._known = known
-        self._positions = positions = known.positions
-        self._filter = FetchFilter(lambda tp: positions.get(tp, 0))
-        self._progress = ReadProgress(positions)
-        self._rounds = self._progress.rounds
-        self._availability = Availability(topic, self._throttle, self._progress)
-        self._resume = ResumePositions(known, rewind=rewind, distrust=distrust)
+        self._progress = progress = ReadProgress(known.positions)
+        self._availability = Availability(topic, self._throttle, progress)
+        self._filter = FetchFilter(lambda tp: known.positions.get(tp, 0))
         self._handler = RecordHandler(
             topic, handle, self._filter, on_skip=on_skip, on_unreadable=on_unreadable
         )
-        self._fetcher = RecordFetcher(known, self._filter, self._handler, self._progress, advance)
-        self._inspection = LogInspection(
-            known,
-            self._progress,
-            on_missing=self._resume.topic_is_missing,
-            timeout=watch_timeout,
-        )
+        self._fetcher = RecordFetcher(known, self._filter, self._handler, progress, advance)
+        self._resume = ResumePositions(known, rewind=rewind, distrust=distrust)
+        missing = self._resume.topic_is_missing
+        self._inspection = LogInspection(known, progress, on_missing=missing, timeout=watch_timeout)
         self._positioning = Positioning(
             known,
             resume=self._resume,
             inspection=self._inspection,
             fetcher=self._fetcher,
-            fetch_filter=self._filter,
             start=start,
-            timeout=watch_timeout,
-            patience=patience,
-            hold=connection.fetch_max_wait,
+            limits=limits,
         )
         self._watcher = LogWatcher(
             known,
-            progress=self._progress,
+            progress=progress,
             fetcher=self._fetcher,
-            fetch_filter=self._filter,
             throttle=self._throttle,
             availability=self._availability,
-            on_missing=self._resume.topic_is_missing,
+            on_missing=missing,
             interval=watch_interval,
-            timeout=watch_timeout,
-            patience=patience,
+            limits=limits,
         )
         self._fetching: AIOKafkaConsumer | None = None
         self._sessions = 0
@@ -211,7 +199,7 @@ class TopicReader:
         """
         if not self._availability.positioned or self._fetching is None:
             return None
-        behind = describe(self._progress.ends, self._positions, self._fetching)
+        behind = describe(self._progress.ends, self._known.positions, self._fetching)
         throttled = self._throttle.why() if behind is not None else None
         return behind if throttled is None else f"{throttled}; {behind}"
 
@@ -232,7 +220,7 @@ class TopicReader:
     @property
     def proofs(self) -> LogRounds:
         """The questions about the log's end that were asked for those who wait."""
-        return self._rounds
+        return self._progress.rounds
 
     @property
     def last_error(self) -> str:
@@ -245,8 +233,8 @@ class TopicReader:
             topic=self._topic,
             positioned=self._availability.positioned,
             caught_up=self.caught_up,
-            partitions=len(self._positions),
-            positions={tp.partition: at for tp, at in sorted(self._positions.items())},
+            partitions=len(self._known.positions),
+            positions={tp.partition: at for tp, at in sorted(self._known.positions.items())},
             behind=self._progress.behind,
             read=self._handler.read,
             skipped=self._handler.skipped,
@@ -278,7 +266,7 @@ class TopicReader:
     def prove_to(self, waiter: Waiter) -> None:
         """As `prove`, for what costs less than a future; it may fail before this returns."""
         if self._availability.positioned:
-            self._rounds.ask(waiter)
+            self._progress.rounds.ask(waiter)
         else:
             waiter.set_exception(self._availability.error())
 
@@ -298,7 +286,7 @@ class TopicReader:
             positions, self._known.identity, marks = stored
             for number, at in positions.items():
                 tp = TopicPartition(self._topic, number)
-                self._positions[tp] = at
+                self._known.positions[tp] = at
                 self._known.marks.place(tp, at, marks.get(number, NO_MARK))
         try:
             await self._sessions_forever()
@@ -331,7 +319,7 @@ class TopicReader:
 
     async def _session(self) -> None:
         await self._prepare()
-        async with self._consumer(ASKING) as asking, self._consumer(FETCHING) as fetching:
+        async with self._consumers.open() as (asking, fetching):
             for client in (client_of(asking), client_of(fetching)):
                 self._throttle.attach(client)
             self._filter.attach(client_of(fetching))
@@ -354,7 +342,7 @@ class TopicReader:
             logger.info(
                 "Reading %s: %d partitions, %d records to catch up with",
                 self._topic,
-                len(self._positions),
+                len(self._known.positions),
                 self._progress.behind,
             )
             self._progress.settle()
@@ -378,12 +366,3 @@ class TopicReader:
             raise
         finally:
             log_end.close()
-
-    def _consumer(self, role: str) -> AbstractAsyncContextManager[AIOKafkaConsumer]:
-        return open_consumer(
-            self._consumer_factory,
-            self._connection,
-            self._topic,
-            role,
-            stop_within=self._watch_timeout,
-        )

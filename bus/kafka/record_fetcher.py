@@ -69,6 +69,11 @@ class RecordFetcher:
         self._progress = progress
         self._advance = advance
 
+    @property
+    def is_decoding(self) -> bool:
+        """An answer is being decoded, which may take long."""
+        return self._filter.is_working
+
     async def run(self, fetching: AIOKafkaConsumer) -> None:
         """Fetch until cancelled.
 

@@ -554,7 +554,7 @@ ABLATIONS: tuple[Ablation, ...] = (
             Cut(
                 bus.kafka.consumers,
                 "_options",
-                '"read_uncommitted" if role == ASKING else "read_committed"',
+                '"read_uncommitted" if role == _ASKING else "read_committed"',
                 '"read_committed"',
             ),
             Cut(
