@@ -146,7 +146,7 @@ class LastRecords:
     async def _batches_from(
         self, description: TopicDescription, firsts: Mapping[int, int]
     ) -> AsyncIterator[tuple[int, bytes | None]]:
-        """Each partition in which something stands from its offset on, and what.
+        """Each partition that has batches from its offset on, and these.
 
         None where the log does not reach that far.
         """
@@ -162,7 +162,7 @@ class LastRecords:
     async def _fetch(
         self, description: TopicDescription, offsets: Mapping[int, int], size: int
     ) -> dict[int, bytes | None]:
-        """What stands from these offsets on; None where the log does not reach that far."""
+        """The batches from these offsets on; None where the log does not reach that far."""
         answers: dict[int, bytes | None] = {}
         for leader, numbers in description.by_leader(offsets):
             wanted = [(number, offsets[number], size) for number in numbers]

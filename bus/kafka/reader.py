@@ -219,7 +219,7 @@ class TopicReader:
 
     @property
     def proofs(self) -> LogRounds:
-        """The questions about the log's end that were asked for those who wait."""
+        """The requests for the log's end on behalf of those that wait."""
         return self._progress.rounds
 
     @property
