@@ -33,13 +33,15 @@ from app.settings import SETTINGS
 from bus.event_bus import EventBus
 from bus.kafka.codec import decode_item_deleted
 from bus.kafka.connection import Connection
+from bus.kafka.credential_files import UnusableFile
 from bus.kafka.embedded_broker import FETCH_MAX_WAIT, EmbeddedBroker
 from bus.kafka.first_contact import FirstContact
 from bus.kafka.permissions import Need, Operation
+from bus.kafka.positioning import Start
 from bus.kafka.publisher import KafkaPublisher
-from bus.kafka.reader import Start, TopicReader
+from bus.kafka.reader import TopicReader
 from bus.kafka.safeguards import Safeguards
-from bus.kafka.security import Security, TokenFile, UnusableFile
+from bus.kafka.security import Security, TokenFile
 from bus.kafka.tls_files import TlsFiles
 from bus.kafka.topic_settings import TopicChecks
 from bus.kafka.topics import Topic, Topics
@@ -75,7 +77,7 @@ if TYPE_CHECKING:
     from actors.runtime.ref import LoopActorRef
     from app.settings import Settings
     from app.workers.options import Seat
-    from bus.kafka.reader import Record
+    from bus.kafka.record_handler import Record
     from bus.kafka.topic_settings import TopicSettings
     from catalogue.doubts import ItemDoubt
     from catalogue.store.store import Store

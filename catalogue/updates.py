@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bus.kafka.batches import Unreadable
-    from bus.kafka.reader import Record
+    from bus.kafka.record_handler import Record
     from bus.kafka.safeguards import Safeguards
     from catalogue.gaps import Gaps
     from catalogue.lookup import Lookup

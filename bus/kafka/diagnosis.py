@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from aiokafka.conn import create_conn
 from aiokafka.errors import (
@@ -22,21 +22,12 @@ from aiokafka.errors import (
     SaslAuthenticationFailed,
     TopicAuthorizationFailedError,
 )
-from aiokafka.protocol.api import Request, RequestStruct
-from aiokafka.protocol.metadata import (
-    MetadataRequest_v0,
-    MetadataRequest_v1,
-    MetadataRequest_v2,
-    MetadataRequest_v3,
-    MetadataRequest_v4,
-    MetadataRequest_v5,
-)
 
 from bus.kafka.advice import Tried, advice, shortened
 from bus.kafka.closer_look import closer_look
 from bus.kafka.handshake import Failure, Kind, Server, offered_logins, shake_hands
+from bus.kafka.metadata_request import MetadataRequest, MetadataResponse_v12
 from bus.kafka.permissions import missing_operations, refused_description
-from bus.kafka.topic_identity import MetadataRequest_v12, wanted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -178,7 +169,9 @@ async def _metadata(
     security = connection.security
     try:
         async with asyncio.timeout(patience + 0.5), _logged_in(server, connection) as conn:
-            response = await conn.send(_MetadataRequest([need.topic for need in needs]))
+            response = await conn.send(
+                MetadataRequest((need.topic for need in needs), operations=True)
+            )
     except AuthenticationFailedError as error:  # of `TokenFile`: there is none
         raise Failure(Kind.TOKEN, str(error)) from None
     except SaslAuthenticationFailed as error:
@@ -200,13 +193,10 @@ async def _metadata(
         tuple((node, Server(host, port)) for node, host, port, *_ in response.brokers),
         {
             # Before version 12 nothing is said of permissions.
-            name: (code, rest[-2] if isinstance(response, _V12) else 0)
+            name: (code, rest[-2] if isinstance(response, MetadataResponse_v12) else 0)
             for code, name, *rest in response.topics or ()
         },
     )
-
-
-_V12: type[Any] = MetadataRequest_v12.RESPONSE_TYPE
 
 
 @contextlib.asynccontextmanager
@@ -218,34 +208,3 @@ async def _logged_in(server: Server, connection: Connection) -> AsyncIterator[An
         yield conn
     finally:
         await conn.close()
-
-
-class _MetadataRequest(
-    Request[  # type: ignore[misc]
-        MetadataRequest_v0
-        | MetadataRequest_v1
-        | MetadataRequest_v2
-        | MetadataRequest_v3
-        | MetadataRequest_v4
-        | MetadataRequest_v5
-        | MetadataRequest_v12
-    ]
-):
-    """About some topics, with the operations that we may do on them where the broker reports these.
-
-    It creates no topic: a version that cannot say so asks for no topic.
-    """
-
-    API_KEY: ClassVar[int] = 3
-
-    def __init__(self, topics: Sequence[str]) -> None:
-        self._topics = list(topics)
-
-    def build(self, request_struct_class: type[RequestStruct]) -> RequestStruct:
-        """The request in a version that the broker knows."""
-        if request_struct_class is MetadataRequest_v12:
-            topics = [each for topic in self._topics for each in wanted(topic)]
-            return request_struct_class(topics, False, True, {})
-        if "allow_auto_topic_creation" in request_struct_class.SCHEMA.names:
-            return request_struct_class(self._topics, False)
-        return request_struct_class([])

@@ -19,6 +19,7 @@ from aiokafka.errors import KafkaError, LeaderNotAvailableError, UnknownError
 
 from bus.kafka.log_marks import ReadMarks
 from bus.kafka.log_verification import LogVerification
+from bus.kafka.safeguards import Safeguards
 from bus.kafka.topic_identity import UNKNOWN_EPOCH, describe_topic
 
 if TYPE_CHECKING:
@@ -27,8 +28,7 @@ if TYPE_CHECKING:
 
     from aiokafka import AIOKafkaConsumer
 
-    from bus.kafka.log_verification import Divergence
-    from bus.kafka.safeguards import Safeguards
+    from bus.kafka.log_marks import Divergence
     from bus.kafka.topic_identity import TopicDescription, TopicIdentity
 
 logger = logging.getLogger("takedown.kafka")
@@ -42,7 +42,7 @@ class LogChanged(Exception):
 
 
 class KnownLog:
-    """What is known of one topic's log.
+    """What is known of one topic's log, and up to where it was read.
 
     Args:
         topic: which topic.
@@ -50,18 +50,23 @@ class KnownLog:
         safeguards: notes what the brokers do not report.
 
     Attributes:
+        topic: which topic.
         identity: which log was read; None before the first session.
+        positions: the next offset of each partition; always this dictionary, changed in place.
         marks: what was read last of each partition.
+        replaced: partitions of which the broker does not have our position any more, or may not.
         diverged: partitions that were found to be other logs, until `judged`.
     """
 
-    def __init__(self, topic: str, *, timeout: float, safeguards: Safeguards) -> None:
+    def __init__(self, topic: str, *, timeout: float, safeguards: Safeguards | None = None) -> None:
+        self.topic = topic
         self.identity: TopicIdentity | None = None
+        self.positions: dict[TopicPartition, int] = {}
         self.marks = ReadMarks()
+        self.replaced: set[TopicPartition] = set()
         self.diverged: dict[int, Divergence] = {}
-        self._topic = topic
         self._timeout = timeout
-        self._safeguards = safeguards
+        self._safeguards = safeguards or Safeguards()
         self._verified: dict[int, int] = {}
         self._asking: Any = None
         self._client: Any = None
@@ -77,7 +82,7 @@ class KnownLog:
             on_doubt: called when what leaders reported until now is not to be believed any more.
         """
         self._asking, self._client, self._on_doubt = asking, client, on_doubt
-        self._verification = LogVerification(client, self._topic, self._safeguards)
+        self._verification = LogVerification(client, self.topic, self._safeguards)
         self._verified = {}
         self.marks.begin()
 
@@ -113,7 +118,7 @@ class KnownLog:
                 {tp.partition: at for tp, at in beginnings.items()},
             )
         for number, mark in found.items():
-            self.marks.found(TopicPartition(self._topic, number), mark)
+            self.marks.found(TopicPartition(self.topic, number), mark)
 
     async def require_same(self) -> TopicDescription:
         """Make sure that the log is still the one that is read; returns what it is now.
@@ -133,7 +138,7 @@ class KnownLog:
         """Where no leader epoch is known of what was read, it was not read in a later one."""
         for number, epoch in description.epochs.items():
             if self._verified.get(number) == epoch:
-                self.marks.assume(TopicPartition(self._topic, number), epoch)
+                self.marks.assume(TopicPartition(self.topic, number), epoch)
 
     def fetched(self, tp: TopicPartition, batches: bytes) -> None:
         """These raw batches came; they are handled after `verify_fetched`."""
@@ -162,7 +167,7 @@ class KnownLog:
         self._require_identity(description)
         if self.diverged:
             numbers = ", ".join(map(str, sorted(self.diverged)))
-            raise LogChanged(f"{self._topic}[{numbers}] is not the log that we have read")
+            raise LogChanged(f"{self.topic}[{numbers}] is not the log that we have read")
         self._verified |= description.epochs
         return description
 
@@ -174,10 +179,10 @@ class KnownLog:
         """What is wrong with which partitions, and from where they can be read on, if known."""
         problems, read_on = {}, {}
         for number, found in self.diverged.items():
-            tp = TopicPartition(self._topic, number)
+            tp = TopicPartition(self.topic, number)
             at = "below that" if found.at is None else f"from {found.at} on"
             problems[tp] = (
-                f"{self._topic}[{number}] is not the log that we read to {found.position}: "
+                f"{self.topic}[{number}] is not the log that we read to {found.position}: "
                 f"it differs {at} ({found.how})"
             )
             if found.at is not None and tp in beginnings:
@@ -187,6 +192,7 @@ class KnownLog:
 
     def forget(self) -> None:
         """Everything is read again."""
+        self.replaced.clear()
         self.diverged.clear()
         self.marks.clear()
 
@@ -194,7 +200,7 @@ class KnownLog:
 
     def _require_identity(self, description: TopicDescription) -> None:
         if self._is_another(description):
-            raise LogChanged(f"{self._topic} was made again")
+            raise LogChanged(f"{self.topic} was made again")
 
     def _is_another(self, description: TopicDescription) -> bool:
         return self.identity is not None and description.identity.differs_from(self.identity)
@@ -203,7 +209,7 @@ class KnownLog:
         """The topic, by a broker that knows leaders of which we have records."""
         async with asyncio.timeout(self._timeout):
             while True:
-                description = await describe_topic(self._client, self._topic)
+                description = await describe_topic(self._client, self.topic)
                 if self._is_another(description) or not _rises(epochs, description.epochs):
                     return description
                 await asyncio.sleep(_ASK_AGAIN)
@@ -216,7 +222,7 @@ class KnownLog:
                 return description
             try:
                 if any(leader < 0 for leader in description.leaders.values()):
-                    raise LeaderNotAvailableError(f"not every partition of {self._topic} is led")
+                    raise LeaderNotAvailableError(f"not every partition of {self.topic} is led")
                 beginnings = await self._asking.beginning_offsets(set(partitions))
                 self.diverged |= await self._verification.differing(
                     description,
@@ -228,13 +234,13 @@ class KnownLog:
                 # names for the errors about leader epochs.
                 if not (error.retriable or isinstance(error, UnknownError)):
                     raise
-                logger.info("%s cannot be verified yet: %s", self._topic, error)
+                logger.info("%s cannot be verified yet: %s", self.topic, error)
                 await asyncio.sleep(_ASK_AGAIN)
             else:
                 return description
 
     def _note_missing(self, identity: TopicIdentity) -> None:
-        name = f"{self._topic}: topic id"
+        name = f"{self.topic}: topic id"
         if identity.topic_id:
             self._safeguards.present(name)
         else:

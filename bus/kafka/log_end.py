@@ -23,12 +23,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from bus.kafka.topic_identity import (
-    MetadataRequest_v12,
-    MetadataResponse_v12,
-    description_in,
-    wanted,
-)
+from bus.kafka.metadata_request import MetadataRequest_v12, MetadataResponse_v12, by_name
+from bus.kafka.topic_identity import description_in
 from bus.kafka.wire import open_wire
 
 if TYPE_CHECKING:
@@ -282,7 +278,7 @@ def _offsets_frame(client_id: bytes, topic: bytes, epochs: Mapping[int, int]) ->
 
 
 def _description_frame(client_id: bytes, topic: str) -> bytes:
-    body = MetadataRequest_v12(wanted(topic), False, False, {}).encode()
+    body = MetadataRequest_v12(by_name([topic]), False, False, {}).encode()
     return _frame(client_id, _METADATA, _METADATA_VERSION, _SECOND_ID, b"\0" + body)
 
 

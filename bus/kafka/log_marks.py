@@ -16,8 +16,9 @@ they are asked for, and only of the last records of each round.
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from msgspec import Struct
 
@@ -55,6 +56,26 @@ class LogMark(Struct, frozen=True, array_like=True):
 
 
 NO_MARK = LogMark()
+
+Read: TypeAlias = tuple[int, LogMark]
+"""A position, and what was read just below it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Divergence:
+    """A partition whose log is not the one that was read.
+
+    Attributes:
+        partition: its number.
+        position: up to where it was read.
+        at: the offset from which on the two logs differ; None if that is not known.
+        how: how this was found.
+    """
+
+    partition: int
+    position: int
+    at: int | None
+    how: str
 
 
 def digest(
@@ -219,7 +240,7 @@ class ReadMarks:
         elif records or position != partition.at:
             partition.read(records, position)
 
-    def of(self, partitions: Collection[TopicPartition]) -> dict[int, tuple[int, LogMark]]:
+    def of(self, partitions: Collection[TopicPartition]) -> dict[int, Read]:
         """Positions, and what was read just below them, of those partitions that were read."""
         return {
             tp.partition: (known.at, known.mark())

@@ -3,22 +3,22 @@
 Theory of operation
 -------------------
 A record sent on its own through aiokafka costs a look-up of its partition, a future and a
-coroutine. So the batches are made here, and one task carries each batch to its end. It hands the
-batch over in the next turn of the loop, when it has a live connection to the partition's leader,
-and waits for the acknowledgement of the whole.
+coroutine. So the batches are made here, and one task processes each batch to its end. It enqueues
+the batch at aiokafka in the next iteration of the event loop, when it has a live connection to the
+partition's leader, and waits for the acknowledgement of the whole.
 
-A batch that was handed over can still take records, until aiokafka comes to send it: while the
-request before it is under way, the next takedowns join it. A record that joins it then is handed
-over at once; so that is done only over a connection that lives.
+An enqueued batch still accepts records until aiokafka comes to send it: while the request before it
+is in flight, the next takedowns join it. A record that joins then is enqueued at once; so that
+happens only over a live connection.
 
-A partition's batches are handed over one after the other (`lane`). The others wait here and not
+The batches of a partition are enqueued one after the other (`lane`). The others wait here and not
 in aiokafka, for as long as Kafka acknowledges what was sent before them. A batch fails only when
-Kafka has acknowledged nothing for the time of a hand-over. Each takedown has a time of its own for
-that, by its deadline: one whose time is over leaves the batch, and the others wait on.
+Kafka has acknowledged nothing for `patience`. Each takedown has a time of its own by which it must
+be enqueued, by its deadline: one whose time is over leaves the batch, and the others wait on.
 
 How large a batch may be: see `batch_size`. A batch that is refused for its size is sent again in
-halves, down to single records: none of it was written, each record may fit, and one that does not
-must cost nobody else his.
+halves, down to single records: Kafka has written nothing of it, each record may fit, and one that
+does not must not fail the others.
 """
 
 from __future__ import annotations
@@ -26,54 +26,36 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
 
 from bus.kafka.aiokafka_fixes import is_connected
-from bus.kafka.batch_size import BATCH_BYTES, BatchSize
-from bus.kafka.codec import headers_of_request, item_key
+from bus.kafka.batch_size import BatchSize
+from bus.kafka.codec import item_key
 from bus.kafka.lane import Lane
+from bus.kafka.overload import HELD_UP, is_held_up
 from bus.kafka.partitioner import partition_of
 from bus.kafka.publication import Trouble, plainly, trouble_of
+from bus.kafka.request_batch import NOT_IN_TIME, RequestBatch, check_size, headers_of
 from domain.errors import KafkaUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aiokafka import AIOKafkaProducer
-    from aiokafka.producer.message_accumulator import BatchBuilder
 
     from bus.kafka.aiokafka_fixes import Cause
-    from bus.kafka.codec import Headers
     from bus.kafka.publication import KafkaPublication
-    from domain.messages import Container, Takedown
+    from bus.kafka.request_batch import Request
 
 logger = logging.getLogger("takedown.kafka")
 
-_NOT_IN_TIME = plainly("Kafka did not take the requests in time")
-
-Request: TypeAlias = "tuple[Container, bytes]"
-"""A container, and the value of the record that asks for its deletion."""
-
 _TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 
-_LENGTHS = 24
-"""Bytes of a record in a batch besides its key, value and headers, at most: lengths and deltas."""
-
-HELD_UP = 0.1
-"""Seconds by which a timer is late if this process was stopped, or its loop is overloaded."""
-
-_TOGETHER = 0.1
-"""Seconds within which takedowns whose time is nearly over leave a batch at the same time."""
-
-_PROBE = 0.04
 _RECONNECT = 0.05
 """Seconds between two attempts to connect to a leader that refuses connections."""
-
-LARGEST_RECORD = 1024 * 1024 - 1024
-"""Bytes of a value that Kafka's brokers take unless told otherwise, less key and headers."""
 
 
 class Outbox:
@@ -85,7 +67,7 @@ class Outbox:
         patience: seconds for which batches wait while Kafka acknowledges nothing.
         size: how large a batch may be; without it, only refusals show that.
         cause: why a broker cannot be used, where that is known.
-        topic_is_gone: is told what is wrong when the topic has no partitions any more.
+        topic_is_gone: called with what is wrong when the topic has no partitions any more.
         tasks: holds the task of each batch that is not settled.
     """
 
@@ -108,11 +90,11 @@ class Outbox:
         self._patience = patience
         self._size = size or BatchSize(topic)
         self._lanes: dict[int, Lane] = {}
-        self._open: dict[int, _Batch] = {}
+        self._open: dict[int, RequestBatch] = {}
         self._closed = False
 
     def close(self) -> None:
-        """Hand nothing more over: the producer is stopped, and what it connects stays open."""
+        """Enqueue nothing more: the producer is stopped, and what it connects stays open."""
         self._closed = True
 
     @property
@@ -124,48 +106,46 @@ class Outbox:
         self,
         publication: KafkaPublication,
         requests: list[Request],
-        hand_over_by: float,
+        enqueue_by: float,
         wait_until: float = -math.inf,
     ) -> None:
         """Put a takedown's requests into its partition's batch.
 
         Args:
-            publication: hears what becomes of them.
+            publication: learns what becomes of them.
             requests: each container with its record's value; at least one.
-            hand_over_by: the loop's time after which they are not handed over any more.
+            enqueue_by: the loop's time after which they are not enqueued any more.
             wait_until: the loop's time until which they wait for a leader that refuses
                 connections, or for a partition without one.
 
         Raises:
-            KafkaUnavailable: nothing can be handed over.
+            KafkaUnavailable: nothing can be enqueued.
         """
         check_size(requests)
         takedown = publication.takedown
         key = item_key(takedown.item_id)
-        headers = _headers(takedown)
+        headers = headers_of(takedown)
         partition = self._partition(key)
         leader = self._leader(partition)
         if leader is None and wait_until <= _now():
             raise KafkaUnavailable(f"{self._topic}[{partition}] has no leader")
         batch = self._open.get(partition)
-        if batch is not None and batch.handed_over and not self._is_connected(leader):
+        if batch is not None and batch.enqueued and not self._is_connected(leader):
             batch = None
         if batch is not None:
-            batch.hurry(hand_over_by)
+            batch.hurry(enqueue_by)
             batch.wait_until = max(batch.wait_until, wait_until)
-        taken = 0
+        added = 0
         try:
             for request in requests:
-                if batch is None or not batch.take(
-                    publication, request, key, headers, hand_over_by
-                ):
-                    batch = self._begin(partition, hand_over_by, wait_until)
-                    batch.take(publication, request, key, headers, hand_over_by)
-                taken += 1
+                if batch is None or not batch.add(publication, request, key, headers, enqueue_by):
+                    batch = self._begin(partition, enqueue_by, wait_until)
+                    batch.add(publication, request, key, headers, enqueue_by)
+                added += 1
         except Exception as error:
-            # What was taken is settled by its batches.
+            # What was added is settled by its batches.
             logger.exception("Defect while publishing")
-            left = [c for c, _ in requests[taken:]]
+            left = [c for c, _ in requests[added:]]
             publication.failed(left, trouble_of(error), handed_over=False)
 
     def _partition(self, key: bytes) -> int:
@@ -189,16 +169,16 @@ class Outbox:
     def _is_connected(self, leader: int | None) -> bool:
         return leader is not None and is_connected(self._producer.client, leader)
 
-    def _begin(self, partition: int, hand_over_by: float, wait_until: float) -> _Batch:
+    def _begin(self, partition: int, enqueue_by: float, wait_until: float) -> RequestBatch:
         builder = self._producer.create_batch()
-        batch = _Batch(builder, hand_over_by, wait_until, self._size.most(_now()))
+        batch = RequestBatch(builder, enqueue_by, wait_until, self._size.most(_now()))
         self._open[partition] = batch
-        task = asyncio.get_running_loop().create_task(self._carry(batch, partition))
+        task = asyncio.get_running_loop().create_task(self._process(batch, partition))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return batch
 
-    async def _carry(self, batch: _Batch, partition: int) -> None:
+    async def _process(self, batch: RequestBatch, partition: int) -> None:
         try:
             trouble = await self._send(batch, partition)
         except _TOO_LARGE as error:
@@ -206,12 +186,12 @@ class Outbox:
                 batch.taken_back()
                 self._size.refused(batch.builder.size(), _now())
                 halves = batch.halves(self._producer.create_batch)
-                await asyncio.gather(*(self._carry(half, partition) for half in halves))
+                await asyncio.gather(*(self._process(half, partition) for half in halves))
                 return
             trouble = trouble_of(error)
         batch.settle(trouble)
 
-    async def _send(self, batch: _Batch, partition: int) -> Trouble | None:
+    async def _send(self, batch: RequestBatch, partition: int) -> Trouble | None:
         """Why it was not acknowledged; None if it was. Raises if it is too large."""
         lane = self._lanes.setdefault(partition, Lane())
         try:
@@ -222,7 +202,7 @@ class Outbox:
             lane.moved_at = _now()
             self._size.accepted(batch.builder.size())
         except TimeoutError:
-            return _NOT_IN_TIME
+            return NOT_IN_TIME
         except _TOO_LARGE:
             lane.moved_at = _now()
             raise
@@ -237,30 +217,30 @@ class Outbox:
         return None
 
     async def _in_turn(
-        self, batch: _Batch, lane: Lane, partition: int
+        self, batch: RequestBatch, lane: Lane, partition: int
     ) -> asyncio.Future[object] | None:
-        """The same as `_hand_over`, once it is its turn. Raises TimeoutError."""
+        """The same as `_enqueue`, once it is its turn. Raises TimeoutError."""
         ticket = lane.enter()
         try:
             while True:
                 try:
-                    async with asyncio.timeout_at(batch.hand_over_by) as batch.timeout:
+                    async with asyncio.timeout_at(batch.enqueue_by) as batch.timeout:
                         if ticket is not None:
                             await asyncio.wait([ticket])
-                        return await self._hand_over(batch, partition)
+                        return await self._enqueue(batch, partition)
                 except TimeoutError:
                     # While we do not come to read Kafka's answers, nothing shows that it does not.
-                    held_up = _now() - batch.hand_over_by > HELD_UP or await is_held_up()
+                    held_up = _now() - batch.enqueue_by > HELD_UP or await is_held_up()
                     # As long as it answers for the others, this one only waits for its turn.
                     since = _now() if held_up else lane.moved_at
                     if since + self._patience > _now() and batch.is_wanted:
-                        batch.hand_over_by = since + self._patience
+                        batch.enqueue_by = since + self._patience
                     elif not batch.leave_out_late(self._producer.create_batch):
                         raise
         finally:
             lane.leave(ticket)
 
-    async def _hand_over(self, batch: _Batch, partition: int) -> asyncio.Future[object] | None:
+    async def _enqueue(self, batch: RequestBatch, partition: int) -> asyncio.Future[object] | None:
         """The future of its acknowledgement; None if it need not be sent any more."""
         while trouble := await self._why_not_connected(partition):
             if batch.wait_until <= _now():
@@ -286,160 +266,8 @@ class Outbox:
         return self._cause.instead_of(f"broker {leader} refuses connections")
 
 
-class _Batch:
-    """Records for one partition, and whose they are."""
-
-    __slots__ = (
-        "_by",
-        "_requests",
-        "_room",
-        "builder",
-        "hand_over_by",
-        "handed_over",
-        "timeout",
-        "wait_until",
-    )
-
-    def __init__(
-        self,
-        builder: BatchBuilder,
-        hand_over_by: float,
-        wait_until: float,
-        room: int = BATCH_BYTES,
-    ) -> None:
-        self._room = room
-        self.builder = builder
-        self.hand_over_by = hand_over_by
-        self.wait_until = wait_until
-        self.handed_over = False
-        self.timeout: asyncio.Timeout | None = None
-        self._requests: dict[KafkaPublication, list[Request]] = {}
-        self._by: dict[KafkaPublication, float] = {}
-
-    def hurry(self, by: float) -> None:
-        """Hand over by then at the latest."""
-        if by < self.hand_over_by and not self.handed_over:
-            self.hand_over_by = by
-            if self.timeout is not None:
-                self.timeout.reschedule(by)
-
-    def take(
-        self,
-        publication: KafkaPublication,
-        request: Request,
-        key: bytes,
-        headers: Headers,
-        by: float,
-    ) -> bool:
-        """Take one more record, to be handed over by then; False if full or on its way already."""
-        value = request[1]
-        if self._room < BATCH_BYTES and self._is_full_with(_size_of(key, value, headers)):
-            return False
-        if self.builder.append(timestamp=None, key=key, value=value, headers=headers) is None:
-            return False
-        self._requests.setdefault(publication, []).append(request)
-        self._by[publication] = by
-        if self.handed_over:
-            publication.sent(1)
-        return True
-
-    def _is_full_with(self, size: int) -> bool:
-        return bool(self._requests) and self.builder.size() + size > self._room
-
-    def sent(self) -> None:
-        """All of it is on its way to Kafka."""
-        self.handed_over = True
-        for publication, requests in self._requests.items():
-            publication.sent(len(requests))
-
-    def taken_back(self) -> None:
-        """Kafka has refused all of it: nothing of it is there."""
-        if self.handed_over:
-            for publication, requests in self._requests.items():
-                publication.taken_back(len(requests))
-
-    @property
-    def is_wanted(self) -> bool:
-        """A takedown that has a record in it still waits."""
-        return not all(publication.stopped for publication in self._requests)
-
-    @property
-    def is_single(self) -> bool:
-        """There is one record in it."""
-        return sum(map(len, self._requests.values())) == 1
-
-    def halves(self, create: Callable[[], BatchBuilder]) -> tuple[_Batch, _Batch]:
-        """The same records again, in two batches of their own."""
-        records = [(whose, request) for whose, own in self._requests.items() for request in own]
-        middle = len(records) // 2
-        by, until = self.hand_over_by, self.wait_until
-        halves = _Batch(create(), by, until), _Batch(create(), by, until)
-        for half, part in zip(halves, (records[:middle], records[middle:]), strict=True):
-            for publication, request in part:
-                half.take_again(publication, request, self._by[publication])
-        return halves
-
-    def take_again(self, publication: KafkaPublication, request: Request, by: float) -> None:
-        """Take a record that fitted into a batch before."""
-        takedown = publication.takedown
-        self.take(publication, request, item_key(takedown.item_id), _headers(takedown), by)
-
-    def leave_out_late(self, create: Callable[[], BatchBuilder]) -> bool:
-        """Fail the takedowns whose time is over, and keep the others; False if there are none.
-
-        Nothing of it was handed over, so what is left out never will be.
-        """
-        soon = _now() + _TOGETHER
-        kept = {p: by for p, by in self._by.items() if by > soon and not p.stopped}
-        if not kept:
-            return False
-        before, self._requests, self._by = self._requests, {}, {}
-        self.builder = create()
-        for publication, requests in before.items():
-            if publication in kept:
-                for request in requests:
-                    self.take_again(publication, request, kept[publication])
-            else:
-                containers = [container for container, _ in requests]
-                publication.failed(containers, _NOT_IN_TIME, handed_over=False)
-        self.hand_over_by = min(kept.values())
-        return True
-
-    def settle(self, trouble: Trouble | None) -> None:
-        """Tell everyone whose records are in it: acknowledged, or why not."""
-        for publication, requests in self._requests.items():
-            containers = [container for container, _ in requests]
-            if trouble is not None:
-                publication.failed(containers, trouble, handed_over=self.handed_over)
-            else:
-                publication.acknowledged(containers)
-
-
 def _now() -> float:
     return asyncio.get_running_loop().time()
-
-
-def _size_of(key: bytes, value: bytes, headers: Headers) -> int:
-    content = sum(len(name) + len(text) + 4 for name, text in headers)
-    return len(key) + len(value) + content + _LENGTHS
-
-
-def _headers(takedown: Takedown) -> Headers:
-    return headers_of_request(takedown.takedown_id, takedown.traceparent)
-
-
-async def is_held_up() -> bool:
-    """Whether the loop is overloaded now: a timer that is on time by chance does not show it."""
-    due = _now() + _PROBE
-    await asyncio.sleep(_PROBE)
-    return _now() - due > _PROBE
-
-
-def check_size(requests: list[Request]) -> None:
-    """Raise `KafkaUnavailable` if one of these requests is larger than Kafka accepts."""
-    if any(len(value) > LARGEST_RECORD for _, value in requests):
-        reason = "a delete request is larger than Kafka takes"
-        raise KafkaUnavailable(reason, plain=reason)
 
 
 def topic_trouble(producer: AIOKafkaProducer, topic: str) -> str:

@@ -1,8 +1,8 @@
-"""TLS files that are renewed while we run.
+"""TLS files that are renewed while the service runs.
 
-Certificates live for days or hours, and whatever renews them writes files. aiokafka has one
-`SSLContext` for the whole life of a client, so it gets one whose inside is replaced: each new
-connection uses what the files held last. Connections that exist go on with what they began with.
+Certificates live for days or hours, and what renews them writes files. aiokafka has one
+`SSLContext` for the whole life of a client, so it gets one that delegates to another one, which is
+replaced: each new connection uses what the files held last. Existing connections are not affected.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bus.kafka.certificates import file_problem
-from bus.kafka.security import UnusableFile, tls_context
+from bus.kafka.credential_files import UnusableFile, read_file
 
 if TYPE_CHECKING:
     from datetime import datetime
 
 logger = logging.getLogger("takedown.kafka")
+
+_KEY_MISMATCH = "KEY_VALUES_MISMATCH"
 
 CHECK_EVERY = 2.0
 """Seconds between two checks whether a file has changed."""
@@ -53,11 +55,13 @@ class RenewableContext(ssl.SSLContext):
 
 
 class TlsFiles:
-    """The files of one client's TLS. They are read when this is made.
+    """The files of one client's TLS. They are read when this is created.
+
+    The broker's certificate and host name are always checked.
 
     Args:
-        ca: PEM file of the authorities that are believed; empty: those of the system.
-        certificate: PEM file of our own certificate; empty: we show none.
+        ca: PEM file of the trusted authorities; empty: those of the system.
+        certificate: PEM file of our own certificate; empty: there is none.
         key: PEM file of its private key; empty: it is in the certificate's file.
         key_password: of the private key; empty: it has none.
 
@@ -131,12 +135,10 @@ class TlsFiles:
         self._complaint = text
 
     def _load(self) -> ssl.SSLContext:
-        return tls_context(
-            ca=self.ca,
-            certificate=self.certificate,
-            key=self._key,
-            key_password=self._key_password,
-        )
+        context = _context_with(self.ca)
+        if self.certificate:
+            _load_own(context, self.certificate, self._key, self._key_password)
+        return context
 
     def _state(self) -> tuple[object, ...]:
         """Differs after a file was written, replaced, or is behind another symbolic link."""
@@ -148,6 +150,39 @@ class TlsFiles:
             except OSError as error:
                 state.append((path, error.errno))
         return tuple(state)
+
+
+def _context_with(ca: str) -> ssl.SSLContext:
+    """A context that trusts the authorities of this file, or of the system if it is empty."""
+    if not ca:
+        return ssl.create_default_context()
+    authorities = _pem(ca, "ca", "CERTIFICATE").decode("ascii", "replace")
+    try:
+        return ssl.create_default_context(cadata=authorities)
+    except ssl.SSLError as error:
+        raise UnusableFile("ca", f"has no usable certificate: {error.reason}") from None
+
+
+def _load_own(context: ssl.SSLContext, certificate: str, key: str, password: str) -> None:
+    _pem(certificate, "certificate", "CERTIFICATE")
+    own = _pem(key or certificate, "key" if key else "certificate", "PRIVATE KEY")
+    try:
+        # Always with a password: without one OpenSSL asks for it on the terminal.
+        context.load_cert_chain(certificate, key or None, lambda: password)
+    except (OSError, ValueError) as error:  # an SSLError is an OSError
+        if isinstance(error, ssl.SSLError) and error.reason == _KEY_MISMATCH:
+            raise UnusableFile("key", "does not belong to the certificate") from None
+        if b"ENCRYPTED" in own:
+            which = "is wrong" if password else "is missing: the key is encrypted"
+            raise UnusableFile("key_password", which) from None
+        raise UnusableFile("certificate", f"or its key cannot be used: {error}") from None
+
+
+def _pem(path: str, which: str, kind: str) -> bytes:
+    data = read_file(Path(path), which)
+    if f"{kind}-----".encode() not in data:
+        raise UnusableFile(which, f"has no {kind} in PEM form")
+    return data
 
 
 def _setting(which: str) -> str:

@@ -30,7 +30,8 @@ from aiokafka import AIOKafkaProducer
 from bus.kafka.aiokafka_fixes import stop_producer
 from bus.kafka.codec import decode_item_published, encode
 from bus.kafka.connection import Connection
-from bus.kafka.reader import Start, TopicReader
+from bus.kafka.positioning import Start
+from bus.kafka.reader import TopicReader
 from bus.kafka.topics import Topic, ensure_topics
 from catalogue.store.check import check
 from catalogue.store.data_folder import Folder

@@ -25,8 +25,10 @@ import actors.item_censor.locating
 import actors.item_censor.machine
 import bus.event_bus
 import bus.kafka.codec
+import bus.kafka.consumers
+import bus.kafka.epoch_ends
+import bus.kafka.last_records
 import bus.kafka.log_end
-import bus.kafka.log_verification
 import catalogue.proofs
 import web.api
 from actors.fsm.actor import MachineActor
@@ -35,9 +37,13 @@ from actors.fsm.transitions import TransitionFeed
 from actors.item_censor.actor import ItemCensor
 from actors.runtime.future import LoopFuture
 from bus.kafka.known_log import KnownLog
+from bus.kafka.log_inspection import LogInspection
+from bus.kafka.positioning import Positioning
 from bus.kafka.publication import KafkaPublication
 from bus.kafka.read_barrier import CatchingUp
 from bus.kafka.reader import TopicReader
+from bus.kafka.record_fetcher import RecordFetcher
+from bus.kafka.record_handler import RecordHandler
 from catalogue.freshness import Freshness
 from catalogue.searches import Searches
 from catalogue.updates import Updates
@@ -124,11 +130,9 @@ _NO_PROOF = Cut(_evidence, "is_complete", "data.proven and ", "")
 _ANY_DESCRIPTION = Cut(
     bus.kafka.log_end._Leader, "is_as_described", "if described == self.described:", "if True:"
 )
-_NO_EPOCHS = Cut(
-    bus.kafka.log_verification, "_cut", "if mark.epoch == UNKNOWN_EPOCH or", "if True or"
-)
+_NO_EPOCHS = Cut(bus.kafka.epoch_ends, "_cut", "if mark.epoch == UNKNOWN_EPOCH or", "if True or")
 _NO_FINGERPRINTS = Cut(
-    bus.kafka.log_verification,
+    bus.kafka.last_records,
     "_compare",
     "    known = dict(mark.tail)",
     "    return None\n    known = dict(mark.tail)",
@@ -144,7 +148,7 @@ _NEVER_LATE = Cut(Freshness, "at_end", "if gap > max(retention - MARGIN, MARGIN)
 _NO_LAG = Cut(
     TopicReader,
     "caught_up",
-    "and not self._lag.is_late(asyncio.get_running_loop().time())",
+    "and not self._progress.lag.is_late(asyncio.get_running_loop().time())",
     "",
 )
 
@@ -273,7 +277,7 @@ ABLATIONS: tuple[Ablation, ...] = (
     ),
     Ablation(
         "is ready before the reader knows its positions",
-        (Cut(TopicReader, "positioned", "return self._positioned", "return True"),),
+        (Cut(TopicReader, "positioned", "return self._availability.positioned", "return True"),),
     ),
     Ablation(
         "handles a message before a deadline that has passed",
@@ -354,9 +358,9 @@ ABLATIONS: tuple[Ablation, ...] = (
         "begins at the end again with each session",
         (
             Cut(
-                TopicReader,
-                "_position",
-                "first_time = not self._positions",
+                Positioning,
+                "position",
+                "first_time = not known.positions",
                 "first_time = True",
             ),
         ),
@@ -365,8 +369,8 @@ ABLATIONS: tuple[Ablation, ...] = (
         "reads a new partition from its end",
         (
             Cut(
-                TopicReader,
-                "_look_once",
+                LogInspection,
+                "_inspect_once",
                 "await asking.beginning_offsets(new)",
                 "await asking.end_offsets(new)",
             ),
@@ -410,20 +414,20 @@ ABLATIONS: tuple[Ablation, ...] = (
     ),
     Ablation(
         "handles a record again that was fetched again",
-        (Cut(TopicReader, "_fetch_once", "if record.offset < position:", "if False:"),),
+        (Cut(RecordFetcher, "fetch_once", "if record.offset < position:", "if False:"),),
     ),
     Ablation(
         "ends the session at a record that cannot be read",
         (
             Cut(
-                TopicReader,
-                "_handle_one",
+                RecordHandler,
+                "handle_one",
                 "except UnreadableRecord as error:",
                 "except ZeroDivisionError as error:",
             ),
             Cut(
-                TopicReader,
-                "_handle_one",
+                RecordHandler,
+                "handle_one",
                 "except Exception as error:",
                 "except ZeroDivisionError as error:",
             ),
@@ -554,8 +558,8 @@ ABLATIONS: tuple[Ablation, ...] = (
         "proves by the last stable offset, not by the high water mark",
         (
             Cut(
-                TopicReader,
-                "_consumer",
+                bus.kafka.consumers,
+                "_options",
                 '"read_uncommitted" if role == _ASKING else "read_committed"',
                 '"read_committed"',
             ),

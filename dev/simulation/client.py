@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from aiokafka import TopicPartition
 from aiokafka.protocol.fetch import FetchRequest
 
-from bus.kafka.log_verification import OffsetForLeaderEpochRequest
-from bus.kafka.topic_identity import MetadataResponse_v12
+from bus.kafka.epoch_ends import OffsetForLeaderEpochRequest
+from bus.kafka.metadata_request import MetadataResponse_v12
 from dev.simulation.cluster import Broker
 from dev.simulation.requests import RawConnection, batch, batch_header, epoch_ends, fetched
 
@@ -107,7 +107,7 @@ class Client:
             ((topic, wanted),) = request.prepare({23: (2, 4)}).topics
             answer = partial(self._epoch_ends, topic, wanted)
         else:
-            answer = partial(self._describe, request._topic)
+            answer = partial(self._describe, request.topics[0])
         return await self._network.ask(answer)
 
     def _answer(self, connection: RawConnection, numbers: list[int]) -> None:

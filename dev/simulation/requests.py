@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from aiokafka.protocol.fetch import FetchResponse_v4
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
-from bus.kafka.log_verification import OffsetForLeaderEpochResponse_v3
+from bus.kafka.epoch_ends import OffsetForLeaderEpochResponse_v3
 
 if TYPE_CHECKING:
     import asyncio

@@ -118,9 +118,9 @@ class Life:
     def _listen_in(self) -> None:
         service = self.service
         assert service.items is not None
-        _before(service.deletions, "_handle", self._on_deletion)
-        _before(service.items, "_handle", self._on_list)
-        _before(service.items, "_rewind", self._on_rewind)
+        _before(service.deletions._handler, "_handle", self._on_deletion)
+        _before(service.items._handler, "_handle", self._on_list)
+        _before(service.items._resume, "_rewind", self._on_rewind)
         readiness = service.readiness
 
         def noticed(why_not: Callable[[], str | None]) -> str | None:

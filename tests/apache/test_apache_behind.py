@@ -14,7 +14,8 @@ from support.platform import Names
 
 from bus.kafka.connection import Connection
 from bus.kafka.log_marks import LogMark
-from bus.kafka.reader import Start, TopicReader
+from bus.kafka.positioning import Start
+from bus.kafka.reader import TopicReader
 from bus.kafka.safeguards import Safeguards
 from bus.kafka.topic_identity import TopicIdentity
 from bus.kafka.topics import Topic, ensure_topics

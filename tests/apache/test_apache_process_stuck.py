@@ -18,7 +18,7 @@ from support.storm import Confirming
 
 from app.lifecycle import Lifecycle
 from app.settings import load
-from bus.kafka.connection import Connection
+from bus.kafka.connection import Clients, Connection
 from bus.kafka.reader import TopicReader
 from dev.apache_kafka.cluster import ApacheKafka
 from dev.apache_kafka.listeners import Listener
@@ -55,22 +55,21 @@ class Inside:
             }.items()
         }
         self.lifecycle = Lifecycle()
-        connection = Connection(kafka.bootstrap_servers)
+        self.consumers: list[AIOKafkaConsumer] = []
+        connection = Connection(kafka.bootstrap_servers, clients=Clients(consumer=self._consumer))
         self.service = Service(load(environment, {}), connection, self.lifecycle)
-        self.consumers: dict[TopicReader, list[AIOKafkaConsumer]] = {}
-        for reader in filter(None, (self.service.deletions, self.service.items)):
-            reader._consumer_factory = self._keeping(reader)
 
-    def _keeping(self, reader: TopicReader) -> Callable[..., AIOKafkaConsumer]:
-        def make(**options: Any) -> AIOKafkaConsumer:
-            consumer = AIOKafkaConsumer(**options)
-            self.consumers.setdefault(reader, []).append(consumer)
-            return consumer
-
-        return make
+    def _consumer(self, **options: Any) -> AIOKafkaConsumer:
+        self.consumers.append(AIOKafkaConsumer(**options))
+        return self.consumers[-1]
 
     def fetching(self, reader: TopicReader) -> AIOKafkaConsumer:
-        return next(c for c in reversed(self.consumers[reader]) if c.assignment())
+        topic = reader.statistics().topic
+        return next(
+            consumer
+            for consumer in reversed(self.consumers)
+            if topic in {tp.topic for tp in consumer.assignment()}
+        )
 
     async def until(self, *, ready: bool, within: float) -> float:
         loop = asyncio.get_running_loop()

@@ -18,7 +18,8 @@ from support.platform import Names, confirm, platform
 from support.served import Served, eventually, served
 
 from bus.kafka.connection import Connection
-from bus.kafka.reader import Start, TopicReader
+from bus.kafka.positioning import Start
+from bus.kafka.reader import TopicReader
 from bus.kafka.security import Security
 from bus.kafka.topics import Topic, ensure_topics
 from dev.apache_kafka.certificates import Authority

@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiokafka import AIOKafkaProducer
 from support.measure import Measure
 from support.platform import Names, Platform, confirm, platform
 from support.served import Served, served
@@ -16,7 +17,7 @@ from support.served import Served, served
 from app.lifecycle import Lifecycle
 from app.settings import load
 from bus.kafka.aiokafka_fixes import sender_of
-from bus.kafka.connection import Connection
+from bus.kafka.connection import Clients, Connection
 from dev.apache_kafka.cluster import ApacheKafka
 from service import Service
 
@@ -113,8 +114,22 @@ async def test_connections_that_the_broker_closes_for_being_idle_are_made_again_
 
 
 @pytest.fixture
-async def inside(kafka: ApacheKafka, names: Names, tmp_path: Path) -> AsyncIterator[Service]:
+def producers() -> list[AIOKafkaProducer]:
+    """The producers that `inside` has made, the newest one last."""
+    return []
+
+
+@pytest.fixture
+async def inside(
+    kafka: ApacheKafka, names: Names, tmp_path: Path, producers: list[AIOKafkaProducer]
+) -> AsyncIterator[Service]:
     """The service in this process, so that its insides can be broken."""
+
+    def producer(**options: Any) -> AIOKafkaProducer:
+        producers.append(AIOKafkaProducer(**options))
+        return producers[-1]
+
+    connection = Connection(kafka.bootstrap_servers, clients=Clients(producer=producer))
     values = {
         "kafka_bootstrap_servers": kafka.bootstrap_servers,
         "http_port": 0,
@@ -128,7 +143,7 @@ async def inside(kafka: ApacheKafka, names: Names, tmp_path: Path) -> AsyncItera
     }
     environment = {f"TAKEDOWN_{name.upper()}": str(value) for name, value in values.items()}
     lifecycle = Lifecycle()
-    service = Service(load(environment, {}), Connection(kafka.bootstrap_servers), lifecycle)
+    service = Service(load(environment, {}), connection, lifecycle)
     try:
         await service.start()
         await until(lambda: service.callers_door.is_open)
@@ -158,6 +173,7 @@ def cancel_synchronizer(producer: Any) -> None:
 async def test_a_producer_of_which_a_task_has_died_is_replaced(
     kill: Callable[[Any], None],
     inside: Service,
+    producers: list[AIOKafkaProducer],
     kafka: ApacheKafka,
     names: Names,
     http: aiohttp.ClientSession,
@@ -167,9 +183,9 @@ async def test_a_producer_of_which_a_task_has_died_is_replaced(
         # Only the service's insides are this test's own: the caller's side is as ever.
         caller = Served(None, inside.callers_door.address, inside.admin_door.address, http)  # type: ignore[arg-type] # it has no process
         await caller.until_200(items)
-        producers = inside.publisher.statistics().producers
-        kill(inside.publisher._producer)
-        seconds = await until(lambda: inside.publisher.statistics().producers > producers)
+        before = inside.publisher.statistics().producers
+        kill(producers[-1])
+        seconds = await until(lambda: inside.publisher.statistics().producers > before)
         await until(lambda: inside.readiness.why_not() is None)
         for _ in range(5):
             assert (await caller.take_down(await caller.item(items, 2))).status == 200

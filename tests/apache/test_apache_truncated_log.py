@@ -23,7 +23,8 @@ from support.served import Served, served
 
 from bus.kafka.connection import Connection
 from bus.kafka.log_marks import LogMark
-from bus.kafka.reader import Start, TopicReader
+from bus.kafka.positioning import Start
+from bus.kafka.reader import TopicReader
 from bus.kafka.topic_identity import TopicIdentity
 from dev.apache_kafka.cluster import ApacheKafka
 from dev.apache_kafka.listeners import Listener

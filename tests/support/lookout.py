@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from actors.item_censor.machine import ITEM_CENSOR
 from bus.kafka.publisher import PublisherStatistics
-from bus.kafka.reader import ReaderStatistics
+from bus.kafka.read_progress import ReaderStatistics
 from coordinator.readiness import Readiness
 from operations.observation.clock import Clock
 from operations.observation.views import Observatory, Sources

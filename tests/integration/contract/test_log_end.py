@@ -15,7 +15,8 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 
 from bus.kafka.connection import Connection
-from bus.kafka.reader import Start, TopicReader
+from bus.kafka.positioning import Start
+from bus.kafka.reader import TopicReader
 from bus.kafka.safeguards import Safeguards
 from bus.kafka.topics import Topic, ensure_topics
 

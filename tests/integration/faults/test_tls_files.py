@@ -21,7 +21,7 @@ from support.platform import Names
 from support.processes import Process
 from support.served import Served, served
 
-from bus.kafka.security import UnusableFile
+from bus.kafka.credential_files import UnusableFile
 from bus.kafka.tls_files import TlsFiles
 from dev.apache_kafka.certificates import Authority, Identity
 

@@ -21,7 +21,8 @@ from aiokafka import AIOKafkaConsumer
 
 from bus.kafka.connection import Connection
 from bus.kafka.log_marks import LogMark
-from bus.kafka.reader import Start, TopicReader
+from bus.kafka.positioning import Start
+from bus.kafka.reader import TopicReader
 from bus.kafka.topic_identity import TopicIdentity
 from catalogue.store.check import Checked, check
 from catalogue.store.lmdb_store import LmdbStore

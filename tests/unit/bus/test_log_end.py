@@ -14,7 +14,8 @@ from aiokafka import TopicPartition
 from aiokafka.errors import NodeNotReadyError
 
 from bus.kafka.log_end import LogEnd
-from bus.kafka.topic_identity import MetadataResponse_v12, TopicDescription, description_in
+from bus.kafka.metadata_request import MetadataResponse_v12
+from bus.kafka.topic_identity import TopicDescription, description_in
 from dev.simulation.requests import VERSIONS, RawConnection
 
 TOPIC = "topic"

@@ -16,8 +16,8 @@ from bus.kafka import codec
 from bus.kafka import outbox as outbox_module
 from bus.kafka import publisher as publisher_module
 from bus.kafka.connection import Clients, Connection
-from bus.kafka.outbox import LARGEST_RECORD
-from bus.kafka.publisher import _SLICE, KafkaPublisher
+from bus.kafka.publisher import SLICE, KafkaPublisher
+from bus.kafka.request_batch import LARGEST_RECORD
 from domain.errors import KafkaUnavailable
 from domain.messages import PublishFailed, RequestsPublished, Takedown
 
@@ -290,7 +290,7 @@ async def test_what_becomes_of_requests_does_not_hide_why_kafka_cannot_be_used()
         assert why == "Kafka does not answer the producer"
         it.publish("a", seconds=0.6)
         it.publish("x" * LARGEST_RECORD)
-        it.publish(*(f"c{number}" for number in range(2 * _SLICE)))
+        it.publish(*(f"c{number}" for number in range(2 * SLICE)))
         it.publication.stop()
         said = set()
         for _ in range(50):
@@ -316,7 +316,7 @@ async def test_kafka_is_noticed_soon_after_it_is_back() -> None:
 
 
 async def test_requests_for_very_many_containers_are_sent_in_slices_and_told_once() -> None:
-    names = [f"c{number}" for number in range(10 * _SLICE)]
+    names = [f"c{number}" for number in range(10 * SLICE)]
     async with publishing() as it:
         takedown = it.publish(*names)
         assert it.kafka.records == []  # nothing within the event that asked for it
@@ -325,7 +325,7 @@ async def test_requests_for_very_many_containers_are_sent_in_slices_and_told_onc
             await asyncio.sleep(0)
             counts.append(len(it.kafka.records))
         steps = [after - before for before, after in pairwise(counts)]
-        assert max(steps) <= 2 * _SLICE
+        assert max(steps) <= 2 * SLICE
         assert it.told == [RequestsPublished(takedown.takedown_id)]
         assert [record.count(b'"containerId":"c') for record in it.kafka.records] == [1] * len(
             names
@@ -345,21 +345,21 @@ async def test_many_takedowns_of_very_many_containers_do_one_slice_in_a_turn_tog
         return codec.encode(request)
 
     monkeypatch.setattr(publisher_module, "encode", encode)
-    names = [f"c{number}" for number in range(4 * _SLICE)]
+    names = [f"c{number}" for number in range(4 * SLICE)]
     async with publishing() as it:
         takedowns = [it.publish(*names) for _ in range(5)]
         counts = [0]
         while len(it.told) < len(takedowns):
             await asyncio.sleep(0)
             counts.append(encoded)
-        assert max(after - before for before, after in pairwise(counts)) <= _SLICE
+        assert max(after - before for before, after in pairwise(counts)) <= SLICE
         assert {told.takedown_id for told in it.told} == {one.takedown_id for one in takedowns}
         await settle()
         assert await it.publisher.flush(0)
 
 
 async def test_slices_that_are_not_sent_yet_are_not_sent_any_more_once_it_is_stopped() -> None:
-    names = [f"c{number}" for number in range(20 * _SLICE)]
+    names = [f"c{number}" for number in range(20 * SLICE)]
     async with publishing() as it:
         it.publish(*names)
         await it.until_sent()
@@ -373,7 +373,7 @@ async def test_slices_that_are_not_sent_yet_are_not_sent_any_more_once_it_is_sto
 
 
 async def test_one_of_very_many_that_kafka_would_not_accept_keeps_all_the_others_back() -> None:
-    names = [*(f"c{number}" for number in range(2 * _SLICE)), "x" * LARGEST_RECORD]
+    names = [*(f"c{number}" for number in range(2 * SLICE)), "x" * LARGEST_RECORD]
     async with publishing() as it:
         it.publish(*names)
         await settle(50)
@@ -384,7 +384,7 @@ async def test_one_of_very_many_that_kafka_would_not_accept_keeps_all_the_others
 
 
 async def test_kafka_that_goes_between_two_slices_leaves_an_unknown_outcome() -> None:
-    names = [f"c{number}" for number in range(4 * _SLICE)]
+    names = [f"c{number}" for number in range(4 * SLICE)]
     async with publishing(wait=0) as it:
         it.publish(*names)
         await it.until_sent()

@@ -10,10 +10,10 @@ from functools import partial
 
 import pytest
 from support.log import FakeTopic
-from support.readings import Reading
+from support.stored_reading import StoredReading
 
 from bus.kafka.lag import MOST
-from bus.kafka.reader import Start
+from bus.kafka.positioning import Start
 from domain.errors import KafkaUnavailable
 
 
@@ -28,7 +28,7 @@ def three_read() -> FakeTopic:
 
 async def test_the_end_of_a_log_lies_behind_what_is_committed_behind_an_open_transaction() -> None:
     topic = three_read()
-    it = Reading(topic)
+    it = StoredReading(topic)
     async with it.life() as reader:
         topic.open_transaction()
         topic.append("committed by somebody else")
@@ -45,7 +45,7 @@ async def test_the_end_of_a_log_lies_behind_what_is_committed_behind_an_open_tra
 async def test_an_open_transaction_is_named_as_the_cause_with_what_helps() -> None:
     topic = three_read()
     topic.append("x", partition=1)
-    it = Reading(topic)
+    it = StoredReading(topic)
     async with it.life() as reader:
         assert reader.why_behind() is None
         topic.open_transaction()
@@ -64,7 +64,7 @@ async def test_a_reader_that_begins_behind_an_open_transaction_is_not_caught_up(
     topic = three_read()
     topic.open_transaction()
     topic.append("d")
-    it = Reading(topic)
+    it = StoredReading(topic)
     async with it.life(caught_up=False) as reader:
         await asyncio.sleep(60)
         assert reader.positioned
@@ -79,7 +79,7 @@ async def test_what_an_open_transaction_commits_later_is_read_by_who_began_at_th
     topic = three_read()
     topic.open_transaction()
     topic.append("committed later")
-    it = Reading(topic, start=Start.END, rewinds=False)
+    it = StoredReading(topic, start=Start.END, rewinds=False)
     async with it.life(caught_up=False):
         topic.end_transaction()
         await it.until("caught_up")
@@ -91,7 +91,7 @@ async def test_what_an_open_transaction_commits_later_is_read_by_who_began_at_th
 
 async def test_a_reader_that_lags_is_not_caught_up_until_it_has_read_that() -> None:
     topic = three_read()
-    it = Reading(topic)
+    it = StoredReading(topic)
     async with it.life() as reader:
         await asyncio.sleep(5)
         # Answered, with nothing: a fetcher that is not answered ends the session sooner or later.
@@ -108,7 +108,7 @@ async def test_a_reader_that_lags_is_not_caught_up_until_it_has_read_that() -> N
 
 async def test_how_far_it_is_behind_is_told_by_partition() -> None:
     topic = three_read()
-    it = Reading(topic)
+    it = StoredReading(topic)
     async with it.life() as reader:
         await asyncio.sleep(0.5)
         topic.fetching.stuck = True
@@ -123,7 +123,7 @@ async def test_how_far_it_is_behind_is_told_by_partition() -> None:
 
 async def test_a_busy_topic_does_not_make_it_flap() -> None:
     topic = three_read()
-    it = Reading(topic)
+    it = StoredReading(topic)
     async with it.life() as reader:
         for number in range(2000):
             topic.append(number, partition=number % 2)
@@ -134,7 +134,7 @@ async def test_a_busy_topic_does_not_make_it_flap() -> None:
 
 async def test_what_is_held_back_by_its_store_is_a_lag_too() -> None:
     topic = three_read()
-    it = Reading(topic)
+    it = StoredReading(topic)
     room = asyncio.Event()
     room.set()
     it.held_by = room
@@ -154,7 +154,7 @@ async def test_what_is_held_back_by_its_store_is_a_lag_too() -> None:
 
 async def test_a_topic_that_never_had_a_record_is_known_as_such() -> None:
     topic = FakeTopic()
-    it = Reading(topic)
+    it = StoredReading(topic)
     assert not it.reader.never_written, "not before it was seen"
     async with it.life() as reader:
         assert reader.never_written
@@ -166,7 +166,7 @@ async def test_a_topic_that_never_had_a_record_is_known_as_such() -> None:
 async def test_a_topic_of_which_everything_was_deleted_had_records_once() -> None:
     topic = three_read()
     topic.cut(3)
-    it = Reading(topic)
+    it = StoredReading(topic)
     async with it.life() as reader:
         assert not reader.never_written
 
@@ -175,7 +175,7 @@ async def test_a_topic_of_which_everything_was_deleted_had_records_once() -> Non
 
 
 async def test_a_proof_fails_at_once_while_nothing_can_be_proven() -> None:
-    it = Reading(three_read())
+    it = StoredReading(three_read())
     proof = it.reader.prove()
     assert proof.done()
     with pytest.raises(KafkaUnavailable, match="not connected yet"):
@@ -184,7 +184,7 @@ async def test_a_proof_fails_at_once_while_nothing_can_be_proven() -> None:
 
 async def test_a_proof_that_is_not_wanted_any_more_disturbs_nobody() -> None:
     topic = three_read()
-    it = Reading(topic)
+    it = StoredReading(topic)
     async with it.life() as reader:
         proofs = [reader.prove() for _ in range(3)]
         proofs[1].cancel()
@@ -194,7 +194,7 @@ async def test_a_proof_that_is_not_wanted_any_more_disturbs_nobody() -> None:
 
 async def test_from_the_second_one_on_proofs_are_asked_for_in_the_quick_way() -> None:
     topic = three_read()
-    it = Reading(topic)
+    it = StoredReading(topic)
     async with it.life() as reader:
         await reader.catch_up()
         await asyncio.sleep(0.1)
@@ -210,7 +210,7 @@ async def test_from_the_second_one_on_proofs_are_asked_for_in_the_quick_way() ->
 @pytest.mark.parametrize("change", ["grow", "move_leader", "break_connections", "answering"])
 async def test_whatever_changes_is_found_out_in_the_long_way(change: str) -> None:
     topic = three_read()
-    it = Reading(topic)
+    it = StoredReading(topic)
     async with it.life() as reader:
         await reader.catch_up()
         await reader.catch_up()
@@ -242,7 +242,7 @@ async def test_whatever_changes_is_found_out_in_the_long_way(change: str) -> Non
 async def test_without_a_connection_for_it_the_long_way_is_taken() -> None:
     topic = three_read()
     topic.quick = False
-    it = Reading(topic)
+    it = StoredReading(topic)
     async with it.life() as reader:
         for number in range(5):
             topic.append(number)
@@ -253,7 +253,7 @@ async def test_without_a_connection_for_it_the_long_way_is_taken() -> None:
 
 async def test_many_who_ask_one_after_the_other_share_rounds_and_none_waits_long() -> None:
     topic = three_read()
-    it = Reading(topic)
+    it = StoredReading(topic)
     loop = asyncio.get_running_loop()
     waited: list[float] = []
 
@@ -277,7 +277,7 @@ async def test_a_partition_that_is_added_while_the_end_is_asked_for_is_read_befo
     None
 ):
     topic = three_read()
-    it = Reading(topic)
+    it = StoredReading(topic)
     async with it.life() as reader:
         answer = topic.answer
 

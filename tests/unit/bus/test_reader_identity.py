@@ -8,66 +8,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
-from support.log import NOT_LEADER, TOPIC, UNKNOWN_TOPIC, FakeTopic
+from support.log import FakeTopic
+from support.log_records import NOT_LEADER, UNKNOWN_TOPIC
+from support.reading import Reading, caught_up
 
-from bus.kafka.connection import Connection
-from bus.kafka.reader import Start, TopicReader
+from bus.kafka.positioning import Start
 from bus.kafka.topic_identity import TopicIdentity
 from domain.errors import KafkaUnavailable
 
 AT_ONCE = 0.01
 """Seconds of the virtual clock: long before the next look."""
-
-A_WHILE = 15.0
-
-
-class Reading:
-    """A reader, what it has read, and how often it began again."""
-
-    def __init__(self, topic: FakeTopic, *, start: Start, rewinds: bool) -> None:
-        self.values: list[Any] = []
-        self.rewound = 0
-        self.reader = TopicReader(
-            connection=Connection("nowhere:1"),
-            topic=TOPIC,
-            start=start,
-            handle=lambda record: self.values.append(record.said),
-            prepare=self._prepare,
-            rewind=self._rewind if rewinds else None,
-            consumer_factory=topic.consumer,
-        )
-
-    async def _prepare(self) -> None:
-        pass
-
-    def _rewind(self) -> None:
-        self.rewound += 1
-        self.values.clear()
-
-    @property
-    def identity(self) -> TopicIdentity:
-        assert self.reader.identity is not None
-        return self.reader.identity
-
-    @property
-    def sessions(self) -> int:
-        return self.reader.statistics().sessions
-
-    async def positioned(self, *, so: bool = True) -> float:
-        """Wait until it is (or is not) positioned; returns how long that took."""
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        async with asyncio.timeout(A_WHILE):
-            while self.reader.positioned is not so:  # noqa: ASYNC110 - the virtual clock's
-                await asyncio.sleep(0.001)
-        return loop.time() - began
-
-    async def caught_up(self) -> None:
-        async with asyncio.timeout(A_WHILE):
-            await self.reader.catch_up()
 
 
 @asynccontextmanager
@@ -88,7 +40,7 @@ async def reading(
     """A reader that is positioned, and in the middle between two looks."""
     async with running(Reading(topic, start=start, rewinds=rewinds)) as it:
         await it.positioned()
-        await it.caught_up()
+        await caught_up(it)
         await asyncio.sleep(0.5)
         yield it
 
@@ -172,7 +124,7 @@ async def test_a_topic_that_was_unknown_for_a_moment_is_read_on_if_its_id_is_the
         topic.exists = True
         topic.append("d")
         await it.positioned()
-        await it.caught_up()
+        await caught_up(it)
         assert it.values == ["a", "b", "c", "d"]
         assert it.rewound == 0
 
@@ -187,7 +139,7 @@ async def test_fetches_that_are_refused_before_it_is_positioned_only_make_it_wai
         assert it.reader.last_error == ""
         topic.refuse_fetches(0)
         await it.positioned()
-        await it.caught_up()
+        await caught_up(it)
         assert it.values == ["a", "b", "c"]
         assert topic.sessions == 1
 
@@ -220,7 +172,7 @@ async def test_a_fetch_that_another_leader_must_answer_has_it_look_at_once_and_s
         assert topic.asked.count("ends") == looks + 1
         topic.refuse_fetches(0)
         topic.append("d")
-        await it.caught_up()
+        await caught_up(it)
         assert it.values == ["a", "b", "c", "d"]
         assert it.reader.positioned
         assert it.sessions == 1
@@ -256,13 +208,13 @@ async def test_a_topic_that_was_made_again_and_grew_past_our_position_is_read_fr
     topic = three_read()
     async with reading(topic, start=Start.END) as it:
         topic.append("d")
-        await it.caught_up()
+        await caught_up(it)
         topic.make_again(partitions=1)
         topic.append("A", "B", "C", "D", "E")
         assert await it.positioned(so=False) <= 0.6, "by the next look"
         assert it.reader.last_error == "topic was made again"
         await it.positioned()
-        await it.caught_up()
+        await caught_up(it)
         assert it.values[-5:] == ["A", "B", "C", "D", "E"], "though it begins at the end"
     (record,) = [r for r in caplog.records if "is not the log" in r.message]
     assert record.message == "topic is not the log that we have read: it was made again"
@@ -276,7 +228,7 @@ async def test_a_view_of_a_topic_that_was_made_again_is_built_anew() -> None:
         topic.append("A", "B", "C", "D", "E")
         await it.positioned(so=False)
         await it.positioned()
-        await it.caught_up()
+        await caught_up(it)
         assert it.values == ["A", "B", "C", "D", "E"]
         assert it.rewound == 1
 
@@ -287,7 +239,7 @@ async def test_a_topic_of_another_cluster_is_another_log() -> None:
         topic.cluster_id = "another"
         await it.positioned(so=False)
         await it.positioned()
-        await it.caught_up()
+        await caught_up(it)
         assert it.values == ["a", "b", "c"]
         assert it.rewound == 1
 
@@ -303,7 +255,7 @@ async def test_positions_are_not_carried_to_a_log_that_was_made_while_we_were_aw
         topic.make_again(partitions=1)
         topic.append("A", "B", "C", "D", "E")
         await it.positioned()
-        await it.caught_up()
+        await caught_up(it)
         assert it.values[-5:] == ["A", "B", "C", "D", "E"]
         assert it.rewound == (1 if rewinds else 0)
 
@@ -333,5 +285,5 @@ async def test_a_topic_that_is_made_again_while_it_is_asked_where_it_ends_is_not
     async with running(Reading(topic, start=Start.END, rewinds=False)) as it:
         await it.positioned()
         assert topic.sessions == 2, "it was not ready before it knew"
-        await it.caught_up()
+        await caught_up(it)
         assert it.values[-5:] == ["A", "B", "C", "D", "E"]

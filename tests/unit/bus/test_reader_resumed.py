@@ -11,11 +11,13 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from support.log import TOPIC, FakeTopic
+from support.log import FakeTopic
+from support.log_records import TOPIC
 
 from bus.kafka.connection import Connection
 from bus.kafka.log_marks import LogMark
-from bus.kafka.reader import Start, TopicReader
+from bus.kafka.positioning import Start
+from bus.kafka.reader import TopicReader
 from bus.kafka.topic_identity import TopicIdentity
 from domain.errors import KafkaUnavailable
 

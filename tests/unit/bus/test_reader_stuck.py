@@ -8,11 +8,13 @@ from contextlib import asynccontextmanager
 
 import pytest
 from aiokafka import TopicPartition
-from support.log import TOPIC, FakeTopic
+from support.log import FakeTopic
+from support.log_records import TOPIC
 
 from bus.kafka.connection import Connection
 from bus.kafka.fetch_monitor import Pulse
-from bus.kafka.reader import Start, TopicReader
+from bus.kafka.positioning import Start
+from bus.kafka.reader import TopicReader
 
 ONE, TWO = TopicPartition(TOPIC, 0), TopicPartition(TOPIC, 1)
 

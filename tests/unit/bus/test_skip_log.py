@@ -7,7 +7,7 @@ import logging
 
 import pytest
 from support.fakes import ITEM
-from support.log import LogRecord
+from support.log_records import LogRecord
 
 from bus.kafka.skip_log import IN_FULL, PERIOD, SkipLog
 

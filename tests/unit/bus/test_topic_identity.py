@@ -19,12 +19,8 @@ from aiokafka.structs import BrokerMetadata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.kafka.topic_identity import (
-    MetadataRequest_v12,
-    MetadataResponse_v12,
-    TopicIdentity,
-    find_identity,
-)
+from bus.kafka.metadata_request import MetadataRequest_v12, MetadataResponse_v12
+from bus.kafka.topic_identity import TopicIdentity, find_identity
 
 TOPIC = "topic"
 ID = bytes(range(16))

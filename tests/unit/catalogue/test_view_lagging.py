@@ -12,11 +12,13 @@ from typing import Any
 
 import pytest
 from support.fakes import T0, FakeRecord, item_id, places, takedown_now
-from support.log import TOPIC, FakeTopic
+from support.log import FakeTopic
+from support.log_records import TOPIC
 
 from bus.kafka.codec import encode
 from bus.kafka.connection import Connection
-from bus.kafka.reader import Start, TopicReader
+from bus.kafka.positioning import Start
+from bus.kafka.reader import TopicReader
 from catalogue.store.store import Batch, MemoryStore, StoreUnavailable
 from catalogue.view import CatalogueView
 from domain.messages import (

@@ -9,16 +9,18 @@ from typing import Any
 
 from bus.kafka.connection import Connection
 from bus.kafka.log_marks import LogMark
-from bus.kafka.reader import Start, TopicReader
+from bus.kafka.positioning import Start
+from bus.kafka.reader import TopicReader
 from bus.kafka.safeguards import Safeguards
 from bus.kafka.topic_identity import TopicIdentity
-from support.log import TOPIC, FakeTopic
+from support.log import FakeTopic
+from support.log_records import TOPIC
 
 A_WHILE = 15.0
 """Seconds of the virtual clock in which a reader does whatever it is going to do."""
 
 
-class Reading:
+class StoredReading:
     """What was read of a topic, how often from the beginning, and what was stored."""
 
     def __init__(
