@@ -12,47 +12,34 @@ import contextlib
 import functools
 import logging
 import math
-import os
-import shutil
-import tempfile
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import platformdirs
 
 from actors.fsm.transitions import TransitionFeed
 from actors.item_censor.actor import ItemCensor, machine_of
 from actors.item_censor.large_takedowns import LargeTakedowns
-from app.lifecycle import Lifecycle, cancel
+from app.catalogue_folder import acquire, folder_of
+from app.kafka import needs_of, topics_used
+from app.lifecycle import cancel
 from app.open_files import admin_connections
-from app.settings import SETTINGS
+from app.tracing import tracing_of, version
 from bus.event_bus import EventBus
 from bus.kafka.codec import decode_item_deleted
-from bus.kafka.connection import Connection
-from bus.kafka.embedded_broker import FETCH_MAX_WAIT, EmbeddedBroker
 from bus.kafka.first_contact import FirstContact
-from bus.kafka.permissions import Need, Operation
 from bus.kafka.publisher import KafkaPublisher
 from bus.kafka.reader import Start, TopicReader
 from bus.kafka.safeguards import Safeguards
-from bus.kafka.security import Security, TokenFile, UnusableFile
-from bus.kafka.tls_files import TlsFiles
 from bus.kafka.topic_settings import TopicChecks
-from bus.kafka.topics import Topic, Topics
+from bus.kafka.topics import Topics
 from catalogue.http.catalogue import HttpCatalogue
 from catalogue.http.client import ItemsClient
-from catalogue.store.data_folder import FolderInUse, UnsafeFolder, refuse_unsafe
 from catalogue.store.lmdb_store import LmdbStore
 from catalogue.view import CatalogueView
 from coordinator.coordinator import Coordinator
 from coordinator.readiness import Readiness
 from coordinator.restart_policy import OneForOne
-from demo.items_service.app import ItemsService, ItemsServiceSettings
-from domain.errors import SettingsError
 from domain.messages import Drain, ItemInDoubt, ItemListed
 from operations.admin.api import OperatorsDoor
 from operations.admin.static import Pages
@@ -72,55 +59,20 @@ if TYPE_CHECKING:
     from actors.fsm.machine import Machine
     from actors.item_censor.actor import Catalogue, Publisher
     from actors.runtime.actor import LoopActorRef, Supervisor
+    from app.lifecycle import Lifecycle
     from app.settings import Settings
     from app.workers.options import Seat
+    from bus.kafka.connection import Connection
     from bus.kafka.reader import Record
     from bus.kafka.topic_settings import TopicSettings
     from catalogue.doubts import ItemDoubt
     from catalogue.store.store import Store
     from coordinator.readiness import Health
-    from demo.items_service.faults import Faults
     from domain.messages import Container, ItemId, Outcome, TakeDown
-    from operations.tracing.tracing import Tracing
 
 logger = logging.getLogger("takedown")
 
 _READY_POLL = 0.05
-
-
-def topics_of(settings: Settings) -> tuple[Topic, ...]:
-    """The three topics, as they are created when they are missing."""
-
-    def make(which: str, **config: str) -> Topic:
-        return Topic(
-            getattr(settings, which),
-            settings.topic_partitions,
-            settings.topic_replication,
-            config,
-            SETTINGS[which].variable,
-        )
-
-    return (
-        make("topic_item_reported"),
-        make("topic_item_deleted"),
-        make("topic_item_published", **{"cleanup.policy": "compact"}),
-    )
-
-
-def topics_used(settings: Settings) -> tuple[Topic, ...]:
-    """Those that the service itself needs: on a platform without `item_published`, not that."""
-    topics = topics_of(settings)
-    if settings.catalogue_url:
-        return tuple(topic for topic in topics if topic.name != settings.topic_item_published)
-    return topics
-
-
-def needs_of(settings: Settings) -> tuple[Need, ...]:
-    """What the service does with its topics."""
-    operations = {topic.name: Operation.Read for topic in topics_used(settings)}
-    operations[settings.topic_item_reported] = Operation.Write
-    creates = settings.creates_topics
-    return tuple(Need(topic, (one,), creates=creates) for topic, one in operations.items())
 
 
 class Service:
@@ -167,7 +119,7 @@ class Service:
             on_read=self._on_settings,
         )
         prepare = self._prepare
-        self.tracing = _tracing(settings, utc_now)
+        self.tracing = tracing_of(settings, utc_now)
         if self.tracing is not None:  # the first: so it is the last to be stopped
             lifecycle.started("export what is left of traces", self.tracing.stop, within=5)
         self.feed = TransitionFeed()
@@ -295,7 +247,7 @@ class Service:
                 metrics=self.metrics,
                 observatory=self.observatory,
                 broadcast=self.broadcast,
-                version=_version(),
+                version=version(),
                 pages=Pages(),
             ).application(),
             host=settings.admin_host,
@@ -354,7 +306,7 @@ class Service:
         self._run("the producer", self.publisher.run(), within=8)
         started("flush the producer", self._flush, within=5)
         if self._files is not None:
-            await take(self._files)
+            await acquire(self._files)
         if self.view is not None:
             started("close the catalogue", self.view.close, within=8)
             self._run("keeping the catalogue", self.view.run(), within=2)
@@ -657,198 +609,8 @@ class Service:
             await asyncio.sleep(_READY_POLL)
 
 
-def _tracing(settings: Settings, utc_now: Callable[[], datetime]) -> Tracing | None:
-    """What makes spans, if that is asked for; nothing of it is loaded else.
-
-    Raises:
-        SettingsError: it cannot be done.
-    """
-    if settings.traces == "off":
-        return None
-    try:
-        from operations.tracing.exporter import otlp_provider  # noqa: PLC0415 - of an extra
-        from operations.tracing.tracing import Tracing  # noqa: PLC0415 - the same
-    except ImportError as error:
-        raise SettingsError(
-            f"TAKEDOWN_TRACES={settings.traces} needs takedown's extra `tracing`: {error}"
-        ) from None
-    return Tracing(
-        otlp_provider(os.environ, _version()),
-        reported=settings.topic_item_reported,
-        deleted=settings.topic_item_deleted,
-        utc_now=utc_now,
-        version=_version(),
-    )
-
-
-@functools.cache
-def _version() -> str:
-    try:
-        return metadata.version("takedown")
-    except metadata.PackageNotFoundError:  # run from a checkout that was not installed
-        return "0"
-
-
 async def _awaited(answer: Any) -> Any:
     return await answer
-
-
-def folder_of(settings: Settings) -> Path:
-    """Where the catalogue is kept.
-
-    Raises:
-        SettingsError: none is named, and the user has no home.
-    """
-    if settings.catalogue_folder:
-        return Path(settings.catalogue_folder)
-    try:
-        return platformdirs.user_data_path("takedown") / "catalogue"
-    except RuntimeError as error:  # no HOME, and a user that the system does not know
-        raise SettingsError(f"TAKEDOWN_CATALOGUE_FOLDER must be set: {error}") from None
-
-
-def check_folder(path: Path) -> None:
-    """Check that only we can write to this folder, if it is there.
-
-    Raises:
-        SettingsError: others can, or it cannot be used.
-    """
-    try:
-        refuse_unsafe(path)
-    except FileNotFoundError:
-        pass
-    except UnsafeFolder as error:
-        raise SettingsError(f"TAKEDOWN_CATALOGUE_FOLDER: {error}") from None
-    except OSError as error:
-        raise SettingsError(f"TAKEDOWN_CATALOGUE_FOLDER cannot be used: {error}") from None
-
-
-async def take(store: LmdbStore) -> None:
-    """Make the store's folder ours.
-
-    Raises:
-        SettingsError: it is somebody else's, or cannot be used.
-    """
-    try:
-        await store.take()
-    except (FolderInUse, UnsafeFolder) as error:
-        raise SettingsError(f"TAKEDOWN_CATALOGUE_FOLDER: {error}") from None
-    except OSError as error:
-        raise SettingsError(f"TAKEDOWN_CATALOGUE_FOLDER cannot be used: {error}") from None
-
-
-def with_folder(settings: Settings, lifecycle: Lifecycle) -> Settings:
-    """The settings with a folder for the catalogue.
-
-    Nothing outlives the embedded broker, so with that it is one of our own and gone at the end,
-    if no other is named.
-    """
-    if settings.catalogue_url or settings.catalogue_folder or settings.kafka_bootstrap_servers:
-        return settings
-    try:
-        folder = tempfile.mkdtemp(prefix="takedown-")
-    except OSError as error:
-        raise SettingsError(
-            f"TAKEDOWN_CATALOGUE_FOLDER must be set: no folder for temporary files: {error}"
-        ) from None
-
-    async def remove() -> None:
-        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-
-    lifecycle.started("remove the catalogue's folder", remove, within=5)
-    return replace(settings, catalogue_folder=folder)
-
-
-def security_of(settings: Settings) -> Security:
-    """What is shown to Kafka and demanded of it, by the settings.
-
-    Raises:
-        SettingsError: a file that they name cannot be used.
-    """
-    protocol = settings.kafka_security_protocol
-    try:
-        files = None
-        if protocol.endswith("SSL"):
-            files = TlsFiles(
-                ca=settings.kafka_ssl_ca,
-                certificate=settings.kafka_ssl_certificate,
-                key=settings.kafka_ssl_key,
-                key_password=settings.kafka_ssl_key_password,
-            )
-        tokens = None
-        if settings.kafka_oauth_token_file:
-            tokens = TokenFile(Path(settings.kafka_oauth_token_file))
-            tokens.check()
-    except UnusableFile as error:
-        prefix = "OAUTH" if error.which == "token_file" else "SSL"
-        name = f"TAKEDOWN_KAFKA_{prefix}_{error.which.upper()}"
-        raise SettingsError(f"{name} {error}") from None
-    if protocol == "SASL_PLAINTEXT" and settings.kafka_sasl_mechanism in {"PLAIN", "OAUTHBEARER"}:
-        logger.warning("Kafka gets our %s login in the clear", settings.kafka_sasl_mechanism)
-    return Security(
-        protocol=protocol,
-        tls=None if files is None else files.context,
-        mechanism=settings.kafka_sasl_mechanism,
-        username=settings.kafka_sasl_username,
-        password=settings.kafka_sasl_password,
-        tokens=tokens,
-        files=files,
-    )
-
-
-async def connect(settings: Settings, lifecycle: Lifecycle) -> Connection:
-    """A connection by the settings; starts the embedded broker if they name no server.
-
-    Raises:
-        BrokerStartError: the embedded broker does not start here.
-        SettingsError: Kafka cannot be reached as securely as they say.
-    """
-    if settings.kafka_bootstrap_servers:
-        security = security_of(settings)
-        if security.files is not None and security.files.named:
-            lifecycle.reloads("TLS files", security.files.reload)
-            watch = asyncio.create_task(security.files.run(), name="watch TLS files")
-            stop = functools.partial(cancel, watch)
-            lifecycle.started("stop watching the TLS files", stop, within=2)
-        return Connection(
-            bootstrap_servers=settings.kafka_bootstrap_servers,
-            request_timeout=settings.kafka_request_timeout,
-            fetch_max_wait=settings.kafka_fetch_max_wait,
-            security=security,
-        )
-    if settings.kafka_security_protocol != "PLAINTEXT":
-        raise SettingsError(
-            "TAKEDOWN_KAFKA_BOOTSTRAP_SERVERS must be set: the embedded broker does not speak "
-            f"{settings.kafka_security_protocol}, which TAKEDOWN_KAFKA_SECURITY_PROTOCOL names"
-        )
-    logger.info("TAKEDOWN_KAFKA_BOOTSTRAP_SERVERS is empty: starting the embedded broker")
-    broker = EmbeddedBroker()
-    await broker.start()
-    lifecycle.started("stop the embedded broker", broker.stop, within=8)
-    return Connection(
-        bootstrap_servers=broker.address,
-        request_timeout=settings.kafka_request_timeout,
-        fetch_max_wait=FETCH_MAX_WAIT,
-    )
-
-
-def items_service(settings: Settings, connection: Connection, faults: Faults) -> ItemsService:
-    """The reference Items service by the settings, not started yet."""
-    return ItemsService(
-        ItemsServiceSettings(
-            connection=connection,
-            topic_item_reported=settings.topic_item_reported,
-            topic_item_deleted=settings.topic_item_deleted,
-            topic_item_published=settings.topic_item_published,
-            topics=topics_of(settings),
-            topics_create=settings.creates_topics,
-            database=settings.items_database,
-            http_host=settings.items_http_host,
-            http_port=settings.items_http_port,
-            sample=settings.items_sample,
-            faults=faults,
-        )
-    )
 
 
 def main() -> None:

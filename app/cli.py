@@ -18,8 +18,11 @@ from typing import Any, TypeAlias
 
 import click
 
+from app.catalogue_folder import with_folder
 from app.cli_catalogue import catalogue
 from app.cli_top import top
+from app.items_service import items_service
+from app.kafka import connect
 from app.lifecycle import Lifecycle, cancel
 from app.logs import configure, echo, log_the_rest
 from app.open_files import allow_many_files, within
@@ -42,7 +45,7 @@ from domain.errors import BrokerStartError, SettingsError
 from domain.printable import escaped
 from operations.log_output.handler import handlers
 from operations.log_output.writer import write_in_time
-from service import Service, connect, items_service, with_folder
+from service import Service
 
 logger = logging.getLogger("takedown")
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 import msgspec
 
+from app.catalogue_folder import folder_of
 from app.settings import SETTINGS, load
 from bus.kafka.codec import parse_item_id
 from catalogue.store.check import check
@@ -42,7 +43,6 @@ from catalogue.store.lmdb_files import read_only
 from catalogue.store.store import StoreDamaged
 from domain.errors import SettingsError
 from domain.printable import escaped, escaped_json
-from service import folder_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import service
+from app.catalogue_folder import check_folder, folder_of
+from app.kafka import connect, topics_used
 from app.lifecycle import Lifecycle, cancel
 from app.open_files import admin_connections
 from app.settings import PREFIX, as_environment
@@ -29,7 +31,7 @@ from app.workers.reserved_port import ReservedPort
 from app.workers.supervisor import Supervisor
 from bus.kafka.topics import Topics
 from domain.errors import KafkaUnavailable, SettingsError
-from service import Service, check_folder, connect, folder_of, topics_used
+from service import Service
 from web.server import Door
 
 if TYPE_CHECKING:

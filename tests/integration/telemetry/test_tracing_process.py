@@ -18,8 +18,8 @@ from support.platform import Names, Platform, confirm, platform
 from support.processes import ROOT
 from support.served import served
 
-import service
 from app.settings import load
+from app.tracing import tracing_of
 from domain.errors import SettingsError
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -114,6 +114,7 @@ import asyncio, sys
 import app.cli
 from bus.kafka.connection import Connection
 from app.settings import load
+from app.tracing import tracing_of
 from app.lifecycle import Lifecycle
 from service import Service
 
@@ -156,7 +157,7 @@ def test_it_says_so_when_the_extra_is_not_installed(monkeypatch: pytest.MonkeyPa
     monkeypatch.delitem(sys.modules, "operations.tracing.exporter", raising=False)
 
     with pytest.raises(SettingsError, match=r"TAKEDOWN_TRACES=otlp needs .* extra `tracing`"):
-        service._tracing(load({"TAKEDOWN_TRACES": "otlp"}, {}), lambda: None)  # type: ignore[arg-type,return-value]
+        tracing_of(load({"TAKEDOWN_TRACES": "otlp"}, {}), lambda: None)  # type: ignore[arg-type,return-value]
 
 
 @pytest.mark.parametrize(

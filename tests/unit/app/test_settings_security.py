@@ -16,11 +16,11 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from support.processes import running
 
+from app.kafka import security_of
 from app.settings import SETTINGS, Settings, load
 from bus.kafka.security import Security, TokenFile
 from dev.apache_kafka.certificates import Authority
 from domain.errors import SettingsError
-from service import security_of
 
 SECRET = "correct horse battery"  # noqa: S105 - of these tests only
 
