@@ -1,8 +1,8 @@
-"""The composition root and the command line.
+"""The composition root: the service, the commands that start it, and the program.
 
 `Service` builds every part in order and stops them in reverse: this is the only place that knows
-which broker, clock and catalogue are real. `main` is the program; its commands are in
-`app/cli.py`. Importing this module does nothing.
+which broker, clock and catalogue are real. No other module of the product imports this one: the
+command line (`app/cli.py`) gets the commands as a table. Importing this module does nothing.
 """
 
 from __future__ import annotations
@@ -15,16 +15,24 @@ import math
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from actors.fsm.transitions import TransitionFeed
 from actors.item_censor.actor import ItemCensor, machine_of
 from actors.item_censor.large_takedowns import LargeTakedowns
-from app.catalogue_folder import acquire, folder_of
-from app.kafka import needs_of, topics_used
-from app.lifecycle import cancel
+from app import cli
+from app.catalogue_folder import acquire, folder_of, with_folder
+from app.commands import DEMO, ITEMS, KAFKA, SERVICE, Command
+from app.items_service import faults_of, start_items
+from app.kafka import connect, needs_of, topics_used
+from app.lifecycle import Failed, cancel, fail
+from app.logs import echo
 from app.open_files import admin_connections
 from app.tracing import tracing_of, version
+from app.workers.ipc import OperatorsDoorOpened
+from app.workers.service import supervise
+from app.workers.worker import join
 from bus.event_bus import EventBus
 from bus.kafka.codec import decode_item_deleted
 from bus.kafka.first_contact import FirstContact
@@ -40,6 +48,9 @@ from catalogue.view import CatalogueView
 from coordinator.coordinator import Coordinator
 from coordinator.readiness import Readiness
 from coordinator.restart_policy import OneForOne
+from demo.invitation import invitation
+from demo.items_service.sample import DEMO_FAULTS
+from demo.traffic import LOAD_FAULTS, Traffic
 from domain.messages import Drain, ItemInDoubt, ItemListed
 from operations.admin.api import OperatorsDoor
 from operations.admin.static import Pages
@@ -61,7 +72,8 @@ if TYPE_CHECKING:
     from actors.runtime.actor import LoopActorRef, Supervisor
     from app.lifecycle import Lifecycle
     from app.settings import Settings
-    from app.workers.options import Seat
+    from app.workers.ipc import Link
+    from app.workers.worker import WorkerOptions
     from bus.kafka.connection import Connection
     from bus.kafka.reader import Record
     from bus.kafka.topic_settings import TopicSettings
@@ -83,7 +95,7 @@ class Service:
         connection: how Kafka is reached.
         lifecycle: is told what was started, and stops it in reverse.
         utc_now: the wall clock, for labels.
-        seat: for one worker among several at the callers' port.
+        worker: for one worker among several at the callers' port.
         store: where the catalogue is kept, instead of in the folder of the settings.
         reserve_port: bind the callers' port at the start; not on a loop without real sockets.
     """
@@ -95,13 +107,13 @@ class Service:
         lifecycle: Lifecycle,
         *,
         utc_now: Callable[[], datetime] = lambda: datetime.now(UTC),
-        seat: Seat | None = None,
+        worker: WorkerOptions | None = None,
         store: Store | None = None,
         reserve_port: bool = True,
     ) -> None:
         self._settings = settings
         self._reserve_port = reserve_port
-        self._seat = seat
+        self._worker = worker
         self._lifecycle = lifecycle
         self._loop = asyncio.get_running_loop()
         self.failed: asyncio.Future[str] = self._loop.create_future()
@@ -273,7 +285,7 @@ class Service:
             port=settings.http_port,
             setting="TAKEDOWN_HTTP_PORT",
             max_connections=settings.http_max_connections,
-            reuse_port=seat is not None,
+            reuse_port=worker is not None,
             keepalive=settings.http_keepalive,
         )
 
@@ -347,12 +359,12 @@ class Service:
 
     async def _open_callers_door(self) -> None:
         await self.callers_door.open()
-        if self._seat is not None:
-            self._seat.on_open()
+        if self._worker is not None:
+            self._worker.on_open()
 
     def _event(self, name: str) -> str:
         """`ready` and `listening` are said of the whole service, once."""
-        return name if self._seat is None else f"worker {name}"
+        return name if self._worker is None else f"worker {name}"
 
     async def _read_items(self, view: CatalogueView) -> None:
         assert self.items is not None
@@ -372,8 +384,7 @@ class Service:
         self._fail(f"the task for {task.get_name()} has ended: {error!r}")
 
     def _fail(self, reason: str) -> None:
-        if not self.failed.done():
-            self.failed.set_result(reason)
+        fail(self.failed, reason)
 
     def hurry(self) -> None:
         """Do not wait for takedowns in flight any longer."""
@@ -588,7 +599,7 @@ class Service:
         """Log `ready` once, and each loss and return of readiness."""
         announced = False
         was: str | None = ""
-        after = self._seat.door_after if self._seat is not None else None
+        after = self._worker.open_after if self._worker is not None else None
         latest = math.inf if after is None else self._loop.time() + after
         while True:
             problem = self.readiness.why_not()
@@ -613,11 +624,75 @@ async def _awaited(answer: Any) -> Any:
     return await answer
 
 
+async def serve(settings: Settings, lifecycle: Lifecycle, failed: Failed) -> Callable[[], None]:
+    """The service alone, against the broker it is given."""
+    settings.require_broker()
+    settings = with_folder(settings, lifecycle)
+    if settings.workers > 1:
+        return await supervise(settings, lifecycle, failed, Path(__file__))
+    service = Service(settings, await connect(settings, lifecycle), lifecycle)
+    await _start(service, failed)
+    return service.hurry
+
+
+async def worker(
+    settings: Settings, lifecycle: Lifecycle, failed: Failed, *, link: Link, replaces: bool
+) -> Callable[[], None]:
+    """One of the processes that `serve` starts when it has workers."""
+    options = join(settings, failed, link, replaces=replaces)
+    service = Service(settings, await connect(settings, lifecycle), lifecycle, worker=options)
+    await _start(service, failed)
+    link.report(OperatorsDoorOpened(service.admin_door.address))
+    return service.hurry
+
+
+async def demo(settings: Settings, lifecycle: Lifecycle, failed: Failed) -> Callable[[], None]:
+    """Embedded broker, Items service with sample items, and the service, in one go."""
+    connection = await connect(settings, lifecycle)
+    settings = with_folder(settings, lifecycle).with_servers(
+        connection.bootstrap_servers, connection.fetch_max_wait
+    )
+    settings = replace(settings, items_sample=True)
+    faults = LOAD_FAULTS if settings.load else DEMO_FAULTS
+    if settings.items_faults:
+        faults = faults_of(settings)
+    items = await start_items(settings, lifecycle, failed, faults)
+    service = Service(settings, connection, lifecycle)
+    await _start(service, failed)
+    while not (service.callers_door.is_open or failed.done()):  # noqa: ASYNC110 - once
+        await asyncio.sleep(0.02)
+    public, admin = service.callers_door.address, service.admin_door.address
+    echo(invitation(public=public, admin=admin, items=items))
+    if settings.load and not failed.done():
+        traffic = Traffic(door=public, items=items, rate=settings.load)
+        task = asyncio.create_task(_watched(traffic.run(), failed), name="traffic")
+        lifecycle.started("stop the traffic", functools.partial(cancel, task), within=5)
+    return service.hurry
+
+
+async def _start(service: Service, failed: Failed) -> None:
+    service.failed.add_done_callback(lambda future: fail(failed, future.result()))
+    await service.start()
+
+
+async def _watched(traffic: Coroutine[Any, Any, None], failed: Failed) -> None:
+    try:
+        await traffic
+    except Exception as error:
+        logger.exception("Defect in the traffic")
+        fail(failed, f"the traffic ended: {error!r}")
+
+
+COMMANDS = (
+    Command("serve", serve, (*KAFKA, *SERVICE)),
+    # No load balancer has to notice the end of a demo.
+    Command("demo", demo, (*KAFKA, *SERVICE, *ITEMS, *DEMO), {"shutdown_grace": "0"}),
+)
+
+
 def main() -> None:
     """Run the command line."""
-    from app.cli import run  # noqa: PLC0415 - the commands build on what is above
-
-    run()
+    cli.main(COMMANDS, worker)
 
 
 if __name__ == "__main__":
