@@ -18,7 +18,6 @@ from actors.runtime.dead_letters import DEAD_LETTERS
 from operations.observation.actors import TURN, Glance, Live, Part, Query, Survey, id_of
 from operations.observation.clock import text_of
 from operations.observation.formatting import cut, facts
-from operations.observation.history import Journal
 from operations.observation.lost_messages import RecentLosses
 from operations.observation.machines import machine_view
 from operations.observation.paging import encode_cursor
@@ -69,6 +68,7 @@ if TYPE_CHECKING:
     from coordinator.readiness import Readiness
     from domain.messages import Takedown
     from operations.observation.clock import Clock
+    from operations.observation.history import Journal
 
 RECENT = "recent"
 """The only order of finished takedowns."""
@@ -135,13 +135,14 @@ class Observatory:
     Args:
         sources: the parts.
         clock: the loop's.
+        journal: the history of takedowns; `begin` subscribes it to the feed.
     """
 
-    def __init__(self, sources: Sources, clock: Clock) -> None:
+    def __init__(self, sources: Sources, clock: Clock, journal: Journal) -> None:
         self._sources = sources
         self._clock = clock
         self._started_at = clock.label(clock.now())
-        self.journal = Journal(now=clock.now)
+        self.journal = journal
         self.losses = RecentLosses(
             clock, dead_letters=lambda: DEAD_LETTERS.count, skipped=self._skipped
         )
