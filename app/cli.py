@@ -16,7 +16,8 @@ from app.cli_catalogue import catalogue
 from app.cli_top import top
 from app.commands import STANDALONE
 from app.process import FAILED, run
-from app.settings import SETTINGS, Setting, load
+from app.setting_table import SETTINGS, Setting
+from app.settings import load
 from app.signals import open_standard_streams
 from app.workers.ipc import Link, Misused
 from domain.errors import SettingsError

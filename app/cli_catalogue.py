@@ -17,7 +17,8 @@ import click
 import msgspec
 
 from app.catalogue_folder import folder_of
-from app.settings import SETTINGS, load
+from app.setting_table import SETTINGS
+from app.settings import load
 from bus.kafka.codec import parse_item_id
 from catalogue.store.check import check
 from catalogue.store.data_folder import (

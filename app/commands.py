@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from app.items_service import faults_of, start_items
 from app.lifecycle import Failed, Lifecycle, cancel, fail
-from app.settings import SETTINGS
+from app.setting_table import SETTINGS
 from bus.kafka.embedded_broker import EmbeddedBroker
 
 if TYPE_CHECKING:

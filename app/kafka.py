@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.lifecycle import cancel
-from app.settings import SETTINGS
+from app.setting_table import SETTINGS
 from bus.kafka.connection import Connection
 from bus.kafka.embedded_broker import FETCH_MAX_WAIT, EmbeddedBroker
 from bus.kafka.permissions import Need, Operation

@@ -19,7 +19,8 @@ from app.catalogue_folder import check_folder, folder_of
 from app.kafka import connect, topics_used
 from app.lifecycle import Failed, Lifecycle, cancel, fail
 from app.open_files import admin_connections
-from app.settings import PREFIX, as_environment
+from app.setting_table import PREFIX
+from app.settings import as_environment
 from app.workers.api import WorkersDoor
 from app.workers.client import Questions
 from app.workers.process import WorkerProcess

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from app.settings import SETTINGS, Settings, as_environment, load
+from app.setting_table import SETTINGS
+from app.settings import Settings, as_environment, load
 from domain.errors import SettingsError
 
 DEFAULTS: dict[str, Any] = {

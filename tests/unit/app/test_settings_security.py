@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.serialization import (
 from support.processes import running
 
 from app.kafka import security_of
-from app.settings import SETTINGS, Settings, load
+from app.setting_table import SETTINGS
+from app.settings import Settings, load
 from bus.kafka.security import Security, TokenFile
 from dev.apache_kafka.certificates import Authority
 from domain.errors import SettingsError
