@@ -22,7 +22,7 @@ from operations.admin.openapi import (
 from operations.admin.parameters import BadParameter, actors_query, parse, recent_query, watching
 from operations.admin.sse import CUT, stream
 from operations.metrics.metrics import choose_encoder
-from operations.observation.schemas import Alive, BadRequest, Ready
+from operations.observation.schemas.health import Alive, BadRequest, Ready
 from operations.observation.views import checks_of, safeguards_of
 from web.problems import json_response
 from web.server import new_takedown_id

@@ -18,7 +18,8 @@ from actors.fsm.actor import MachineActor
 from actors.item_censor.states import ItemsToBeDeleted, ItemToBeLocated
 from operations.observation.formatting import cut
 from operations.observation.paging import encode_cursor
-from operations.observation.schemas import Actor, ActorPage, LastTransition, Place
+from operations.observation.schemas.actors import Actor, ActorPage, LastTransition
+from operations.observation.schemas.fields import Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from domain.messages import Takedown
     from operations.observation.clock import Clock
     from operations.observation.history import Journal
-    from operations.observation.schemas import Kind, WaitingFor
+    from operations.observation.schemas.fields import Kind, WaitingFor
 
 TURN = 500
 """Actors that are looked at before others on the loop have their turn."""

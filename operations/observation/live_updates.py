@@ -26,13 +26,12 @@ import msgspec
 from msgspec import Struct
 
 from operations.observation.actors import Query
-from operations.observation.schemas import (
+from operations.observation.schemas.actors import ActorPage
+from operations.observation.schemas.stream import (
     ActorChanges,
-    ActorPage,
     Change,
     ChangedViews,
     FinishedChanges,
-    FinishedPage,
     Snapshot,
     Views,
 )
@@ -40,7 +39,8 @@ from operations.observation.views import RecentQuery
 
 if TYPE_CHECKING:
     from operations.observation.actors import Survey
-    from operations.observation.schemas import Actor, FinishedTakedown
+    from operations.observation.schemas.actors import Actor
+    from operations.observation.schemas.takedowns import FinishedPage, FinishedTakedown
     from operations.observation.views import Observatory
 
 logger = logging.getLogger("takedown.watch")

@@ -22,34 +22,24 @@ from operations.observation.lost_messages import RecentLosses
 from operations.observation.machines import machine_view
 from operations.observation.paging import encode_cursor
 from operations.observation.rates import Counters, Sampling
-from operations.observation.schemas import (
-    ActorDetail,
-    ActorPage,
+from operations.observation.schemas.actors import ActorDetail, ActorPage, Timer
+from operations.observation.schemas.health import Check, MissingSafeguard
+from operations.observation.schemas.incidents import CatalogueDoubts, DoubtedItem, Incidents, Losses
+from operations.observation.schemas.machines import Machines, MachineSummary, MachineView
+from operations.observation.schemas.overview import Overview
+from operations.observation.schemas.statistics import (
     BusFacts,
-    CatalogueDoubts,
-    Check,
     CoordinatorFacts,
     DoorFacts,
-    DoubtedItem,
     FeedFacts,
-    FinishedPage,
-    History,
-    Incidents,
     LoopFacts,
-    Losses,
-    Machines,
-    MachineSummary,
-    MachineView,
-    MissingSafeguard,
     OperatorsDoorFacts,
-    Overview,
     PublisherFacts,
     ReaderFacts,
     Statistics,
     SupervisionNode,
-    Timeline,
-    Timer,
 )
+from operations.observation.schemas.takedowns import FinishedPage, Timeline
 from operations.observation.stale_deletions import StaleDeletions
 from operations.observation.supervision_tree import tree
 from operations.observation.timeline import finished_row, progress, timeline
@@ -69,6 +59,7 @@ if TYPE_CHECKING:
     from domain.messages import Takedown
     from operations.observation.clock import Clock
     from operations.observation.history import Journal
+    from operations.observation.schemas.history import History
 
 RECENT = "recent"
 """The only order of finished takedowns."""

@@ -9,7 +9,7 @@ from support.fakes import deletion, gone, listed, settle
 from support.lookout import Lookout, lookout
 
 from domain.messages import Deleted, Refused, TimedOut
-from operations.observation.schemas import Progress, Timeline
+from operations.observation.schemas.takedowns import Progress, Timeline
 
 
 def timeline_of(look: Lookout) -> Timeline:

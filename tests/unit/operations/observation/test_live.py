@@ -20,7 +20,7 @@ from operations.observation.actors import Live, Part, Query, order_of
 from operations.observation.clock import Clock
 from operations.observation.history import Journal
 from operations.observation.paging import decode_cursor
-from operations.observation.schemas import Actor, ActorPage
+from operations.observation.schemas.actors import Actor, ActorPage
 
 
 async def censors(look: Lookout, **query: Any) -> tuple[Actor, ...]:
