@@ -11,7 +11,8 @@ from operations.metrics.collectors import Parts
 from operations.metrics.metrics import Metrics
 from operations.observation.clock import Clock
 from operations.observation.live_updates import Broadcast
-from operations.observation.views import Observatory, Sources
+from operations.observation.sources import Sources
+from operations.observation.views import Observatory
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,7 +14,8 @@ from bus.kafka.reader import ReaderStatistics
 from coordinator.readiness import Readiness
 from operations.observation.clock import Clock
 from operations.observation.history import Journal
-from operations.observation.views import Observatory, Sources
+from operations.observation.sources import Sources
+from operations.observation.views import Observatory
 from support.fakes import T0
 from support.office import Office, office
 

@@ -34,7 +34,7 @@ from operations.admin.parameters import BadParameter, actors_query, parse, recen
 from operations.metrics.metrics import Metrics
 from operations.observation.live_updates import Broadcast
 from operations.observation.paging import BadCursor, decode_cursor, encode_cursor
-from operations.observation.views import RecentQuery
+from operations.observation.recent import RecentQuery
 from web.server import Door
 
 # A virtual socket has no buffer in a kernel, whose size a stream sets.
