@@ -148,7 +148,8 @@ class Service:
             catalogue=self._catalogue,
             readiness=self.readiness,
             tasks=self._tasks,
-            servers=lambda: self._servers,
+            callers_door=lambda: self.callers_door,
+            admin_door=lambda: self.admin_door,
         )
 
     @property

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from actors.fsm.transitions import TransitionFeed
     from app.composition.actors import Actors
     from app.composition.catalogue import CatalogueParts
-    from app.composition.servers import Servers
     from app.composition.tasks import Tasks
     from bus.event_bus import EventBus
     from bus.kafka.publisher import KafkaPublisher
@@ -50,7 +49,8 @@ class Observed:
         catalogue: where items are looked up.
         readiness: every check.
         tasks: the service's own.
-        servers: the public API and the admin API, which are built later.
+        callers_door: the public API, which is built later.
+        admin_door: the admin API, which is built later.
     """
 
     feed: TransitionFeed
@@ -61,7 +61,8 @@ class Observed:
     catalogue: CatalogueParts
     readiness: Readiness
     tasks: Tasks
-    servers: Callable[[], Servers]
+    callers_door: Callable[[], Door]
+    admin_door: Callable[[], Door]
 
 
 class Observability:
@@ -100,8 +101,8 @@ class Observability:
             catalogue=parts.catalogue.source.statistics,
             doubts=parts.catalogue.doubts,
             readiness=parts.readiness,
-            callers_door=lambda: _shown(parts.servers().callers_door),
-            operators_door=lambda: _shown(parts.servers().admin_door),
+            callers_door=lambda: _shown(parts.callers_door()),
+            operators_door=lambda: _shown(parts.admin_door()),
             viewers=lambda: (self.broadcast.viewers, self.broadcast.viewers_cut),
             tasks=parts.tasks.alive,
         )
@@ -120,7 +121,7 @@ class Observability:
             catalogue=parts.catalogue.view,
             over_http=parts.catalogue.over_http,
             feed=parts.feed,
-            connections=lambda: parts.servers().callers_door.connections,
+            connections=lambda: parts.callers_door().connections,
             observatory=self.observatory,
             broadcast=self.broadcast,
         )
