@@ -103,15 +103,7 @@ async def supervise(
     supervisor = Supervisor(settings.workers, start=start, answers=questions.alive)
     supervisor.failed.add_done_callback(lambda future: fail(failed, future.result()))
     workers_door = WorkersDoor(supervisor, questions)
-    door = Door(
-        workers_door.application(),
-        host=settings.admin_host,
-        port=settings.admin_port,
-        setting="TAKEDOWN_ADMIN_PORT",
-        max_connections=admin_connections(0),
-    )
-    await door.open()
-    lifecycle.started("close the admin API", door.close, within=5)
+    admin = await _open_admin_api(settings, lifecycle, workers_door)
     bound = settings.shutdown_grace + settings.timeout + SHUTDOWN
     lifecycle.reloads("workers", supervisor.reload)
     lifecycle.started(
@@ -124,7 +116,7 @@ async def supervise(
     if supervisor.failed.done():  # which ends the program
         return supervisor.hurry
     host = f"[{settings.http_host}]" if ":" in settings.http_host else settings.http_host
-    addresses = {"http": f"http://{host}:{port.number}", "admin": door.address}
+    addresses = {"http": f"http://{host}:{port.number}", "admin": admin}
     logger.info("listening", extra={**addresses, "workers": settings.workers})
     announcing = asyncio.create_task(_announce(workers_door, addresses, served))
     announcing.add_done_callback(functools.partial(_on_announced, failed))
@@ -132,8 +124,24 @@ async def supervise(
     return supervisor.hurry
 
 
+async def _open_admin_api(
+    settings: Settings, lifecycle: Lifecycle, workers_door: WorkersDoor
+) -> str:
+    """Open the admin API of all workers; returns its address."""
+    door = Door(
+        workers_door.application(),
+        host=settings.admin_host,
+        port=settings.admin_port,
+        setting="TAKEDOWN_ADMIN_PORT",
+        max_connections=admin_connections(0),
+    )
+    await door.open()
+    lifecycle.started("close the admin API", door.close, within=5)
+    return door.address
+
+
 async def _announce(door: WorkersDoor, addresses: dict[str, str], served: asyncio.Event) -> None:
-    """Say once that the service is ready; each worker tells of its own losses and returns."""
+    """Log once that the service is ready; each worker logs its own changes of readiness."""
     while not (await door.health()).ready:  # noqa: ASYNC110 - other processes
         await asyncio.sleep(_READY_POLL)
     served.set()
