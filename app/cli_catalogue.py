@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 import msgspec
 
-from app.settings import SETTINGS, load
+from app.catalogue_folder import folder_of
+from app.setting_table import SETTINGS
+from app.settings import load
 from bus.kafka.codec import parse_item_id
 from catalogue.store.check import check
 from catalogue.store.data_folder import (
@@ -42,7 +44,6 @@ from catalogue.store.lmdb_reader import read_only
 from catalogue.store.store import StoreDamaged
 from domain.errors import SettingsError
 from domain.printable import escaped, escaped_json
-from service import folder_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

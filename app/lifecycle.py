@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 logger = logging.getLogger("takedown")
 
 Stop = Callable[[], Awaitable[object]]
 Reload = Callable[[], Awaitable[object]]
+
+Failed: TypeAlias = "asyncio.Future[str]"
+"""Set, with the reason, once something has failed that ends the program."""
 
 _RELOAD_WITHIN = 10.0
 
@@ -72,6 +75,12 @@ class Lifecycle:
                 logger.error("Shutdown: %s took longer than %g s", name, within)
             except Exception:
                 logger.exception("Shutdown: %s failed", name)
+
+
+def fail(failed: Failed, reason: str) -> None:
+    """Report a failure that ends the program; only the first one counts."""
+    if not failed.done():
+        failed.set_result(reason)
 
 
 async def cancel(task: asyncio.Task[Any]) -> None:

@@ -1,7 +1,7 @@
 """`takedown serve --workers N`: one supervisor, N processes that share the callers' port.
 
-The supervisor does no takedowns and reads no Kafka. Each worker is a whole service in a process of
-its own (see `service.py`), and shares nothing with the others but the port.
+The supervisor does no takedowns and reads no Kafka. Each worker is a complete service in a process
+of its own (see `service.py` and `app.workers.worker`); the workers share only the port.
 """
 
 from __future__ import annotations
@@ -13,27 +13,27 @@ import logging
 import os
 import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import service
-from app.lifecycle import Lifecycle, cancel
+from app.catalogue_folder import check_folder, folder_of
+from app.kafka import connect, topics_used
+from app.lifecycle import Failed, Lifecycle, cancel, fail
 from app.open_files import admin_connections
-from app.settings import PREFIX, as_environment
+from app.setting_table import PREFIX
+from app.settings import as_environment
 from app.workers.api import WorkersDoor
 from app.workers.client import Questions
-from app.workers.ipc import CallersDoorOpened, Link, OperatorsDoorOpened
-from app.workers.options import Seat
 from app.workers.process import WorkerProcess
 from app.workers.reserved_port import ReservedPort
 from app.workers.supervisor import Supervisor
+from app.workers.worker import SHUTDOWN
 from bus.kafka.topics import Topics
 from domain.errors import KafkaUnavailable, SettingsError
-from service import Service, check_folder, connect, folder_of, topics_used
 from web.server import Door
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from app.settings import Settings
     from bus.kafka.connection import Connection
@@ -41,10 +41,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("takedown")
 
 LOOPBACK = "127.0.0.1"
-_DOOR_AFTER = 5.0
-"""Seconds that a worker which replaces another one waits for readiness before it takes callers."""
-_SHUTDOWN = 60.0
-"""Seconds on top of the deadline; the steps of a worker's own shutdown are bounded by less."""
 _READY_POLL = 0.05
 
 
@@ -70,12 +66,18 @@ def settings_of(settings: Settings, number: int, connection: Connection, port: i
 
 
 async def supervise(
-    settings: Settings, lifecycle: Lifecycle, fail: Callable[[str], None]
+    settings: Settings, lifecycle: Lifecycle, failed: Failed, program: Path
 ) -> Callable[[], None]:
-    """Start the workers and what speaks for them; returns what to do at a second signal.
+    """Start the workers and the admin API in front of them; returns what a second signal calls.
+
+    Args:
+        settings: of all workers together.
+        lifecycle: where each part registers its stop.
+        failed: set when the workers cannot go on.
+        program: the file that a worker's process runs.
 
     Raises:
-        BrokerStartError: the embedded broker does not start here.
+        BrokerStartError: the embedded broker does not start.
         SettingsError: a setting cannot be used, by us or by a worker.
     """
     if not settings.catalogue_url:
@@ -94,22 +96,15 @@ async def supervise(
     async def start(number: int, first: bool) -> WorkerProcess:
         own = settings_of(settings, number, connection, port.number)
         return await WorkerProcess.start(
-            functools.partial(_command, number, first or not served.is_set()), _environment(own)
+            functools.partial(_command, program, number, first or not served.is_set()),
+            _environment(own),
         )
 
     supervisor = Supervisor(settings.workers, start=start, answers=questions.alive)
-    supervisor.failed.add_done_callback(lambda future: fail(future.result()))
+    supervisor.failed.add_done_callback(lambda future: fail(failed, future.result()))
     workers_door = WorkersDoor(supervisor, questions)
-    door = Door(
-        workers_door.application(),
-        host=settings.admin_host,
-        port=settings.admin_port,
-        setting="TAKEDOWN_ADMIN_PORT",
-        max_connections=admin_connections(0),
-    )
-    await door.open()
-    lifecycle.started("close the admin API", door.close, within=5)
-    bound = settings.shutdown_grace + settings.timeout + _SHUTDOWN
+    admin = await _open_admin_api(settings, lifecycle, workers_door)
+    bound = settings.shutdown_grace + settings.timeout + SHUTDOWN
     lifecycle.reloads("workers", supervisor.reload)
     lifecycle.started(
         "have the workers finish and end",
@@ -121,62 +116,50 @@ async def supervise(
     if supervisor.failed.done():  # which ends the program
         return supervisor.hurry
     host = f"[{settings.http_host}]" if ":" in settings.http_host else settings.http_host
-    addresses = {"http": f"http://{host}:{port.number}", "admin": door.address}
+    addresses = {"http": f"http://{host}:{port.number}", "admin": admin}
     logger.info("listening", extra={**addresses, "workers": settings.workers})
     announcing = asyncio.create_task(_announce(workers_door, addresses, served))
-    announcing.add_done_callback(functools.partial(_on_announced, fail))
+    announcing.add_done_callback(functools.partial(_on_announced, failed))
     lifecycle.started("stop announcing readiness", functools.partial(cancel, announcing), within=1)
     return supervisor.hurry
 
 
+async def _open_admin_api(
+    settings: Settings, lifecycle: Lifecycle, workers_door: WorkersDoor
+) -> str:
+    """Open the admin API of all workers; returns its address."""
+    door = Door(
+        workers_door.application(),
+        host=settings.admin_host,
+        port=settings.admin_port,
+        setting="TAKEDOWN_ADMIN_PORT",
+        max_connections=admin_connections(0),
+    )
+    await door.open()
+    lifecycle.started("close the admin API", door.close, within=5)
+    return door.address
+
+
 async def _announce(door: WorkersDoor, addresses: dict[str, str], served: asyncio.Event) -> None:
-    """Say once that the service is ready; each worker tells of its own losses and returns."""
+    """Log once that the service is ready; each worker logs its own changes of readiness."""
     while not (await door.health()).ready:  # noqa: ASYNC110 - other processes
         await asyncio.sleep(_READY_POLL)
     served.set()
     logger.info("ready", extra=addresses)
 
 
-def _on_announced(fail: Callable[[str], None], task: asyncio.Task[None]) -> None:
+def _on_announced(failed: Failed, task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
-        fail(f"readiness cannot be announced: {error!r}")
+        fail(failed, f"readiness cannot be announced: {error!r}")
 
 
-def _command(number: int, first: bool, fileno: int) -> Sequence[str]:
-    """This program's hidden command, whichever way the program itself was started."""
+def _command(program: Path, number: int, first: bool, fileno: int) -> Sequence[str]:
+    """The hidden command of a worker's process."""
     role = "first" if first else "replacement"
-    program = str(Path(service.__file__).resolve())
-    return [sys.executable, program, "worker", str(number), str(fileno), role]
+    return [sys.executable, str(program.resolve()), "worker", str(number), str(fileno), role]
 
 
 def _environment(settings: Settings) -> dict[str, str]:
-    """The settings go the way on which other users of the machine cannot read them."""
+    """The settings as variables: other users of the machine can read a process's arguments."""
     inherited = {key: text for key, text in os.environ.items() if not key.startswith(PREFIX)}
     return inherited | as_environment(settings)
-
-
-async def work(
-    settings: Settings,
-    lifecycle: Lifecycle,
-    fail: Callable[[str], None],
-    *,
-    link: Link,
-    replaces: bool,
-) -> Callable[[], None]:
-    """One worker; ends like one that was asked to when its supervisor has gone."""
-    loop = asyncio.get_running_loop()
-
-    def on_gone() -> None:
-        with contextlib.suppress(RuntimeError):  # the loop has ended, and soon the process
-            loop.call_soon_threadsafe(fail, "its supervisor has gone")
-
-    link.watch(on_gone, linger=settings.shutdown_grace + settings.timeout + _SHUTDOWN)
-    seat = Seat(
-        door_after=_DOOR_AFTER if replaces else None,
-        on_open=lambda: link.report(CallersDoorOpened()),
-    )
-    worker = Service(settings, await connect(settings, lifecycle), lifecycle, seat=seat)
-    worker.failed.add_done_callback(lambda future: fail(future.result()))
-    await worker.start()
-    link.report(OperatorsDoorOpened(worker.admin_door.address))
-    return worker.hurry

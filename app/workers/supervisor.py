@@ -6,6 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
+from app.lifecycle import Failed, fail
 from app.workers.child import Keeper, Policy
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class Supervisor:
         answers: Callable[[str], Awaitable[bool]],
         policy: Policy | None = None,
     ) -> None:
-        self.failed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.failed: Failed = asyncio.get_running_loop().create_future()
         self.stopping = False
         self.keepers: Sequence[Keeper] = [
             Keeper(
@@ -97,8 +98,7 @@ class Supervisor:
         await asyncio.wait(self._tasks)
 
     def _fail(self, reason: str) -> None:
-        if not self.failed.done():
-            self.failed.set_result(reason)
+        fail(self.failed, reason)
 
     def _on_done(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:

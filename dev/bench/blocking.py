@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
+from app.kafka import connect
 from app.lifecycle import Lifecycle
 from app.settings import load
 from dev.bench.__main__ import start_kafka
 from dev.bench.items import Topics, item_ids
 from dev.bench.processes import HOST, Child, free_port, python
-from service import Service, connect
+from service import Service
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -36,6 +36,8 @@ from actors.fsm.timers import NamedTimers
 from actors.fsm.transitions import TransitionFeed
 from actors.item_censor.actor import ItemCensor
 from actors.runtime.future import LoopFuture
+from app.composition.actors import Actors
+from app.composition.topics import PreparedTopics
 from bus.kafka.known_log import KnownLog
 from bus.kafka.log_inspection import LogInspection
 from bus.kafka.positioning import Positioning
@@ -53,7 +55,6 @@ from coordinator.restart_policy import OneForOne
 from coordinator.waiting import WaitingRoom
 from dev.simulation.faults import Fault
 from dev.simulation.world import World
-from service import Service
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -453,8 +454,8 @@ ABLATIONS: tuple[Ablation, ...] = (
         "leaves its own tasks behind when draining takes too long",
         (
             Cut(
-                Service,
-                "_drain",
+                Actors,
+                "drain",
                 "        finally:",
                 "        except ZeroDivisionError:\n            raise\n        else:",
             ),
@@ -486,8 +487,8 @@ ABLATIONS: tuple[Ablation, ...] = (
         "stops without finishing what is in flight",
         (
             Cut(
-                Service,
-                "_drain",
+                Actors,
+                "drain",
                 "if self.coordinator is None or",
                 "if True or self.coordinator is None or",
             ),
@@ -714,7 +715,7 @@ ABLATIONS: tuple[Ablation, ...] = (
     ),
     Ablation(
         "reads on from what is stored before it knows how long null values are retained",
-        (Cut(Service, "_prepare_catalogue", "await self.topic_checks.until_known()", "pass"),),
+        (Cut(PreparedTopics, "prepare_catalogue", "await self.checks.until_known()", "pass"),),
         only=(Fault.LONG_STOP,),
     ),
     Ablation(

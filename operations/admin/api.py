@@ -22,8 +22,8 @@ from operations.admin.openapi import (
 from operations.admin.parameters import BadParameter, actors_query, parse, recent_query, watching
 from operations.admin.sse import CUT, stream
 from operations.metrics.metrics import choose_encoder
-from operations.observation.schemas import Alive, BadRequest, Ready
-from operations.observation.views import checks_of, safeguards_of
+from operations.observation.overview import checks_of, safeguards_of
+from operations.observation.schemas.health import Alive, BadRequest, Ready
 from web.problems import json_response
 from web.server import new_takedown_id
 from web.turns import Turns
@@ -145,7 +145,7 @@ class OperatorsDoor:
 
     async def _overview(self, request: web.Request) -> web.Response:
         _require(request)
-        return _answer(self._observatory.overview(await self._observatory.survey()))
+        return _answer(self._observatory.overview(await self._observatory.snapshot()))
 
     async def _actors(self, request: web.Request) -> web.Response:
         query = actors_query(_require(request, ACTOR_PARAMETERS))
@@ -169,12 +169,12 @@ class OperatorsDoor:
 
     async def _machines(self, request: web.Request) -> web.Response:
         _require(request)
-        return _answer(self._observatory.machines(await self._observatory.survey()))
+        return _answer(self._observatory.machines(await self._observatory.snapshot()))
 
     async def _machine(self, request: web.Request) -> web.Response:
         _require(request)
-        survey = await self._observatory.survey()
-        machine = self._observatory.machine(request.match_info["name"], survey)
+        snapshot = await self._observatory.snapshot()
+        machine = self._observatory.machine(request.match_info["name"], snapshot)
         return _not_there("There is no such machine") if machine is None else _answer(machine)
 
     async def _statistics(self, request: web.Request) -> web.Response:

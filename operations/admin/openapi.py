@@ -7,7 +7,16 @@ from typing import Any, get_args
 
 import msgspec
 
-from operations.observation import schemas as shapes
+from operations.observation.schemas.actors import ActorDetail, ActorPage
+from operations.observation.schemas.fields import Kind, OutcomeName, ViewName
+from operations.observation.schemas.health import Alive, BadRequest, Ready
+from operations.observation.schemas.history import History
+from operations.observation.schemas.incidents import CatalogueDoubts, Incidents, Losses
+from operations.observation.schemas.machines import Machines, MachineView
+from operations.observation.schemas.overview import Overview
+from operations.observation.schemas.statistics import Statistics
+from operations.observation.schemas.stream import Change, Snapshot
+from operations.observation.schemas.takedowns import FinishedPage, Timeline
 
 MOST_ROWS = 500
 """Rows of one page, at most."""
@@ -74,7 +83,7 @@ _ID = Parameter("id", "An itemId or a takedownId, or how it begins.", _ID_PREFIX
 _TAKEDOWN = Parameter("takedown", "A takedownId, or how it begins.", _ID_PREFIX)
 
 ACTOR_PARAMETERS = (
-    Parameter("kind", "Kinds of actor.", {"enum": list(get_args(shapes.Kind))}, listed=True),
+    Parameter("kind", "Kinds of actor.", {"enum": list(get_args(Kind))}, listed=True),
     Parameter("state", "States.", {"type": "string", "pattern": "^[A-Za-z]{1,40}$"}, listed=True),
     _ID,
     _ITEM,
@@ -96,7 +105,7 @@ ACTOR_PARAMETERS = (
 )
 
 RECENT_PARAMETERS = (
-    Parameter("outcome", "Outcomes.", {"enum": list(get_args(shapes.OutcomeName))}, listed=True),
+    Parameter("outcome", "Outcomes.", {"enum": list(get_args(OutcomeName))}, listed=True),
     _ID,
     _ITEM,
     _TAKEDOWN,
@@ -124,13 +133,11 @@ STREAM_PARAMETERS = (
     Parameter(
         "view",
         "What to watch; `overview` by default.",
-        {"enum": list(get_args(shapes.ViewName))},
+        {"enum": list(get_args(ViewName))},
         listed=True,
     ),
     *ACTOR_PARAMETERS,
-    Parameter(
-        "outcome", "For `recent`.", {"enum": list(get_args(shapes.OutcomeName))}, listed=True
-    ),
+    Parameter("outcome", "For `recent`.", {"enum": list(get_args(OutcomeName))}, listed=True),
     Parameter("takedownId", "For `takedown`: which one.", {"type": "string", "format": "uuid"}),
     Parameter(
         "minutes",
@@ -171,33 +178,31 @@ class Operation:
 _GONE = ((404, "It is not there, or not any more.", None),)
 
 OPERATIONS = (
-    Operation(
-        "/livez", "livez", "Whether the loop answers; asks nobody.", shapes.Alive, lenient=True
-    ),
+    Operation("/livez", "livez", "Whether the loop answers; asks nobody.", Alive, lenient=True),
     Operation(
         "/readyz",
         "readyz",
         "Whether takedowns may begin, by check.",
-        shapes.Ready,
-        answers=((503, "They may not.", shapes.Ready),),
+        Ready,
+        answers=((503, "They may not.", Ready),),
         lenient=True,
     ),
     Operation("/metrics", "metrics", "For Prometheus.", media="text/plain", lenient=True),
     Operation("/openapi.json", "openapi", "This document.", dict[str, Any]),
-    Operation("/overview", "overview", "At a glance.", shapes.Overview),
-    Operation("/actors", "actors", "Live actors.", shapes.ActorPage, ACTOR_PARAMETERS),
+    Operation("/overview", "overview", "At a glance.", Overview),
+    Operation("/actors", "actors", "Live actors.", ActorPage, ACTOR_PARAMETERS),
     Operation(
         "/actors/{id}",
         "actor",
         "One live actor: data, timers, last transitions.",
-        shapes.ActorDetail,
+        ActorDetail,
         answers=_GONE,
     ),
     Operation(
         "/takedowns/recent",
         "recent",
         "Takedowns that have their answer, the last one first.",
-        shapes.FinishedPage,
+        FinishedPage,
         RECENT_PARAMETERS,
         description="As many of each outcome are kept, so that many good ones do not push a bad "
         "one out.",
@@ -206,34 +211,32 @@ OPERATIONS = (
         "/takedowns/{takedownId}",
         "takedown",
         "One takedown's timeline, in flight or finished.",
-        shapes.Timeline,
+        Timeline,
         answers=_GONE,
     ),
-    Operation("/machines", "machines", "Every state machine.", shapes.Machines),
+    Operation("/machines", "machines", "Every state machine.", Machines),
     Operation(
         "/machines/{name}",
         "machine",
         "One machine: table, picture, live counts, rates.",
-        shapes.MachineView,
+        MachineView,
         answers=_GONE,
     ),
-    Operation("/statistics", "statistics", "What each part says of itself.", shapes.Statistics),
+    Operation("/statistics", "statistics", "What each part says of itself.", Statistics),
     Operation(
         "/history",
         "history",
         "Outcomes and latency of the last minutes.",
-        shapes.History,
+        History,
         HISTORY_PARAMETERS,
     ),
-    Operation("/incidents", "incidents", "What is stuck, and what was.", shapes.Incidents),
-    Operation(
-        "/losses", "losses", "Dead letters, skipped records and stale deletions.", shapes.Losses
-    ),
+    Operation("/incidents", "incidents", "What is stuck, and what was.", Incidents),
+    Operation("/losses", "losses", "Dead letters, skipped records and stale deletions.", Losses),
     Operation(
         "/catalogue/doubts",
         "doubts",
         "Items whose newest record cannot be read, the newest first.",
-        shapes.CatalogueDoubts,
+        CatalogueDoubts,
         DOUBTS_PARAMETERS,
         description="Such an item gets 503 `item-in-doubt` until a readable list or a null value "
         "arrives. At most the newest 1000 are listed; `takedown catalogue doubts` lists all.",
@@ -266,7 +269,7 @@ def document(version: str) -> dict[str, Any]:
         version: of the service.
     """
     types = [operation.answer for operation in OPERATIONS if operation.answer is not None]
-    types += [shapes.BadRequest, shapes.Snapshot, shapes.Change]
+    types += [BadRequest, Snapshot, Change]
     _, components = msgspec.json.schema_components(
         types, ref_template="#/components/schemas/{name}"
     )
@@ -341,7 +344,7 @@ def _reference(kind: Any) -> dict[str, Any]:
 
 def _content(kind: Any) -> dict[str, Any]:
     if kind is None:
-        return {"application/problem+json": {"schema": _reference(shapes.BadRequest)}}
+        return {"application/problem+json": {"schema": _reference(BadRequest)}}
     return {"application/json": {"schema": _reference(kind)}}
 
 

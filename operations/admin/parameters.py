@@ -11,7 +11,7 @@ from operations.admin.openapi import MOST_STREAMED
 from operations.observation.actors import Query, order_of
 from operations.observation.live_updates import Watching
 from operations.observation.paging import BadCursor, decode_cursor
-from operations.observation.views import RECENT, RecentQuery
+from operations.observation.recent import RECENT, RecentQuery
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -28,7 +28,7 @@ from domain.messages import (
     Unavailable,
 )
 from operations.observation.histogram import Histogram
-from operations.observation.schemas import OutcomeName
+from operations.observation.schemas.fields import OutcomeName
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -26,21 +26,21 @@ import msgspec
 from msgspec import Struct
 
 from operations.observation.actors import Query
-from operations.observation.schemas import (
+from operations.observation.recent import RecentQuery
+from operations.observation.schemas.actors import ActorPage
+from operations.observation.schemas.stream import (
     ActorChanges,
-    ActorPage,
     Change,
     ChangedViews,
     FinishedChanges,
-    FinishedPage,
     Snapshot,
     Views,
 )
-from operations.observation.views import RecentQuery
 
 if TYPE_CHECKING:
-    from operations.observation.actors import Survey
-    from operations.observation.schemas import Actor, FinishedTakedown
+    from operations.observation.schemas.actors import Actor
+    from operations.observation.schemas.takedowns import FinishedPage, FinishedTakedown
+    from operations.observation.summaries import ActorsSnapshot
     from operations.observation.views import Observatory
 
 logger = logging.getLogger("takedown.watch")
@@ -142,17 +142,17 @@ class Channel:
         self._at = ""
         self._made: dict[int | None, tuple[str, bytes] | None] = {}
 
-    async def update(self, number: int, observatory: Observatory, survey: Survey) -> None:
+    async def update(self, number: int, observatory: Observatory, snapshot: ActorsSnapshot) -> None:
         """Look anew."""
         now = observatory.clock.effort
         values: dict[str, Any] = {}
         for name in self._views:
             if name == "actors":
-                values[name] = await observatory.actors(self.watching.actors, survey)
+                values[name] = await observatory.actors(self.watching.actors, snapshot)
                 continue
             began = now()
-            values[name] = _value(name, self.watching, observatory, survey)
-            survey.spent += now() - began
+            values[name] = _value(name, self.watching, observatory, snapshot)
+            snapshot.spent += now() - began
             await asyncio.sleep(0)
         for name, value in values.items():
             self._views[name].update(number, value)
@@ -299,25 +299,27 @@ class Broadcast:
             self.news.set()
 
     async def _round(self) -> float:
-        survey = await self._observatory.survey()
-        before = survey.spent
+        snapshot = await self._observatory.snapshot()
+        before = snapshot.spent
         self._number += 1
         for channel in tuple(self._channels.values()):
             if channel.viewers:
-                await channel.update(self._number, self._observatory, survey)
+                await channel.update(self._number, self._observatory, snapshot)
         news, self.news = self.news, asyncio.Event()
         news.set()
-        spent = survey.spent
-        survey.spent = before
+        spent = snapshot.spent
+        snapshot.spent = before
         return spent
 
 
-def _value(name: str, watching: Watching, observatory: Observatory, survey: Survey) -> Any:
+def _value(
+    name: str, watching: Watching, observatory: Observatory, snapshot: ActorsSnapshot
+) -> Any:
     match name:
         case "overview":
-            value: Any = observatory.overview(survey)
+            value: Any = observatory.overview(snapshot)
         case "machines":
-            value = observatory.machine_views(survey)
+            value = observatory.machine_views(snapshot)
         case "statistics":
             value = observatory.statistics()
         case "recent":

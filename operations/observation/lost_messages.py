@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from operations.observation.formatting import cut
-from operations.observation.schemas import Losses, LostMessage, SkippedRecord
+from operations.observation.schemas.incidents import Losses, LostMessage, SkippedRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable

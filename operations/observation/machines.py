@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from actors.fsm.diagram import mermaid
-from operations.observation.schemas import Arrow, MachineRow, MachineState, MachineView, RowTarget
+from operations.observation.schemas.machines import (
+    Arrow,
+    MachineRow,
+    MachineState,
+    MachineView,
+    RowTarget,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from operations.observation.histogram import Histogram, difference, quantile
-from operations.observation.schemas import History, HistoryBucket, Latency, PerSecond, Phases
+from operations.observation.schemas.history import (
+    History,
+    HistoryBucket,
+    Latency,
+    PerSecond,
+    Phases,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

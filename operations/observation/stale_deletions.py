@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from operations.observation.clock import text_of
 from operations.observation.formatting import cut
-from operations.observation.schemas import StaleDeletion
+from operations.observation.schemas.incidents import StaleDeletion
 
 if TYPE_CHECKING:
     from actors.item_censor.states import ReportStaleDeletion

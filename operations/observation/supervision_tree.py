@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from operations.observation.actors import id_of
-from operations.observation.schemas import SupervisionNode
+from operations.observation.schemas.statistics import SupervisionNode
+from operations.observation.summaries import id_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

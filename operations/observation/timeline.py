@@ -17,10 +17,11 @@ from domain.messages import (
     PublishFailed,
     RequestsPublished,
 )
-from operations.observation.actors import id_of
 from operations.observation.clock import text_of
 from operations.observation.formatting import cut
-from operations.observation.schemas import FinishedTakedown, Lane, Progress, Step, Timeline
+from operations.observation.schemas.fields import Lane
+from operations.observation.schemas.takedowns import FinishedTakedown, Progress, Step, Timeline
+from operations.observation.summaries import id_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

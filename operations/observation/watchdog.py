@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, get_args
 from msgspec import Struct
 
 from operations.observation.formatting import cut
-from operations.observation.schemas import Incident, IncidentKind, Incidents
+from operations.observation.schemas.fields import IncidentKind
+from operations.observation.schemas.incidents import Incident, Incidents
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
     from textual.binding import BindingType
 
-    from operations.observation.schemas import ActorDetail, Timeline
+    from operations.observation.schemas.actors import ActorDetail
+    from operations.observation.schemas.takedowns import Timeline
 
 REFRESH = 0.5
 """Seconds between two pictures."""

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import aiohttp
 import msgspec
 
-from operations.observation.schemas import ActorDetail, Timeline
+from operations.observation.schemas.actors import ActorDetail
+from operations.observation.schemas.takedowns import Timeline
 from operations.top.query import VIEWS
 
 if TYPE_CHECKING:

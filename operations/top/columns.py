@@ -12,7 +12,8 @@ from operations.top.panels import BAD, DIM, GOOD, OUTCOMES, WARN
 from operations.top.words import bar, clock, count, seconds, shown
 
 if TYPE_CHECKING:
-    from operations.observation.schemas import Actor, FinishedTakedown
+    from operations.observation.schemas.actors import Actor
+    from operations.observation.schemas.takedowns import FinishedTakedown
 
 _STATES = {
     "Idle": DIM,

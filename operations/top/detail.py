@@ -10,7 +10,8 @@ from operations.top.panels import BAD, DIM, GOOD, NAME, OUTCOMES, WARN
 from operations.top.words import bar, clock, seconds, shown
 
 if TYPE_CHECKING:
-    from operations.observation.schemas import ActorDetail, Progress, Step, Timeline
+    from operations.observation.schemas.actors import ActorDetail
+    from operations.observation.schemas.takedowns import Progress, Step, Timeline
 
 _BAR = 30
 

@@ -9,7 +9,9 @@ from rich.text import Text
 from operations.top.words import bar, clock, count, rate, seconds, shown
 
 if TYPE_CHECKING:
-    from operations.observation.schemas import Latency, Overview, ReaderFacts, Statistics
+    from operations.observation.schemas.history import Latency
+    from operations.observation.schemas.overview import Overview
+    from operations.observation.schemas.statistics import ReaderFacts, Statistics
     from operations.top.world import World
 
 GOOD, BAD, WARN, DIM, NAME = "green", "bold red", "yellow", "dim", "bold"

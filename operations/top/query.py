@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import get_args
 
-from operations.observation.schemas import Kind
+from operations.observation.schemas.fields import Kind
 
 VIEWS = "overview,actors,statistics,recent,losses"
 

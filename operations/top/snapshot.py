@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from operations.observation.schemas import ActorPage, FinishedPage, Losses, Overview, Statistics
+from operations.observation.schemas.actors import ActorPage
+from operations.observation.schemas.incidents import Losses
+from operations.observation.schemas.overview import Overview
+from operations.observation.schemas.statistics import Statistics
+from operations.observation.schemas.takedowns import FinishedPage
 from operations.top.client import Client
 from operations.top.columns import RECENT, columns, recent_row
 from operations.top.panels import header, kafka, losses

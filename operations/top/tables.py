@@ -11,7 +11,7 @@ from operations.top.columns import RECENT, columns, recent_row
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from operations.observation.schemas import FinishedTakedown
+    from operations.observation.schemas.takedowns import FinishedTakedown
     from operations.top.columns import Column
     from operations.top.world import Row
 

@@ -7,18 +7,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from operations.observation.schemas import (
-    Actor,
-    Change,
-    FinishedTakedown,
-    Losses,
-    Overview,
-    Snapshot,
-    Statistics,
-)
+from operations.observation.schemas.stream import Change, Snapshot
 
 if TYPE_CHECKING:
-    from operations.observation.schemas import ChangedViews, Views
+    from operations.observation.schemas.actors import Actor
+    from operations.observation.schemas.incidents import Losses
+    from operations.observation.schemas.overview import Overview
+    from operations.observation.schemas.statistics import Statistics
+    from operations.observation.schemas.stream import ChangedViews, Views
+    from operations.observation.schemas.takedowns import FinishedTakedown
 
 _snapshot = msgspec.json.Decoder(Snapshot)
 _change = msgspec.json.Decoder(Change)

@@ -13,7 +13,9 @@ from bus.kafka.publisher import PublisherStatistics
 from bus.kafka.read_progress import ReaderStatistics
 from coordinator.readiness import Readiness
 from operations.observation.clock import Clock
-from operations.observation.views import Observatory, Sources
+from operations.observation.history import Journal
+from operations.observation.sources import Sources
+from operations.observation.views import Observatory
 from support.fakes import T0
 from support.office import Office, office
 
@@ -111,6 +113,7 @@ async def lookout(**options: Any) -> AsyncIterator[Lookout]:
         readiness.add("kafka consumer", lambda: own.missing)
         deletions, items = FakeReader("item_deleted"), FakeReader("item_published")
         producer = FakeProducer()
+        clock = Clock(asyncio.get_running_loop().time, lambda: T0)
         observatory = Observatory(
             sources_of(
                 own,
@@ -118,7 +121,8 @@ async def lookout(**options: Any) -> AsyncIterator[Lookout]:
                 readers=cast("Any", (deletions, items)),
                 publisher=cast("Any", producer),
             ),
-            Clock(asyncio.get_running_loop().time, lambda: T0),
+            clock,
+            Journal(now=clock.now),
         )
         observatory.begin()
         try:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -43,6 +44,11 @@ class DeletionRecord:
     partition: int = 3
     offset: int = 17
     headers: Sequence[tuple[str, bytes | None]] = ()
+
+
+REQUEST = "DELETE /items/{itemId}"
+SEND = "send item_reported"
+PROCESS = "process item_deleted"
 
 
 class Traced:
@@ -120,3 +126,21 @@ def id_of(span: ReadableSpan) -> str:
 
 def linked(span: ReadableSpan) -> list[str]:
     return [f"{link.context.span_id:016x}" for link in span.links]
+
+
+Make = Callable[..., Traced]
+
+
+@asynccontextmanager
+async def making() -> AsyncIterator[Make]:
+    """Makes traced stages; at the end each is closed, and no request is left."""
+    made: list[Traced] = []
+
+    def traced(*places: str, **options: Any) -> Traced:
+        made.append(Traced(*places, **options))
+        return made[-1]
+
+    yield traced
+    for each in made:
+        await each.stage.close()
+        assert len(each.tracing.requests) == 0

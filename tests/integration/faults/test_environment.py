@@ -22,11 +22,11 @@ from support.brokers import Broker, running_broker
 from support.platform import new_item_id
 from support.processes import Process, running
 
+from app.catalogue_folder import folder_of, with_folder
 from app.lifecycle import Lifecycle
 from app.settings import load
 from catalogue.store.data_folder import data_of
 from domain.errors import SettingsError
-from service import folder_of, with_folder
 
 
 @pytest.fixture(scope="module")

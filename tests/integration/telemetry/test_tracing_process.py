@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 
 import pytest
 from support.answers import take_down
@@ -18,8 +19,9 @@ from support.platform import Names, Platform, confirm, platform
 from support.processes import ROOT
 from support.served import served
 
-import service
+from app.lifecycle import Lifecycle
 from app.settings import load
+from app.tracing import tracing_of
 from domain.errors import SettingsError
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -113,8 +115,11 @@ _OFF = """
 import asyncio, sys
 import app.cli
 from bus.kafka.connection import Connection
-from app.settings import load
 from app.lifecycle import Lifecycle
+from app.settings import load
+from app.tracing import tracing_of
+from app.lifecycle import Lifecycle
+from app.tracing import NoTracing
 from service import Service
 
 async def main():
@@ -124,8 +129,8 @@ async def main():
         Lifecycle(),
     )
     service.observatory.begin()
-    assert service.tracing is None
-    assert service._publish_by is service.publisher
+    assert isinstance(service.tracing, NoTracing)
+    assert service.tracing.publisher(service.publisher) is service.publisher
     print(len(service.feed._observers))
     for name in sys.argv[1:]:
         print(name in sys.modules)
@@ -156,7 +161,7 @@ def test_it_says_so_when_the_extra_is_not_installed(monkeypatch: pytest.MonkeyPa
     monkeypatch.delitem(sys.modules, "operations.tracing.exporter", raising=False)
 
     with pytest.raises(SettingsError, match=r"TAKEDOWN_TRACES=otlp needs .* extra `tracing`"):
-        service._tracing(load({"TAKEDOWN_TRACES": "otlp"}, {}), lambda: None)  # type: ignore[arg-type,return-value]
+        tracing_of(load({"TAKEDOWN_TRACES": "otlp"}, {}), Lifecycle(), lambda: datetime.now(UTC))
 
 
 @pytest.mark.parametrize(

@@ -5,15 +5,14 @@ from __future__ import annotations
 import msgspec
 from msgspec.structs import replace
 
-from operations.observation.schemas import (
+from operations.observation.schemas.stream import (
     Change,
     ChangedViews,
     FinishedChanges,
-    FinishedPage,
-    FinishedTakedown,
     Snapshot,
     Views,
 )
+from operations.observation.schemas.takedowns import FinishedPage, FinishedTakedown
 from operations.top.world import World
 
 

@@ -1,43 +1,27 @@
-"""Log lines: one JSON object each, with every fact, whatever it is made of."""
+"""Log lines: one JSON object each, with every field, whatever it is made of."""
 
 from __future__ import annotations
 
-import asyncio
-import io
 import json
 import logging
 import re
-import threading
 from collections.abc import Iterator
-from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 import stamina
+from support.logging_state import Stream, logging_restored
 
 from app import logs
-from operations.log_output.handler import lines_dropped
 
 logger = logging.getLogger("takedown.test")
-LOGGERS = [None, "takedown", "aiokafka", "pykka", "asyncio"]
 
 
 @pytest.fixture(autouse=True)
 def logging_is_as_before() -> Iterator[None]:
-    loggers = [logging.getLogger(name) for name in LOGGERS]
-    before = [(each.level, list(each.handlers), each.propagate) for each in loggers]
-    hooks = stamina.instrumentation.get_on_retry_hooks()
-    switches = ("logThreads", "logProcesses", "logMultiprocessing", "_srcfile")
-    were = {name: getattr(logging, name) for name in switches}
-    yield
-    for name, was in were.items():
-        setattr(logging, name, was)
-    stamina.instrumentation.set_on_retry_hooks(hooks)
-    for each, (level, handlers, propagate) in zip(loggers, before, strict=True):
-        each.setLevel(level)
-        each.handlers[:] = handlers
-        each.propagate = propagate
+    with logging_restored():
+        yield
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
@@ -200,99 +184,6 @@ def test_for_people_a_line_is_text_with_its_facts(capsys: pytest.CaptureFixture[
     assert "\x1b[" not in text  # this is not a terminal
     with pytest.raises(json.JSONDecodeError):
         json.loads(text)
-
-
-# ------------------------------------------------------------------ lines of one turn
-
-
-class Stream(io.StringIO):
-    """Keeps each write."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.writes: list[str] = []
-        self.fails = False
-
-    def write(self, text: str) -> int:
-        if self.fails:
-            raise OSError("no space left")
-        self.writes.append(text)
-        return len(text)
-
-
-@pytest.fixture
-def stream(monkeypatch: pytest.MonkeyPatch) -> Stream:
-    stream = Stream()
-    monkeypatch.setattr("sys.stdout", stream)
-    logs.configure(level="info", json=True)
-    return stream
-
-
-def events(stream: Stream) -> list[list[str]]:
-    return [[json.loads(line)["event"] for line in one.splitlines()] for one in stream.writes]
-
-
-async def test_the_lines_of_one_turn_are_written_together_at_its_end(stream: Stream) -> None:
-    logger.info("one")
-    logger.info("two")
-    assert stream.writes == []
-    await asyncio.sleep(0)
-    assert events(stream) == [["one", "two"]]
-    logger.info("three")
-    await asyncio.sleep(0)
-    assert events(stream) == [["one", "two"], ["three"]]
-
-
-async def test_a_warning_is_written_at_once_with_what_came_before(stream: Stream) -> None:
-    logger.info("one")
-    logger.warning("two")
-    assert events(stream) == [["one", "two"]]
-    await asyncio.sleep(0)
-    assert events(stream) == [["one", "two"]]
-
-
-async def test_what_another_thread_logs_is_written_at_once(stream: Stream) -> None:
-    logger.info("one")
-    thread = threading.Thread(target=logger.info, args=("two",))
-    thread.start()
-    thread.join()
-    assert events(stream) == [["one", "two"]]
-
-
-def test_without_a_loop_each_line_is_written_at_once(stream: Stream) -> None:
-    logger.info("one")
-    assert events(stream) == [["one"]]
-
-
-def test_the_end_of_a_loop_loses_no_line(stream: Stream) -> None:
-    async def last_words() -> None:
-        logger.info("one")
-        raise KeyError
-
-    with closing(asyncio.new_event_loop()) as loop, pytest.raises(KeyError):
-        loop.run_until_complete(last_words())
-    logging.getLogger().handlers[0].flush()  # as the standard library does in the end
-    assert events(stream) == [["one"]]
-
-    async def again() -> None:
-        logger.info("two")
-        await asyncio.sleep(0)
-
-    with closing(asyncio.new_event_loop()) as loop:
-        loop.run_until_complete(again())
-    assert events(stream) == [["one"], ["two"]]
-
-
-async def test_an_output_that_fails_costs_its_lines_which_are_counted(stream: Stream) -> None:
-    before = lines_dropped()
-    stream.fails = True
-    logger.info("one")
-    await asyncio.sleep(0)
-    logger.warning("two")
-    stream.fails = False
-    logger.warning("three")
-    assert events(stream) == [["three"]]
-    assert lines_dropped() - before == 2
 
 
 # --------------------------------------------------------------- what a line may not do

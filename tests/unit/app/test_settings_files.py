@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from support.processes import running
 
-from app.settings import SETTINGS, as_environment, load
+from app.setting_table import SETTINGS
+from app.settings import as_environment, load
 from domain.errors import SettingsError
 
 SECRET = " correct horse battery "  # noqa: S105 - of these tests only

@@ -16,11 +16,12 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from support.processes import running
 
-from app.settings import SETTINGS, Settings, load
+from app.kafka import security_of
+from app.setting_table import SETTINGS
+from app.settings import Settings, load
 from bus.kafka.security import Security, TokenFile
 from dev.apache_kafka.certificates import Authority
 from domain.errors import SettingsError
-from service import security_of
 
 SECRET = "correct horse battery"  # noqa: S105 - of these tests only
 

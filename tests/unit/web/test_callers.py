@@ -1,17 +1,15 @@
-"""The public API before a coordinator of the test's making; the clock and the net are virtual.
-
-So times are exact here: what is answered at 10 s is answered at 10 s and not a little later.
-"""
+"""What the public API asks and answers; the clock and the network are virtual."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import pykka
 import pytest
+from support.callers import ITEM, NOON, TIMEOUT, TRACE, Callers, delete, serving
 from support.wire import connected, exchange, request
 
 from domain.messages import (
@@ -22,68 +20,16 @@ from domain.messages import (
     Failed,
     NotFound,
     Outcome,
-    TakeDown,
     Takedown,
     TimedOut,
     Unavailable,
 )
-from web.api import CallersDoor
-from web.server import Door
-
-ITEM = "6f1a1f5e-8c8a-4a43-9d5b-0d4a6f0c7b22"
-TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-NOON = datetime(2026, 1, 2, 12, 0, 0, 250_000, tzinfo=UTC)
-TIMEOUT = 10.0
-
-
-class Callers:
-    """A public API, and what it asks, and what it tells its observer."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[Takedown, float]] = []
-        self.observed: list[tuple[int, str, float]] = []
-        self.reply: Callable[[Takedown], Awaitable[Outcome]] = self.not_found
-        self.door = Door(
-            CallersDoor(
-                ask=self.ask, timeout=TIMEOUT, observe=self.observe, utc_now=lambda: NOON
-            ).handle,
-            host="127.0.0.1",
-            port=0,
-            setting="TAKEDOWN_HTTP_PORT",
-            max_connections=20,
-        )
-
-    @property
-    def address(self) -> str:
-        return self.door.address
-
-    @property
-    def takedown(self) -> Takedown:
-        """The one takedown that was asked for."""
-        ((takedown, _),) = self.asked
-        return takedown
-
-    async def ask(self, message: TakeDown, *, timeout: float) -> Outcome:
-        self.asked.append((message.takedown, timeout))
-        return await self.reply(message.takedown)
-
-    def observe(self, *, status: int, outcome: str, seconds: float) -> None:
-        self.observed.append((status, outcome, seconds))
-
-    async def not_found(self, _takedown: Takedown) -> Outcome:
-        return NotFound()
 
 
 @pytest.fixture
 async def callers() -> AsyncIterator[Callers]:
-    callers = Callers()
-    await callers.door.open()
-    yield callers
-    await callers.door.close()
-
-
-def delete(*headers: str, item: str = ITEM, body: str = "", close: bool = True) -> bytes:
-    return request("DELETE", f"/items/{item}", *headers, body=body, close=close)
+    async with serving() as callers:
+        yield callers
 
 
 # ----------------------------------------------------------------------- what is asked
@@ -384,108 +330,3 @@ async def test_what_is_refused_is_observed_and_logged(
     assert record.__dict__["status"] == 400
     assert record.__dict__["path"] == "/items/nonsense"
     assert callers.observed == [(400, "invalid-item-id", 0.0)]
-
-
-# ----------------------------------------------------------------------- connections
-
-
-async def test_a_caller_that_hangs_up_does_not_stop_what_was_asked(callers: Callers) -> None:
-    ended: list[str] = []
-    began = asyncio.Event()
-
-    async def slowly(takedown: Takedown) -> Outcome:
-        began.set()
-        await asyncio.sleep(5)
-        ended.append(takedown.takedown_id)
-        return Deleted(())
-
-    callers.reply = slowly
-    async with connected(callers.address) as connection:
-        await connection.send(delete())
-        await began.wait()
-        connection.abort()
-    await asyncio.sleep(6)
-
-    assert ended == [callers.takedown.takedown_id]
-    assert callers.observed == [(200, "Deleted", 5.0)]
-    assert callers.door.connections == 0
-
-
-async def test_pipelined_requests_are_answered_in_their_order(callers: Callers) -> None:
-    other = ITEM.replace("6f1a", "7f1a")
-    async with connected(callers.address) as connection:
-        await connection.send(delete(close=False) + delete(item=other, close=False))
-        first, second = await connection.answer(), await connection.answer()
-
-    assert first is not None
-    assert second is not None
-    assert [first.json()["itemId"], second.json()["itemId"]] == [ITEM, other]
-
-
-async def test_a_body_that_nobody_reads_is_not_taken_for_a_request(callers: Callers) -> None:
-    smuggled = delete(item=ITEM.replace("6f1a", "7f1a")).decode()
-    async with connected(callers.address) as connection:
-        length = f"Content-Length: {len(smuggled)}"
-        await connection.send(delete(length, body=smuggled, close=False))
-        answer = await connection.answer()
-
-        assert answer is not None
-        assert answer.status == 404
-        assert answer.headers["connection"] == "close"
-        assert await connection.closed()
-    assert callers.takedown.item_id == ITEM
-
-
-async def test_a_takedown_whose_body_never_comes_is_not_begun(callers: Callers) -> None:
-    loop = asyncio.get_running_loop()
-    began = loop.time()
-    async with connected(callers.address) as connection:
-        await connection.send(delete("Content-Length: 10", close=False))
-        answer = await connection.answer()
-
-        assert answer is not None
-        assert answer.status == 408
-        assert answer.json()["type"] == "urn:takedown:problem:request-timeout"
-        assert loop.time() == pytest.approx(began + 5)
-        assert await connection.closed()
-    assert loop.time() <= began + 6.5
-    assert callers.asked == []
-
-
-async def test_a_connection_without_a_request_is_closed_in_the_end(callers: Callers) -> None:
-    async with connected(callers.address) as silent:
-        await asyncio.sleep(74)
-        assert callers.door.connections == 1
-
-        assert await silent.closed(within=2)
-    assert callers.asked == []
-
-
-async def test_a_request_whose_head_comes_too_slowly_is_a_408(callers: Callers) -> None:
-    loop = asyncio.get_running_loop()
-    async with connected(callers.address) as slow:
-        began = loop.time()
-        for _ in range(14):
-            await slow.send(b"X-Slow: 1\r\n" if loop.time() > began else b"DELETE / HTTP/1.1\r\n")
-            await asyncio.sleep(1)
-        answer = await slow.answer()
-        assert answer is not None
-        assert answer.status == 408
-        assert loop.time() == pytest.approx(began + 15)
-        assert await slow.closed()
-    assert callers.asked == []
-
-
-async def test_an_upgrade_that_is_not_ours_leaves_the_connection_in_order(
-    callers: Callers,
-) -> None:
-    # Java's HTTP client offers HTTP/2 in this way with its first request, unasked.
-    async with connected(callers.address) as connection:
-        for upgrade in ("h2c", "websocket", "h2c"):
-            await connection.send(
-                delete("Connection: Upgrade, HTTP2-Settings", f"Upgrade: {upgrade}", close=False)
-            )
-            answer = await connection.answer()
-            assert answer is not None
-            assert answer.status == 404
-    assert len(callers.asked) == 3

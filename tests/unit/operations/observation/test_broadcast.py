@@ -14,7 +14,7 @@ from support.lookout import Lookout, lookout
 
 from operations.observation.actors import Query
 from operations.observation.live_updates import Broadcast, BroadcastEnded, Message, Viewer, Watching
-from operations.observation.views import RecentQuery
+from operations.observation.recent import RecentQuery
 
 CENSORS = Watching(views=("actors",), actors=Query(kinds=frozenset({"ItemCensor"}), limit=3))
 
@@ -211,14 +211,14 @@ async def test_fifty_that_watch_the_same_cost_one_look_and_one_message() -> None
     async with broadcasting() as (look, broadcast):
         viewers = [broadcast.join(CENSORS) for _ in range(50)]
         looks = 0
-        survey = look.observatory.live.survey
+        snapshot = look.observatory.snapshot
 
         async def counted() -> Any:
             nonlocal looks
             looks += 1
-            return await survey()
+            return await snapshot()
 
-        look.observatory.live.survey = counted  # type: ignore[method-assign]
+        look.observatory.snapshot = counted  # type: ignore[method-assign]
         messages = [await viewer.next(1) for viewer in viewers]
         assert looks == 1
         assert len({id(m.data) for m in messages if isinstance(m, Message)}) == 1
@@ -232,10 +232,15 @@ async def test_nobody_looks_while_nobody_watches() -> None:
         await told(viewer)
         broadcast.leave(CENSORS)
         await asyncio.sleep(1)
-        number = broadcast._number
+        taken: list[float] = []
+
+        async def counted() -> Any:
+            taken.append(asyncio.get_running_loop().time())
+            raise AssertionError
+
+        look.observatory.snapshot = counted  # type: ignore[method-assign]
         await asyncio.sleep(60)
-        assert broadcast._number == number
-        assert look.observatory._survey is None or look.observatory._survey[0] < 60
+        assert not taken
 
 
 async def test_channels_that_nobody_watches_any_more_are_forgotten() -> None:

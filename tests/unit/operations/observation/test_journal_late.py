@@ -9,7 +9,7 @@ from support.fakes import deletion, gone, listed, settle
 from support.lookout import Lookout, lookout
 
 from domain.messages import Deleted, Refused, TimedOut
-from operations.observation.schemas import Progress, Timeline
+from operations.observation.schemas.takedowns import Progress, Timeline
 
 
 def timeline_of(look: Lookout) -> Timeline:
@@ -137,7 +137,9 @@ async def test_a_stale_deletion_is_shown_as_one_and_not_as_the_confirmation() ->
         await settle()
         look.office.bus.publish(deletion("a", after=-60))
         await settle()
-        (row,) = [a for a in (await look.observatory.survey()).glances if a.takedown is not None]
+        (row,) = [
+            a for a in (await look.observatory.snapshot()).summaries if a.takedown is not None
+        ]
         detail = look.observatory.actor(row.id)
         assert detail is not None
         assert [each.heard_at for each in detail.containers] == [None, None]
@@ -157,8 +159,10 @@ async def test_evidence_and_doubt_are_among_the_steps() -> None:
         await settle()
         look.office.delete("a", "b")
         await settle()
-        (glance,) = [a for a in (await look.observatory.survey()).glances if a.takedown is not None]
-        assert look.observatory.live.row(glance).waiting_for == ("acknowledgement", "catalogue")
+        (summary,) = [
+            a for a in (await look.observatory.snapshot()).summaries if a.takedown is not None
+        ]
+        assert look.observatory.rows.row(summary).waiting_for == ("acknowledgement", "catalogue")
         look.office.catalogue.catch_up()
         await asked
         await settle()

@@ -16,11 +16,13 @@ from support.lookout import Lookout, lookout
 from actors.fsm.transitions import TransitionFeed
 from actors.item_censor.states import ItemsToBeDeleted, ItemToBeLocated, State, Uninitialized
 from domain.messages import Deleted
-from operations.observation.actors import Live, Part, Query, order_of
+from operations.observation.actor_rows import ActorRows
+from operations.observation.actors import Live, Query, order_of
 from operations.observation.clock import Clock
 from operations.observation.history import Journal
 from operations.observation.paging import decode_cursor
-from operations.observation.schemas import Actor, ActorPage
+from operations.observation.schemas.actors import Actor, ActorPage
+from operations.observation.summaries import ActorSummary, Part
 
 
 async def censors(look: Lookout, **query: Any) -> tuple[Actor, ...]:
@@ -155,10 +157,10 @@ async def test_looking_gives_others_their_turn() -> None:
             await asyncio.sleep(0)
 
     counting = asyncio.create_task(count())
-    survey = await live.survey()
-    await live.page(Query(limit=500), survey)
+    snapshot = await live.snapshot()
+    await live.page(Query(limit=500), snapshot)
     counting.cancel()
-    assert len(survey.glances) == 2_001
+    assert len(snapshot.summaries) == 2_001
     assert turns >= 8
 
 
@@ -190,10 +192,22 @@ def machine(number: int, accepted: float | None, outstanding: int, mailbox: int 
     )
 
 
-def watched(feed: TransitionFeed, stuck: list[str]) -> Live:
+class ShownRows(ActorRows):
+    """Remembers what is asked for instead of building rows, which stand-ins do not have."""
+
+    def __init__(self) -> None:
+        clock = Clock(lambda: 100.0, lambda: T0)
+        super().__init__(Journal(now=clock.now), clock, frozenset)
+        self.shown: list[ActorSummary] = []
+
+    def row(self, summary: ActorSummary) -> Any:
+        self.shown.append(summary)
+
+
+def watched(feed: TransitionFeed, stuck: list[str], rows: ShownRows | None = None) -> Live:
     return Live(
         feed=feed,
-        journal=Journal(now=lambda: 100.0),
+        rows=rows or ShownRows(),
         clock=Clock(lambda: 100.0, lambda: T0),
         parts=lambda: [Part("publisher", "KafkaPublisher", "Working", None)],
         stuck=lambda: frozenset(stuck),
@@ -226,12 +240,13 @@ def test_pages_together_are_the_filtered_list_in_its_order(
 ) -> None:
     feed = TransitionFeed()
     stuck = ["0001", "0003", "publisher"]
-    live = watched(feed, stuck)
+    rows = ShownRows()
+    live = watched(feed, stuck, rows)
     everyone = [machine(number, *fact) for number, fact in enumerate(facts)]
     for each in everyone:
         feed.join(each)
 
-    pages = run_pages(live, query, limit)
+    pages = run_pages(live, rows, query, limit)
 
     shown = [actor for page in pages for actor in page]
     ids = [actor[0] for actor in shown]
@@ -251,29 +266,30 @@ def test_a_window_of_the_list_is_what_pages_would_have_shown_there(
     facts: list[tuple[float | None, int]], query: dict[str, Any], limit: int, offset: int
 ) -> None:
     feed = TransitionFeed()
-    live = watched(feed, ["0001"])
+    rows = ShownRows()
+    live = watched(feed, ["0001"], rows)
     for number, fact in enumerate(facts):
         feed.join(machine(number, *fact))
-    everything = [row for page in run_pages(live, query, 500) for row in page]
+    everything = [row for page in run_pages(live, rows, query, 500) for row in page]
 
-    window = run_pages(live, {**query, "offset": offset}, limit)[0]
+    window = run_pages(live, rows, {**query, "offset": offset}, limit)[0]
 
     assert window == everything[offset : offset + limit]
 
 
-def run_pages(live: Live, query: dict[str, Any], limit: int) -> list[list[tuple[str, Any]]]:
+def run_pages(
+    live: Live, rows: ShownRows, query: dict[str, Any], limit: int
+) -> list[list[tuple[str, Any]]]:
     async def go() -> list[list[tuple[str, Any]]]:
-        # Rows of stand-ins cannot be made: the keys are what this is about.
         pages: list[list[tuple[str, Any]]] = []
         after = None
         while True:
             asked = Query(**query, limit=limit, after=after)
-            survey = await live.survey()
-            shown: list[Any] = []
-            live.row = shown.append  # type: ignore[assignment, method-assign]
-            page: ActorPage = await live.page(asked, survey)
-            pages.append([(glance.id, value_of(asked.sort, glance)) for glance in shown])
-            assert page.total >= len(shown)
+            snapshot = await live.snapshot()
+            rows.shown = []
+            page: ActorPage = await live.page(asked, snapshot)
+            pages.append([(summary.id, value_of(asked.sort, summary)) for summary in rows.shown])
+            assert page.total >= len(rows.shown)
             if page.next is None or asked.offset:
                 return pages
             order = order_of(asked.sort, descending=asked.descending)
@@ -287,15 +303,15 @@ def run_pages(live: Live, query: dict[str, Any], limit: int) -> list[list[tuple[
         loop.close()
 
 
-def value_of(sort: str, glance: Any) -> Any:
-    takedown_ = glance.takedown
+def value_of(sort: str, summary: Any) -> Any:
+    takedown_ = summary.takedown
     return {
         "age": None if takedown_ is None else 100 - takedown_.accepted_at,
         "deadline": None if takedown_ is None else takedown_.deadline - 100,
-        "state": glance.state,
-        "outstanding": glance.outstanding,
-        "mailbox": glance.mailbox,
-        "restarts": glance.restarts,
+        "state": summary.state,
+        "outstanding": summary.outstanding,
+        "mailbox": summary.mailbox,
+        "restarts": summary.restarts,
     }[sort]
 
 
@@ -333,15 +349,15 @@ def lets_publisher_through(query: dict[str, Any], stuck: list[str]) -> bool:
 @pytest.mark.parametrize("sort", ["age", "deadline", "outstanding"])
 async def test_a_page_is_right_whatever_came_and_went_before_it(sort: str) -> None:
     feed = TransitionFeed()
-    live = watched(feed, [])
+    rows = ShownRows()
+    live = watched(feed, [], rows)
     everyone = [machine(number, float(number), 1) for number in range(10)]
     for each in everyone:
         feed.join(each)
-    shown: list[Any] = []
-    live.row = shown.append  # type: ignore[assignment, method-assign]
+    shown = rows.shown
     query = Query(kinds=frozenset({"ItemCensor"}), sort=sort, limit=4)
-    first = await live.page(query, await live.survey())
-    seen = [glance.id for glance in shown]
+    first = await live.page(query, await live.snapshot())
+    seen = [summary.id for summary in shown]
     assert first.next is not None
 
     for each in everyone:
@@ -351,8 +367,8 @@ async def test_a_page_is_right_whatever_came_and_went_before_it(sort: str) -> No
     key = decode_cursor(order_of(sort, descending=True), first.next)
     await live.page(
         Query(kinds=frozenset({"ItemCensor"}), sort=sort, limit=100, after=key),
-        await live.survey(),
+        await live.snapshot(),
     )
-    rest = [glance.id for glance in shown]
+    rest = [summary.id for summary in shown]
     assert not set(rest) & set(seen)
     assert len(rest) == 6
