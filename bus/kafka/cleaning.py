@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from bus.kafka import batches
 from bus.kafka.batches import Header, Unreadable
@@ -14,10 +14,13 @@ from bus.kafka.decoded import DecodedBatch, DecodedBytes
 from bus.kafka.decoding import Damaged, Unusable, check_message, decode, decoded_if_ordinary
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from aiokafka import TopicPartition
 
     from bus.kafka.decoding import Decoded
-    from bus.kafka.fetch_filter import FetchFilter
+
+T = TypeVar("T")
 
 _HIGHEST = 1 << 62
 """No log reaches this offset."""
@@ -35,6 +38,38 @@ _SEARCHED_SUMS = 32
 """Bytes in which, and checksums by which, the next intact batch is looked for."""
 
 
+class Owner(Protocol):
+    """What the batches of one answer need of the consumer that fetched them: its `FetchFilter`."""
+
+    def note(self, tp: TopicPartition, found: Unreadable) -> None:
+        """A placeholder stands at the last offset of these records."""
+        ...
+
+    async def work(self, work: Callable[[int, bool], T], size: int) -> T:
+        """Run what decodes a batch of this many bytes: in a thread if it may take long."""
+        ...
+
+    async def had(self, size: int) -> None:
+        """Give way to the rest of the loop once enough bytes were inspected."""
+        ...
+
+    def has_room(self, tp: TopicPartition, size: int) -> bool:
+        """Whether this many more bytes may wait to be handled."""
+        ...
+
+    def waits(self, tp: TopicPartition, last: int, size: int) -> None:
+        """This many bytes were decompressed; they are handled once this offset is passed."""
+        ...
+
+    def again(self, tp: TopicPartition, position: int, raw: bytes) -> bool:
+        """Whether to fetch damaged bytes at this position again."""
+        ...
+
+    def gave_up(self, tp: TopicPartition, following: int) -> None:
+        """Damage was passed up to this offset."""
+        ...
+
+
 class Cleaning:
     """The batches of one partition in one answer.
 
@@ -45,7 +80,7 @@ class Cleaning:
         end: the high water mark that came with them; -1 if it is not known.
     """
 
-    def __init__(self, owner: FetchFilter, tp: TopicPartition, position: int, end: int) -> None:
+    def __init__(self, owner: Owner, tp: TopicPartition, position: int, end: int) -> None:
         self._owner = owner
         self._tp = tp
         self._next = position
