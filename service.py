@@ -35,7 +35,7 @@ from app.kafka import connect
 from app.lifecycle import Failed, cancel, fail
 from app.logs import echo
 from app.tracing import tracing_of
-from app.workers.ipc import OperatorsDoorOpened
+from app.workers.ipc import AdminApiOpened
 from app.workers.service import supervise
 from app.workers.worker import join
 from bus.event_bus import EventBus
@@ -135,7 +135,10 @@ class Service:
             utc_now=utc_now,
             shared=worker is not None,
         )
-        self.callers_door, self.admin_door = self._servers.callers_door, self._servers.admin_door
+        self.public_server, self.admin_server = (
+            self._servers.public_server,
+            self._servers.admin_server,
+        )
         self._announcer = Announcer(self.readiness, self._servers, self._tasks, worker)
 
     def _observed(self) -> Observed:
@@ -148,8 +151,8 @@ class Service:
             catalogue=self._catalogue,
             readiness=self.readiness,
             tasks=self._tasks,
-            callers_door=lambda: self.callers_door,
-            admin_door=lambda: self.admin_door,
+            public_server=lambda: self.public_server,
+            admin_server=lambda: self.admin_server,
         )
 
     @property
@@ -181,8 +184,8 @@ class Service:
         if logging.getLogger("takedown.actors").isEnabledFor(logging.DEBUG):
             self.feed.subscribe(log_transition)
         self.tracing.begin(self.feed)
-        await self.admin_door.open()
-        started("close the admin API", self.admin_door.close, within=5)
+        await self.admin_server.open()
+        started("close the admin API", self.admin_server.close, within=5)
         self.observatory.begin()
         run("looking on", self._observability.run(), within=2)
         run("checking the topics' settings", self._topics.checks.run(), within=2)
@@ -199,17 +202,17 @@ class Service:
             stale_deletions=self.observatory.stale_deletions,
         )
         # The actors are stopped before the server is closed: that answers what is in flight.
-        started("close the public API", self.callers_door.close, within=5)
+        started("close the public API", self.public_server.close, within=5)
         started("stop the actors", self._actors.stop, within=5)
         # Bound now, so that a port that cannot be had stops the start. It is opened when the
         # service is ready for the first time: until then, connections are refused.
         if self._reserve_port:
-            await self.callers_door.reserve()
+            await self.public_server.reserve()
         self._announcer.log("listening")
         run("announcing readiness", self._announcer.run(), within=1)
         bound = self._settings.timeout + 2
         started("take nothing new and finish what is in flight", self._drain, within=bound)
-        started("accept no more connections", self.callers_door.stop_listening, within=5)
+        started("accept no more connections", self.public_server.stop_listening, within=5)
         grace = self._settings.shutdown_grace
         started("be not ready while requests are still served", self._grace, within=grace + 2)
 
@@ -221,8 +224,8 @@ class Service:
         """Give load balancers time to notice that this instance stops."""
         self._tasks.stopping = True
         self.readiness.drain()
-        self.callers_door.drain()
-        if self.callers_door.is_open and not self.failed.done():
+        self.public_server.drain()
+        if self.public_server.is_open and not self.failed.done():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._settings.shutdown_grace):
                     await self._hurried.wait()
@@ -262,7 +265,7 @@ async def worker(
     options = join(settings, failed, link, replaces=replaces)
     service = Service(settings, await connect(settings, lifecycle), lifecycle, worker=options)
     await _start(service, failed)
-    link.report(OperatorsDoorOpened(service.admin_door.address))
+    link.report(AdminApiOpened(service.admin_server.address))
     return service.hurry
 
 
@@ -279,12 +282,12 @@ async def demo(settings: Settings, lifecycle: Lifecycle, failed: Failed) -> Call
     items = await start_items(settings, lifecycle, failed, faults)
     service = Service(settings, connection, lifecycle)
     await _start(service, failed)
-    while not (service.callers_door.is_open or failed.done()):  # noqa: ASYNC110 - once
+    while not (service.public_server.is_open or failed.done()):  # noqa: ASYNC110 - once
         await asyncio.sleep(0.02)
-    public, admin = service.callers_door.address, service.admin_door.address
+    public, admin = service.public_server.address, service.admin_server.address
     echo(invitation(public=public, admin=admin, items=items))
     if settings.load and not failed.done():
-        traffic = Traffic(door=public, items=items, rate=settings.load)
+        traffic = Traffic(api=public, items=items, rate=settings.load)
         task = asyncio.create_task(_watched(traffic.run(), failed), name="traffic")
         lifecycle.started("stop the traffic", functools.partial(cancel, task), within=5)
     return service.hurry

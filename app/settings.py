@@ -88,8 +88,8 @@ class Settings:
                 "TAKEDOWN_TOPIC_ITEM_REPORTED, ..._DELETED and ..._PUBLISHED must be three "
                 f"different topics, not {', '.join(topics)}"
             )
-        doors = [(self.http_host, self.http_port), (self.admin_host, self.admin_port)]
-        if doors[0] == doors[1] and self.http_port != 0:
+        servers = [(self.http_host, self.http_port), (self.admin_host, self.admin_port)]
+        if servers[0] == servers[1] and self.http_port != 0:
             raise SettingsError(
                 f"TAKEDOWN_ADMIN_PORT must differ from TAKEDOWN_HTTP_PORT, {self.http_port}"
             )

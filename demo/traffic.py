@@ -38,14 +38,14 @@ class Traffic:
     """Plays scenes until it is cancelled.
 
     Args:
-        door: address of the public API.
+        server: address of the public API.
         items: address of the Items service's API.
         rate: takedowns for each second, on average.
         seed: makes the rng repeatable; None leaves them to chance.
     """
 
-    def __init__(self, *, door: str, items: str, rate: float, seed: int | None = None) -> None:
-        self._door = door
+    def __init__(self, *, api: str, items: str, rate: float, seed: int | None = None) -> None:
+        self._api = api
         self._items = items
         self._rate = rate
         self._rng = random.Random(seed)  # noqa: S311 - scenes are not cryptography
@@ -149,7 +149,7 @@ class Traffic:
     async def _take_down(self, item: str, *, wait: int | None = None) -> None:
         assert self._http is not None
         headers = {} if wait is None else {"Prefer": f"wait={wait}"}
-        async with self._http.delete(f"{self._door}/items/{item}", headers=headers) as answer:
+        async with self._http.delete(f"{self._api}/items/{item}", headers=headers) as answer:
             await answer.read()
             self.answers[answer.status] += 1
 

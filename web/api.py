@@ -1,6 +1,6 @@
 """The public API: `DELETE /items/{itemId}`, one answer, in time, always true.
 
-A 404 from this door means that an item does not exist, and nothing else. So whatever is wrong
+A 404 from this server means that an item does not exist, and nothing else. So whatever is wrong
 with a request, a mistyped path included, is a 400 (or 405, 413): no caller can take a mistake of
 its own for evidence.
 """
@@ -49,7 +49,7 @@ _BODY_WITHIN = 5.0
 its end was perhaps given up by its sender, and deletes nothing."""
 
 _GRACE = 0.2
-"""Seconds after the deadline at which the door stops waiting for the answer it must have had."""
+"""Seconds after the deadline at which the server stops waiting for the answer it must have had."""
 
 _LATEST = 0.25
 """Seconds after the deadline within which the contract still takes an answer for one in time."""
@@ -72,13 +72,13 @@ class Ask(Protocol):
 
 
 class Observe(Protocol):
-    """Hears of each answer of this door, for metrics."""
+    """Hears of each answer of this server, for metrics."""
 
     def __call__(self, *, status: int, outcome: str, seconds: float) -> None:
         """One answer was given."""
 
 
-class CallersDoor:
+class PublicApi:
     """What answers behind the public API. Made on the loop that it runs on.
 
     Args:

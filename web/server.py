@@ -122,7 +122,7 @@ def _problem(error: web.HTTPException) -> web.Response:
     )
 
 
-class Door:
+class HttpServer:
     """Serves an application on one port.
 
     Args:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from coordinator.coordinator import CoordinatorStatistics
     from coordinator.readiness import Readiness
     from operations.observation.history import Journal
-    from web.server import Door
+    from web.server import HttpServer
 
 
 def clock_on(utc_now: Callable[[], datetime]) -> Clock:
@@ -49,8 +49,8 @@ class Observed:
         catalogue: where items are looked up.
         readiness: every check.
         tasks: the service's own.
-        callers_door: the public API, which is built later.
-        admin_door: the admin API, which is built later.
+        public_server: the public API, which is built later.
+        admin_server: the admin API, which is built later.
     """
 
     feed: TransitionFeed
@@ -61,8 +61,8 @@ class Observed:
     catalogue: CatalogueParts
     readiness: Readiness
     tasks: Tasks
-    callers_door: Callable[[], Door]
-    admin_door: Callable[[], Door]
+    public_server: Callable[[], HttpServer]
+    admin_server: Callable[[], HttpServer]
 
 
 class Observability:
@@ -101,8 +101,8 @@ class Observability:
             catalogue=parts.catalogue.source.statistics,
             doubts=parts.catalogue.doubts,
             readiness=parts.readiness,
-            callers_door=lambda: _shown(parts.callers_door()),
-            operators_door=lambda: _shown(parts.admin_door()),
+            public_api=lambda: _shown(parts.public_server()),
+            admin_api=lambda: _shown(parts.admin_server()),
             viewers=lambda: (self.broadcast.viewers, self.broadcast.viewers_cut),
             tasks=parts.tasks.alive,
         )
@@ -121,7 +121,7 @@ class Observability:
             catalogue=parts.catalogue.view,
             over_http=parts.catalogue.over_http,
             feed=parts.feed,
-            connections=lambda: parts.callers_door().connections,
+            connections=lambda: parts.public_server().connections,
             observatory=self.observatory,
             broadcast=self.broadcast,
         )
@@ -131,5 +131,5 @@ def _readers(parts: Observed) -> tuple[TopicReader, ...]:
     return tuple(filter(None, (parts.deletions, parts.catalogue.reader)))
 
 
-def _shown(server: Door) -> tuple[str, int]:
+def _shown(server: HttpServer) -> tuple[str, int]:
     return server.address, server.connections

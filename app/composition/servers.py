@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from app.open_files import admin_connections
 from app.tracing import version
-from operations.admin.api import OperatorsDoor
+from operations.admin.api import AdminApi
 from operations.admin.static import Pages
-from web.api import CallersDoor
-from web.server import Door
+from web.api import PublicApi
+from web.server import HttpServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,8 +36,8 @@ class Servers:
         shared: other processes listen on the callers' port, too.
 
     Attributes:
-        callers_door: the public API.
-        admin_door: the admin API.
+        public_server: the public API.
+        admin_server: the admin API.
     """
 
     def __init__(
@@ -52,8 +52,8 @@ class Servers:
         shared: bool,
     ) -> None:
         self._readiness = readiness
-        self.admin_door = Door(
-            OperatorsDoor(
+        self.admin_server = HttpServer(
+            AdminApi(
                 health=self._health,
                 metrics=observability.metrics,
                 observatory=observability.observatory,
@@ -67,14 +67,14 @@ class Servers:
             max_connections=admin_connections(settings.http_max_connections),
             keepalive=settings.http_keepalive,
         )
-        callers = CallersDoor(
+        callers = PublicApi(
             ask=ask,
             timeout=settings.timeout,
             observe=observability.metrics.answered,
             utc_now=utc_now,
             traceparent=tracing.traceparent,
         )
-        self.callers_door = Door(
+        self.public_server = HttpServer(
             tracing.around(callers.handle),
             host=settings.http_host,
             port=settings.http_port,
@@ -86,12 +86,12 @@ class Servers:
 
     def addresses(self) -> dict[str, str]:
         """The address of each, as fields of a log event."""
-        return {"http": self.callers_door.address, "admin": self.admin_door.address}
+        return {"http": self.public_server.address, "admin": self.admin_server.address}
 
     def _health(self) -> Health:
         """What `/readyz` shows: a client that reads `ready` must also be able to connect."""
         health = self._readiness.health()
-        if health.ready and not self.callers_door.is_open:
+        if health.ready and not self.public_server.is_open:
             checks = {**health.checks, "running": "the callers' port is not open yet"}
             return replace(health, checks=checks)
         return health

@@ -31,8 +31,8 @@ _NO_STORE = {"Cache-Control": "no-store"}
 _STREAMS = 128
 
 
-class WorkersDoor:
-    """The application behind that door.
+class WorkersApi:
+    """The application behind that server.
 
     Args:
         supervisor: whose workers are spoken for.

@@ -1,6 +1,6 @@
 """Keeps one worker running: starts it, watches it, and starts it again when it has ended.
 
-A worker is replaced when its process ends, when it does not open its doors in time, and when it
+A worker is replaced when its process ends, when it does not open its servers in time, and when it
 hangs: a process that lives and does not answer keeps its share of the callers waiting, since the
 kernel goes on giving it connections.
 """

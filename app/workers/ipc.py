@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class OperatorsDoorOpened(msgspec.Struct, frozen=True, tag="operators-door"):
+class AdminApiOpened(msgspec.Struct, frozen=True, tag="admin-api"):
     """The worker's own admin API listens at `address`."""
 
     address: str
 
 
-class CallersDoorOpened(msgspec.Struct, frozen=True, tag="callers-door"):
+class PublicApiOpened(msgspec.Struct, frozen=True, tag="public-api"):
     """The worker takes its share of the callers' connections from now on."""
 
 
@@ -34,11 +34,11 @@ class Misused(msgspec.Struct, frozen=True, tag="misused"):
     reason: str
 
 
-Report: TypeAlias = OperatorsDoorOpened | CallersDoorOpened | Misused
+Report: TypeAlias = AdminApiOpened | PublicApiOpened | Misused
 
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[Report] = msgspec.json.Decoder(
-    OperatorsDoorOpened | CallersDoorOpened | Misused
+    AdminApiOpened | PublicApiOpened | Misused
 )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from app.workers.ipc import CallersDoorOpened, Misused, OperatorsDoorOpened, decode
+from app.workers.ipc import AdminApiOpened, Misused, PublicApiOpened, decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -145,10 +145,10 @@ class WorkerProcess:
                     logger.error("Process %d said what is no report: %s", self.pid, error)
                     continue
                 match report:
-                    case OperatorsDoorOpened(address):
+                    case AdminApiOpened(address):
                         self.admin = address
                         self.reported.set()
-                    case CallersDoorOpened():
+                    case PublicApiOpened():
                         self.listening = True
                     case Misused(reason):
                         self.misused = reason

@@ -21,7 +21,7 @@ from app.lifecycle import Failed, Lifecycle, cancel, fail
 from app.open_files import admin_connections
 from app.setting_table import PREFIX
 from app.settings import as_environment
-from app.workers.api import WorkersDoor
+from app.workers.api import WorkersApi
 from app.workers.client import Questions
 from app.workers.process import WorkerProcess
 from app.workers.reserved_port import ReservedPort
@@ -29,7 +29,7 @@ from app.workers.supervisor import Supervisor
 from app.workers.worker import SHUTDOWN
 from bus.kafka.topics import Topics
 from domain.errors import KafkaUnavailable, SettingsError
-from web.server import Door
+from web.server import HttpServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -102,8 +102,8 @@ async def supervise(
 
     supervisor = Supervisor(settings.workers, start=start, answers=questions.alive)
     supervisor.failed.add_done_callback(lambda future: fail(failed, future.result()))
-    workers_door = WorkersDoor(supervisor, questions)
-    admin = await _open_admin_api(settings, lifecycle, workers_door)
+    workers_api = WorkersApi(supervisor, questions)
+    admin = await _open_admin_api(settings, lifecycle, workers_api)
     bound = settings.shutdown_grace + settings.timeout + SHUTDOWN
     lifecycle.reloads("workers", supervisor.reload)
     lifecycle.started(
@@ -118,31 +118,29 @@ async def supervise(
     host = f"[{settings.http_host}]" if ":" in settings.http_host else settings.http_host
     addresses = {"http": f"http://{host}:{port.number}", "admin": admin}
     logger.info("listening", extra={**addresses, "workers": settings.workers})
-    announcing = asyncio.create_task(_announce(workers_door, addresses, served))
+    announcing = asyncio.create_task(_announce(workers_api, addresses, served))
     announcing.add_done_callback(functools.partial(_on_announced, failed))
     lifecycle.started("stop announcing readiness", functools.partial(cancel, announcing), within=1)
     return supervisor.hurry
 
 
-async def _open_admin_api(
-    settings: Settings, lifecycle: Lifecycle, workers_door: WorkersDoor
-) -> str:
+async def _open_admin_api(settings: Settings, lifecycle: Lifecycle, workers_api: WorkersApi) -> str:
     """Open the admin API of all workers; returns its address."""
-    door = Door(
-        workers_door.application(),
+    server = HttpServer(
+        workers_api.application(),
         host=settings.admin_host,
         port=settings.admin_port,
         setting="TAKEDOWN_ADMIN_PORT",
         max_connections=admin_connections(0),
     )
-    await door.open()
-    lifecycle.started("close the admin API", door.close, within=5)
-    return door.address
+    await server.open()
+    lifecycle.started("close the admin API", server.close, within=5)
+    return server.address
 
 
-async def _announce(door: WorkersDoor, addresses: dict[str, str], served: asyncio.Event) -> None:
+async def _announce(server: WorkersApi, addresses: dict[str, str], served: asyncio.Event) -> None:
     """Log once that the service is ready; each worker logs its own changes of readiness."""
-    while not (await door.health()).ready:  # noqa: ASYNC110 - other processes
+    while not (await server.health()).ready:  # noqa: ASYNC110 - other processes
         await asyncio.sleep(_READY_POLL)
     served.set()
     logger.info("ready", extra=addresses)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from app.lifecycle import Failed, fail
-from app.workers.ipc import CallersDoorOpened
+from app.workers.ipc import PublicApiOpened
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,5 +56,5 @@ def join(settings: Settings, failed: Failed, link: Link, *, replaces: bool) -> W
     link.watch(on_gone, linger=settings.shutdown_grace + settings.timeout + SHUTDOWN)
     return WorkerOptions(
         open_after=_OPEN_AFTER if replaces else None,
-        on_open=lambda: link.report(CallersDoorOpened()),
+        on_open=lambda: link.report(PublicApiOpened()),
     )

@@ -1,4 +1,4 @@
-"""Asks the Items service over HTTP: the one module below the doors that speaks it.
+"""Asks the Items service over HTTP: the one module below the servers that speaks it.
 
 One attempt, as it is: no retry, no redirect, no cookie, no proxy of the environment's, no
 decompression (a small body would become a large one), and no timeout of its own, since whoever

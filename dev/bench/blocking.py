@@ -94,7 +94,7 @@ async def measure(stack: AsyncExitStack, bootstrap: str | None, sizes: Sequence[
     service = Service(settings, await connect(settings, lifecycle), lifecycle)
     reading = Iterations()
     await service.start()
-    while not service.callers_door.is_open:  # noqa: ASYNC110 - as a caller would see it
+    while not service.public_server.is_open:  # noqa: ASYNC110 - as a caller would see it
         await asyncio.sleep(0.01)
     print(f"reading the lists: {reading.stop()}")
     # Another process would be the caller; a client here adds its own reading of the answer.

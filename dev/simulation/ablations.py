@@ -303,8 +303,8 @@ ABLATIONS: tuple[Ablation, ...] = (
         only=(Fault.PAUSED, Fault.SLOWED, Fault.EVENT_LOST, Fault.SHORT_WAIT),
     ),
     Ablation(
-        "gives a 200 however late it comes out of the door",
-        (Cut(web.api.CallersDoor, "_outcome", "isinstance(outcome, Deleted) and", "False and"),),
+        "gives a 200 however late it comes out of the server",
+        (Cut(web.api.PublicApi, "_outcome", "isinstance(outcome, Deleted) and", "False and"),),
     ),
     Ablation(
         "believes what is told of an earlier takedown",

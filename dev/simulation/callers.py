@@ -113,7 +113,7 @@ class Line(asyncio.Transport):
             if self._closing:  # the caller hung up while he waited to be let in
                 self._loop.call_soon(self._protocol.connection_lost, None)
         if self._closing or getattr(self._protocol, "_close", False):
-            # The door is about to close a connection that had nothing to do: in HTTP the two may
+            # The server is about to close a connection that had nothing to do: in HTTP the two may
             # always cross, and whoever asked on such a connection knows that he was not heard.
             self._asked = None
             asked.refused = True

@@ -2,7 +2,7 @@
 
 The ledger knows nothing of the service's insides. It hears what was written to the topics and
 when, what each life of the service has handled of it and when, and each answer as it leaves the
-door; and it says at once which invariant an answer breaks.
+server; and it says at once which invariant an answer breaks.
 """
 
 from __future__ import annotations

@@ -149,7 +149,7 @@ class Actors:
         return fused
 
     def _pausing(self, perform: Callable[..., Any]) -> Callable[..., Any]:
-        """The process stops when a censor has answered, and before the door has heard of it."""
+        """The process stops when a censor has answered, and before the server has heard of it."""
 
         def pausing(actor: Any, effect: Any) -> None:
             perform(actor, effect)

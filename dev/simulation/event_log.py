@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from dev.simulation.loop import SimulatedLoop
 
-LANES = ("caller", "door", "coordinator", "censor", "publisher", "Kafka", "Items")
+LANES = ("caller", "server", "coordinator", "censor", "publisher", "Kafka", "Items")
 """Who may be at either end of a line, in the order in which a diagram shows them."""
 
 

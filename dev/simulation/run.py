@@ -258,7 +258,7 @@ class Life:
     @property
     def port(self) -> int:
         """Where it listens."""
-        return int(self.service.callers_door.address.rpartition(":")[2])
+        return int(self.service.public_server.address.rpartition(":")[2])
 
     @property
     def ready(self) -> bool:

@@ -238,7 +238,7 @@ class World:
         server = self.loop.servers.get(life.port) if life is not None else None
         if server is None:
             asked.refused = True
-            self.journal.write("caller", "door", f"{asked.name}: nobody listens")
+            self.journal.write("caller", "server", f"{asked.name}: nobody listens")
             return
         assert life is not None
         asked.life = life
@@ -248,7 +248,7 @@ class World:
             life.lines.append(line)
         if self.journal.keeps:
             text = f"{asked.name} DELETE {asked.item_id[-4:]} wait={asked.wait}"
-            self.journal.write("caller", "door", text)
+            self.journal.write("caller", "server", text)
         line.send(asked, server.protocol_factory)
         asked.line = line
 
@@ -258,14 +258,14 @@ class World:
         read_answer(asked, answer)
         if self.journal.keeps:
             text = f"{asked.name} {asked.status} {answer.partition(b'{')[2]!r}"
-            self.journal.write("door", "caller", text)
+            self.journal.write("server", "caller", text)
         self.ledger.answered(asked)
         if asked.line is not None and asked.line.free:
             self._idle.append(asked.line)
 
     def _hang_up(self, asked: Asked) -> None:
         if asked.line is not None and not asked.settled:
-            self.journal.write("caller", "door", f"! {asked.name} hangs up")
+            self.journal.write("caller", "server", f"! {asked.name} hangs up")
             asked.hung_up_at = self.loop.time()
             asked.line.hang_up()
 
@@ -274,7 +274,7 @@ class World:
         if self.loop.paused or self.faults.over:
             return
         began = self.loop.time()
-        self.journal.write("door", "door", f"! the process stands still for {seconds:.3f} s")
+        self.journal.write("server", "server", f"! the process stands still for {seconds:.3f} s")
         self.loop.pause(seconds)
         self.ledger.pauses.append((began, self.loop.time()))
         if by_us:
@@ -324,7 +324,7 @@ class World:
         async with self.operator:
             if life is not self.life or life is None:
                 return
-            self.journal.write("door", "door", "! killed" if kill else "! drained")
+            self.journal.write("server", "server", "! killed" if kill else "! drained")
             await self._end_life(kill=kill)
             if meanwhile is not None:
                 meanwhile()

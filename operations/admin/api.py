@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
-class OperatorsDoor:
+class AdminApi:
     """The application behind the admin API.
 
     Args:

@@ -36,8 +36,8 @@ class Sources:
         catalogue: the catalogue's statistics.
         doubts: the catalogue's topic, how many of its items are in doubt, and the newest of them.
         readiness: every check.
-        callers_door: its address and how many connections are open.
-        operators_door: the same.
+        public_api: its address and how many connections are open.
+        admin_api: the same.
         viewers: how many streams are open, and how many were cut off.
         tasks: the service's own tasks by name, and whether each runs.
     """
@@ -50,8 +50,8 @@ class Sources:
     publisher: KafkaPublisher
     catalogue: Callable[[], object]
     readiness: Readiness
-    callers_door: Callable[[], tuple[str, int]]
-    operators_door: Callable[[], tuple[str, int]]
+    public_api: Callable[[], tuple[str, int]]
+    admin_api: Callable[[], tuple[str, int]]
     viewers: Callable[[], tuple[int, int]]
     tasks: Callable[[], Mapping[str, bool]]
     doubts: Callable[[int], tuple[str, int, Sequence[ItemDoubt]]] = _no_doubts

@@ -10,14 +10,14 @@ import msgspec
 from actors.runtime.dead_letters import DEAD_LETTERS
 from operations.observation.formatting import facts
 from operations.observation.schemas.statistics import (
+    AdminApiFacts,
     BusFacts,
     CoordinatorFacts,
-    DoorFacts,
     FeedFacts,
     LoopFacts,
-    OperatorsDoorFacts,
     PublisherFacts,
     ReaderFacts,
+    ServerFacts,
     Statistics,
 )
 from operations.observation.supervision_tree import tree
@@ -32,8 +32,8 @@ def statistics_of(sources: Sources, journal: Journal, sampling: Sampling) -> Sta
     """Every part's statistics, with rates."""
     rates = sampling.per_second()
     read = sampling.read_per_second()
-    callers, callers_connections = sources.callers_door()
-    operators, operators_connections = sources.operators_door()
+    callers, callers_connections = sources.public_api()
+    operators, operators_connections = sources.admin_api()
     viewers, viewers_cut = sources.viewers()
     return Statistics(
         coordinator=coordinator_fields(sources),
@@ -69,8 +69,8 @@ def statistics_of(sources: Sources, journal: Journal, sampling: Sampling) -> Sta
         ),
         loop=loop_fields(sampling),
         tasks=len(asyncio.all_tasks()),
-        callers_door=DoorFacts(address=callers, connections=callers_connections),
-        operators_door=OperatorsDoorFacts(
+        public_api=ServerFacts(address=callers, connections=callers_connections),
+        admin_api=AdminApiFacts(
             address=operators,
             connections=operators_connections,
             viewers=viewers,

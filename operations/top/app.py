@@ -33,7 +33,7 @@ REFRESH = 0.5
 """Seconds between two pictures."""
 
 RETRY = 1.0
-"""Seconds after which a door that went away is asked again."""
+"""Seconds after which a server that went away is asked again."""
 
 
 class Source(Protocol):

@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 _CONNECT = 5.0
 _SILENCE = 25.0
-"""Seconds without a word after which a stream counts as dead; the door says something every 10."""
+"""Seconds of silence after which a stream counts as dead; the server sends something every 10."""
 
 _NO_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
@@ -124,7 +124,7 @@ class Client:
         return self.url if self.worker is None else f"{self.url}/workers/{self.worker}"
 
     async def _find_worker(self) -> None:
-        """A service with workers has no actors at its own door: look at the first one then."""
+        """A service with workers has no actors at its own server: look at the first one then."""
         if self._looked:
             return
         try:

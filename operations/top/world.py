@@ -22,7 +22,7 @@ _change = msgspec.json.Decoder(Change)
 
 
 class Unintelligible(Exception):
-    """The door speaks another language: it is of another version, or something else."""
+    """The server speaks another language: it is of another version, or something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class World:
                 self._merge(change.views, now)
                 self._take_whole(change.views, now)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError) as error:
-            raise Unintelligible(f"what the door sends is not understood: {error}") from None
+            raise Unintelligible(f"what the server sends is not understood: {error}") from None
 
     def _take_all(self, views: Views, now: float) -> None:
         if views.actors is not None:

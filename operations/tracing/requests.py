@@ -1,6 +1,6 @@
 """The span of each request at the public API.
 
-It wraps the door's handler from outside. The door takes the span's context for the takedown's
+It wraps the server's handler from outside. The server takes the span's context for the takedown's
 `traceparent`: so it is in the log, and what the takedown does later finds its way to the span.
 """
 
@@ -91,11 +91,11 @@ class RequestSpans:
         return self._open.get(traceparent)
 
     def traceparent(self, header: str | None) -> str:
-        """For the door: the trace context of the takedown that this request asks for."""
+        """For the server: the trace context of the takedown that this request asks for."""
         return self._current.get() or take_traceparent(header)
 
     def around(self, handle: Callable[[Any], Awaitable[Any]]) -> Callable[[Any], Awaitable[Any]]:
-        """The door's handler, with a span around it."""
+        """The server's handler, with a span around it."""
 
         async def traced(request: Request) -> Response:
             span = self._begin(request)

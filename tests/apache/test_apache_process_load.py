@@ -14,7 +14,7 @@ import aiohttp
 import psutil
 import pytest
 from support.answers import caller
-from support.asking import wait_for_doors
+from support.asking import wait_for_servers
 from support.invariants import check_invariants
 from support.measure import Measure
 from support.observed import given_back, quiet, scrape, until
@@ -120,12 +120,12 @@ async def test_a_thousand_callers_who_reset_their_connections_leave_nothing_behi
 
 async def resets(service: Served, ids: list[str], *, at_once: int = 50) -> None:
     """Ask for each item, and break the connection a moment later."""
-    host, port = service.door.removeprefix("http://").split(":")
+    host, port = service.api.removeprefix("http://").split(":")
     moments = itertools.cycle([0.0, 0.001, 0.005, 0.02, 0.1])
 
     async def one(item_id: str) -> None:
         _, writer = await asyncio.open_connection(host, int(port))
-        writer.write(f"DELETE /items/{item_id} HTTP/1.1\r\nHost: door\r\n\r\n".encode())
+        writer.write(f"DELETE /items/{item_id} HTTP/1.1\r\nHost: server\r\n\r\n".encode())
         await writer.drain()
         await asyncio.sleep(next(moments))
         plain = writer.get_extra_info("socket")
@@ -192,9 +192,9 @@ async def another(kafka: ApacheKafka, names: Names) -> AsyncIterator[Served]:
         log_format="json",
         **names.settings(),
     ) as process:
-        door, admin = await wait_for_doors(process)
+        api, admin = await wait_for_servers(process)
         async with caller() as http:
-            service = Served(process, door, admin, http)
+            service = Served(process, api, admin, http)
             await service.until_ready()
             yield service
 
@@ -202,7 +202,7 @@ async def another(kafka: ApacheKafka, names: Names) -> AsyncIterator[Served]:
 async def killed_in_flight(service: Served, ids: list[str]) -> list[str]:
     """Kill it while these are in flight; nobody hears what became of them."""
     asking = [
-        asyncio.create_task(service.http.delete(f"{service.door}/items/{item_id}"))
+        asyncio.create_task(service.http.delete(f"{service.api}/items/{item_id}"))
         for item_id in ids
     ]
     await until(lambda samples: samples.value("takedown_in_flight") > 0, service.admin)

@@ -81,7 +81,7 @@ class Inside:
 
     def _ready(self) -> bool:
         service = self.service
-        return service.readiness.why_not() is None and service.callers_door.is_open
+        return service.readiness.why_not() is None and service.public_server.is_open
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ async def test_a_fetcher_that_falls_silent_is_noticed_replaced_and_costs_no_take
     service = inside.service
     item_id = new_item_id()
     await items.publish_item(item_id, containers(2))
-    answer = asyncio.create_task(take_down(http, service.callers_door.address, item_id))
+    answer = asyncio.create_task(take_down(http, service.public_server.address, item_id))
     requests = await items.wait_for_requests(item_id, 2)
 
     break_it(inside.fetching(service.deletions))
@@ -169,19 +169,19 @@ async def test_a_catalogue_whose_fetcher_fell_silent_gives_no_404_and_reads_what
     inside: Inside, items: Platform, http: aiohttp.ClientSession
 ) -> None:
     service = inside.service
-    door = service.callers_door.address
+    api = service.public_server.address
     assert service.items is not None
     end_the_fetch_task(inside.fetching(service.items))
     await asyncio.sleep(0.6)
     item_id = new_item_id()
     await items.publish_item(item_id, containers(1))
     items.on_request = confirm
-    status, _, _ = await take_down(http, door, item_id)
+    status, _, _ = await take_down(http, api, item_id)
     assert status in {200, 503}, "it exists, whether this one knows of it or not"
     await inside.until(ready=True, within=NOTICED + BACK)
     again = new_item_id() if status == 200 else item_id
     await items.publish_item(again, containers(1))
-    assert (await take_down(http, door, again))[0] == 200
+    assert (await take_down(http, api, again))[0] == 200
 
 
 # ----------------------------------------------------------------------- on the network

@@ -146,7 +146,7 @@ async def inside(
     service = Service(load(environment, {}), connection, lifecycle)
     try:
         await service.start()
-        await until(lambda: service.callers_door.is_open)
+        await until(lambda: service.public_server.is_open)
         yield service
     finally:
         await lifecycle.stop()
@@ -181,7 +181,7 @@ async def test_a_producer_of_which_a_task_has_died_is_replaced(
 ) -> None:
     async with platform(kafka.bootstrap_servers, names, on_request=confirm) as items:
         # Only the service's insides are this test's own: the caller's side is as ever.
-        caller = Served(None, inside.callers_door.address, inside.admin_door.address, http)  # type: ignore[arg-type] # it has no process
+        caller = Served(None, inside.public_server.address, inside.admin_server.address, http)  # type: ignore[arg-type] # it has no process
         await caller.until_200(items)
         before = inside.publisher.statistics().producers
         kill(producers[-1])

@@ -178,14 +178,14 @@ async def test_a_lost_stream_is_said_with_the_age_of_what_is_shown_and_comes_bac
     await screen.open()
     await screen.has_rows(1)
 
-    await own.close_door()
+    await own.close_server()
     await screen.sees(".stream", "Stream lost: what is shown is")
     age = await screen.find(".row .age").first.inner_text()
     await asyncio.sleep(0.5)
     assert await screen.find(".row .age").first.inner_text() == age  # it may be over by now
     own.confirm(item)
 
-    await own.open_door()
+    await own.open_server()
     await screen.sees(".stream", "live")
     await screen.has_rows(0)
 

@@ -65,7 +65,7 @@ class Fuzzer:
     raw: Raw
     http: aiohttp.ClientSession
     producer: AIOKafkaProducer
-    door: str
+    api: str
     admin: str
     bombs: int = 20
     cases: int = 0
@@ -150,13 +150,13 @@ class Fuzzer:
             )
 
     async def _expect_200(self, item_id: str) -> None:
-        async with self.http.delete(f"{self.door}/items/{item_id}") as answer:
+        async with self.http.delete(f"{self.api}/items/{item_id}") as answer:
             if answer.status != 200:
                 raise Finding(f"{answer.status} instead of 200: {await answer.text()}")
 
     async def _expect_known(self, item_id: str, published: Hostile) -> None:
         """What is around a record that cannot be read was read."""
-        async with self.http.delete(f"{self.door}/items/{item_id}") as answer:
+        async with self.http.delete(f"{self.api}/items/{item_id}") as answer:
             text = await answer.text()
         in_doubt = answer.status == 503 and "item-in-doubt" in text
         # In front of records of which nothing is known, it may be in doubt.

@@ -108,7 +108,7 @@ _FOR_OPERATORS = re.compile(r"\b(\d+\.\d+\.\d+\.\d+|localhost):\d|\bUser:|\.sh\b
 
 async def take_down(
     http: aiohttp.ClientSession,
-    door: str,
+    api: str,
     item_id: str,
     headers: Iterable[tuple[str, str]] = (),
 ) -> Got:
@@ -116,7 +116,7 @@ async def take_down(
     loop = asyncio.get_running_loop()
     began = SimpleNamespace(sent=loop.time())
     async with http.delete(
-        f"{door}/items/{item_id}", headers=list(headers), trace_request_ctx=began
+        f"{api}/items/{item_id}", headers=list(headers), trace_request_ctx=began
     ) as answer:
         body = await answer.json(content_type=None)
         seconds = loop.time() - began.sent
@@ -170,7 +170,7 @@ def assert_problem(
     assert ("allow" in got.headers) == (status == 405)
 
 
-async def until_read(http: aiohttp.ClientSession, door: str, items: Platform, item_id: str) -> None:
+async def until_read(http: aiohttp.ClientSession, api: str, items: Platform, item_id: str) -> None:
     """Wait until the service has read everything that was published of an item.
 
     A 404 for an item in the same partition is the evidence (invariant I6).
@@ -180,4 +180,4 @@ async def until_read(http: aiohttp.ClientSession, door: str, items: Platform, it
     other = new_item_id()
     while java_partition(other.encode(), partitions) != partition:
         other = new_item_id()
-    assert (await take_down(http, door, other)).status == 404
+    assert (await take_down(http, api, other)).status == 404

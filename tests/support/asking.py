@@ -23,16 +23,16 @@ async def until_ready(http: aiohttp.ClientSession, admin: str, *, status: int = 
             await asyncio.sleep(0.05)
 
 
-async def wait_for_doors(process: Process) -> tuple[str, str]:
+async def wait_for_servers(process: Process) -> tuple[str, str]:
     """Both addresses, also of a service that is not ready yet."""
     event = await asyncio.to_thread(process.wait_for_event, "listening")
     return event["http"], event["admin"]
 
 
 async def take_down(
-    http: aiohttp.ClientSession, door: str, item_id: str, **headers: str
+    http: aiohttp.ClientSession, api: str, item_id: str, **headers: str
 ) -> tuple[int, dict[str, Any], float]:
     loop = asyncio.get_running_loop()
     started = loop.time()
-    async with http.delete(f"{door}/items/{item_id}", headers=headers) as answer:
+    async with http.delete(f"{api}/items/{item_id}", headers=headers) as answer:
         return answer.status, await answer.json(), loop.time() - started

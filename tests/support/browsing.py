@@ -16,13 +16,13 @@ import pytest
 from playwright.async_api import Browser, Locator, Page, ViewportSize, async_playwright, expect
 
 from domain.messages import Container, ContainerId, ItemId, TakeDown, Takedown
-from operations.admin.api import OperatorsDoor
+from operations.admin.api import AdminApi
 from operations.admin.static import Pages
 from operations.metrics.metrics import Metrics
 from operations.observation.live_updates import Broadcast
 from support.fakes import deletion, takedown
 from support.lookout import Lookout, lookout
-from web.server import Door
+from web.server import HttpServer
 
 GRACE = 0.25
 WITHIN = 20.0
@@ -135,16 +135,16 @@ class Board:
     """A service that is looked at: an office, and its admin API."""
 
     look: Lookout
-    door: Door
+    server: HttpServer
     broadcast: Broadcast
-    make_door: Any
+    make_server: Any
     watching: asyncio.Task[None]
     items: list[ItemId] = field(default_factory=list)
     replies: list[Any] = field(default_factory=list)
 
     @property
     def address(self) -> str:
-        return self.door.address
+        return self.server.address
 
     def item(self, *places: tuple[str, str]) -> ItemId:
         """A new item in containers of these ids and types."""
@@ -177,14 +177,14 @@ class Board:
             if item in self.look.office.catalogue.items:
                 self.confirm(item)
 
-    async def close_door(self) -> None:
+    async def close_server(self) -> None:
         """What a viewer sees when the service goes."""
-        await self.door.close()
+        await self.server.close()
 
-    async def open_door(self) -> None:
+    async def open_server(self) -> None:
         """Another one at the same address."""
-        self.door = self.make_door(int(self.door.address.rpartition(":")[2]))
-        await self.door.open()
+        self.server = self.make_server(int(self.server.address.rpartition(":")[2]))
+        await self.server.open()
 
 
 @asynccontextmanager
@@ -194,8 +194,8 @@ async def board(**options: Any) -> AsyncIterator[Board]:
         broadcast = Broadcast(look.observatory)
         pages = Pages()
 
-        def make_door(port: int) -> Door:
-            operators = OperatorsDoor(
+        def make_server(port: int) -> HttpServer:
+            operators = AdminApi(
                 health=look.readiness.health,
                 metrics=Metrics(lambda: ()),
                 observatory=look.observatory,
@@ -205,7 +205,7 @@ async def board(**options: Any) -> AsyncIterator[Board]:
             app = operators.application()
             # Also as one of several workers, whose supervisor passes on what is asked of it.
             app.add_subapp("/workers/0", operators.application())
-            return Door(
+            return HttpServer(
                 app,
                 host="127.0.0.1",
                 port=port,
@@ -213,11 +213,11 @@ async def board(**options: Any) -> AsyncIterator[Board]:
                 max_connections=50,
             )
 
-        door = make_door(0)
-        await door.open()
+        server = make_server(0)
+        await server.open()
         watching = asyncio.create_task(look.observatory.watch.run())
         tasks = [asyncio.create_task(broadcast.run()), watching]
-        own = Board(look, door, broadcast, make_door, watching)
+        own = Board(look, server, broadcast, make_server, watching)
         try:
             yield own
         finally:
@@ -227,7 +227,7 @@ async def board(**options: Any) -> AsyncIterator[Board]:
             async with asyncio.timeout(WITHIN):
                 while look.office.now.in_flight:  # noqa: ASYNC110 - ten thousand take a while
                     await asyncio.sleep(0.01)
-            await own.door.close()
+            await own.server.close()
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)

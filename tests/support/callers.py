@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 
 from domain.messages import NotFound, Outcome, TakeDown, Takedown
 from support.wire import request
-from web.api import CallersDoor
-from web.server import Door
+from web.api import PublicApi
+from web.server import HttpServer
 
 ITEM = "6f1a1f5e-8c8a-4a43-9d5b-0d4a6f0c7b22"
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -27,8 +27,8 @@ class Callers:
         self.asked: list[tuple[Takedown, float]] = []
         self.observed: list[tuple[int, str, float]] = []
         self.reply: Callable[[Takedown], Awaitable[Outcome]] = self.not_found
-        self.door = Door(
-            CallersDoor(
+        self.server = HttpServer(
+            PublicApi(
                 ask=self.ask, timeout=TIMEOUT, observe=self.observe, utc_now=lambda: NOON
             ).handle,
             host="127.0.0.1",
@@ -39,7 +39,7 @@ class Callers:
 
     @property
     def address(self) -> str:
-        return self.door.address
+        return self.server.address
 
     @property
     def takedown(self) -> Takedown:
@@ -62,9 +62,9 @@ class Callers:
 async def serving() -> AsyncIterator[Callers]:
     """A public API that is open."""
     callers = Callers()
-    await callers.door.open()
+    await callers.server.open()
     yield callers
-    await callers.door.close()
+    await callers.server.close()
 
 
 def delete(*headers: str, item: str = ITEM, body: str = "", close: bool = True) -> bytes:

@@ -85,7 +85,7 @@ class Report:
 
 async def ask(
     http: aiohttp.ClientSession,
-    door: str,
+    api: str,
     item_id: str,
     *,
     wait: int | None = None,
@@ -95,14 +95,14 @@ async def ask(
 
     Args:
         http: the caller.
-        door: the public API.
+        server: the public API.
         item_id: which item.
         wait: the caller's own deadline, if it has one.
         timeout: the service's.
     """
     headers = [] if wait is None else [("Prefer", f"wait={wait}")]
     at = time.time()
-    got = await take_down(http, door, item_id, headers)
+    got = await take_down(http, api, item_id, headers)
     deadline = timeout if wait is None else min(timeout, wait)
     return Asked(item_id, deadline, at, time.time(), got)
 

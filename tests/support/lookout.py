@@ -97,8 +97,8 @@ def sources_of(own: Office, readiness: Readiness, **more: Any) -> Sources:
         publisher=cast("Any", FakeProducer()),
         catalogue=CatalogueFacts,
         readiness=readiness,
-        callers_door=lambda: ("http://127.0.0.1:8080", 4),
-        operators_door=lambda: ("http://127.0.0.1:8081", 2),
+        public_api=lambda: ("http://127.0.0.1:8080", 4),
+        admin_api=lambda: ("http://127.0.0.1:8081", 2),
         viewers=lambda: (0, 0),
         tasks=lambda: {"the producer": True, "reading item_deleted": False},
     )

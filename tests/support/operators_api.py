@@ -10,14 +10,14 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from operations.admin.api import OperatorsDoor
+from operations.admin.api import AdminApi
 from operations.admin.openapi import document
 from operations.metrics.metrics import Metrics
 from operations.observation.live_updates import Broadcast
 from support.fakes import ITEM, deletion, places, settle
 from support.lookout import Lookout, lookout
 from support.wire import Answer, exchange, request
-from web.server import Door
+from web.server import HttpServer
 
 DOCUMENT = document("1.2.3")
 
@@ -52,17 +52,17 @@ def checked(path: str, answer: Answer) -> Any:
 
 
 class Api:
-    def __init__(self, look: Lookout, broadcast: Broadcast, door: Door) -> None:
+    def __init__(self, look: Lookout, broadcast: Broadcast, server: HttpServer) -> None:
         self.look = look
         self.broadcast = broadcast
-        self.door = door
+        self.server = server
 
     async def get(self, path: str, template: str | None = None) -> Any:
-        answer = await exchange(self.door.address, request("GET", path))
+        answer = await exchange(self.server.address, request("GET", path))
         return checked(template or path.partition("?")[0], answer)
 
     async def refused(self, path: str) -> Any:
-        answer = await exchange(self.door.address, request("GET", path))
+        answer = await exchange(self.server.address, request("GET", path))
         assert answer.status == 400, answer.body
         return checked(path.partition("?")[0], answer)
 
@@ -72,26 +72,26 @@ async def api(*, viewers: int = 5, **options: Any) -> AsyncIterator[Api]:
     async with lookout(**options) as look:
         broadcast = Broadcast(look.observatory, most=viewers)
         task = asyncio.create_task(broadcast.run())
-        operators = OperatorsDoor(
+        operators = AdminApi(
             health=look.readiness.health,
             metrics=Metrics(lambda: ()),
             observatory=look.observatory,
             broadcast=broadcast,
         )
-        door = Door(
+        server = HttpServer(
             operators.application(),
             host="127.0.0.1",
             port=0,
             setting="TAKEDOWN_ADMIN_PORT",
             max_connections=50,
         )
-        await door.open()
+        await server.open()
         try:
-            yield Api(look, broadcast, door)
+            yield Api(look, broadcast, server)
         finally:
             task.cancel()
             await asyncio.wait([task])
-            await door.close()
+            await server.close()
 
 
 async def history_of_all_kinds(own: Api) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Self
 import aiohttp
 
 from support.answers import HungUp, caller
-from support.asking import readiness, wait_for_doors
+from support.asking import readiness, wait_for_servers
 from support.invariants import Asked, Places, Report, ask, check_invariants
 from support.platform import Names, Platform, containers, new_item_id
 from support.processes import Process, running
@@ -26,7 +26,7 @@ class Served:
 
     Attributes:
         process: the service.
-        door: the public API.
+        server: the public API.
         admin: the admin API.
         http: the caller.
         timeout: the service's deadline in seconds.
@@ -36,7 +36,7 @@ class Served:
     """
 
     process: Process
-    door: str
+    api: str
     admin: str
     http: aiohttp.ClientSession
     timeout: float = TIMEOUT
@@ -54,7 +54,7 @@ class Served:
     async def take_down(self, item_id: str, wait: int | None = None) -> Asked:
         """Ask for one takedown."""
         try:
-            asked = await ask(self.http, self.door, item_id, wait=wait, timeout=self.timeout)
+            asked = await ask(self.http, self.api, item_id, wait=wait, timeout=self.timeout)
         except HungUp:
             self.unheard.append(item_id)
             raise
@@ -146,9 +146,9 @@ async def served(
         **names.settings(),
     }
     with running("serve", **{**base, **(settings or {}), **more}) as process:
-        door, admin = await wait_for_doors(process)
+        api, admin = await wait_for_servers(process)
         async with caller() as http:
-            service = Served(process, door, admin, http, timeout)
+            service = Served(process, api, admin, http, timeout)
             if ready:
                 await service.until_ready()
             yield service

@@ -1,4 +1,4 @@
-"""One censor behind a door, with tracing around them and an exporter that keeps every span."""
+"""One censor behind a server, with tracing around them and an exporter that keeps every span."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Traced:
         self.takedown: Takedown | None = None
 
     async def _carry(self, request: FakeRequest) -> FakeResponse:
-        """What the door does, as far as it matters here."""
+        """What the server does, as far as it matters here."""
         name = self.tracing.requests.traceparent(request.headers.get("traceparent"))
         self.takedown = replace(takedown_now(), traceparent=name)
         reply = FakeReply()

@@ -1,4 +1,4 @@
-"""A door to watch real actors from, over real sockets."""
+"""A server to watch real actors from, over real sockets."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from operations.admin.api import OperatorsDoor
+from operations.admin.api import AdminApi
 from operations.metrics.metrics import Metrics
 from operations.observation.live_updates import Broadcast
 from support.lookout import Lookout, lookout
-from web.server import Door
+from web.server import HttpServer
 
 
 @dataclass
@@ -26,15 +26,15 @@ class Watched:
     look: Lookout
     url: str
     _port: int = 0
-    _door: Door | None = None
+    _server: HttpServer | None = None
     _task: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Open the door, at the port at which it was."""
+        """Open the server, at the port at which it was."""
         broadcast = Broadcast(self.look.observatory)
         self._task = asyncio.create_task(broadcast.run())
-        self._door = Door(
-            OperatorsDoor(
+        self._server = HttpServer(
+            AdminApi(
                 health=self.look.readiness.health,
                 metrics=Metrics(lambda: ()),
                 observatory=self.look.observatory,
@@ -45,22 +45,22 @@ class Watched:
             setting="TAKEDOWN_ADMIN_PORT",
             max_connections=100,
         )
-        await self._door.open()
-        self.url = self._door.address
+        await self._server.open()
+        self.url = self._server.address
         self._port = int(self.url.rpartition(":")[2])
 
     async def close(self) -> None:
         """Go away, as a service does that ends."""
-        if self._task is not None and self._door is not None:
+        if self._task is not None and self._server is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
-            await self._door.close()
-            self._task = self._door = None
+            await self._server.close()
+            self._task = self._server = None
 
 
 @asynccontextmanager
 async def watched() -> AsyncIterator[Watched]:
-    """Actors behind an open door."""
+    """Actors behind an open server."""
     async with lookout(pool_max=300) as look:
         own = Watched(look, "")
         await own.open()

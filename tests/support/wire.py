@@ -36,7 +36,7 @@ def request(
 
 
 class Connection:
-    """One connection to a door.
+    """One connection to a server.
 
     Args:
         reader: from it.
@@ -48,13 +48,13 @@ class Connection:
         self._writer = writer
 
     async def send(self, data: bytes) -> None:
-        """Send; a door that has hung up already is no failure, its answer may still be read."""
+        """Send; a server that has hung up already is no failure, its answer may still be read."""
         with suppress(ConnectionError):
             self._writer.write(data)
             await self._writer.drain()
 
     async def answer(self, *, head: bool = False, within: float = 10.0) -> Answer | None:
-        """The next answer, without interim ones; None when the door has hung up instead."""
+        """The next answer, without interim ones; None when the server has hung up instead."""
         async with asyncio.timeout(within):
             while True:
                 try:
@@ -73,7 +73,7 @@ class Connection:
             return Answer(status, headers, await self._reader.readexactly(length))
 
     async def closed(self, *, within: float = 5.0) -> bool:
-        """Whether the door hangs up in time, with nothing more said."""
+        """Whether the server hangs up in time, with nothing more said."""
         try:
             async with asyncio.timeout(within):
                 return await self._reader.read() == b""
@@ -98,7 +98,7 @@ class Connection:
 
 @asynccontextmanager
 async def connected(address: str) -> AsyncIterator[Connection]:
-    """A connection to the door at this URL."""
+    """A connection to the server at this URL."""
     url = urlsplit(address)
     connection = Connection(*await asyncio.open_connection(url.hostname, url.port))
     try:
@@ -115,5 +115,5 @@ async def exchange(address: str, data: bytes, *, head: bool = False) -> Answer:
             answer = await connection.answer(head=head)
         finally:
             sending.cancel()
-        assert answer is not None, "the door hung up without an answer"
+        assert answer is not None, "the server hung up without an answer"
         return answer

@@ -1,4 +1,4 @@
-// The parts of the service: coordinator, pool, supervision tree, doors, loop.
+// The parts of the service: coordinator, pool, supervision tree, servers, loop.
 
 import { h, keyed, text } from "./dom.js";
 import { STATUS, WORDS, count, rate, seconds } from "./format.js";
@@ -21,7 +21,7 @@ export class PartsView {
       h("div.column", {},
         h("section.card", {}, h("h2", {}, "Pool"), this.#pool, this.#poolWords,
           (this.#tables.pool = h("dl.facts.pairs"))),
-        facts("coordinator", "Coordinator"), facts("loop", "Event loop"), facts("doors", "Doors")));
+        facts("coordinator", "Coordinator"), facts("loop", "Event loop"), facts("servers", "Servers")));
     this.element = h("div.view.parts", {}, h("h1.unseen", {}, "Coordinator, pool, supervision"), this.#cards);
   }
 
@@ -43,12 +43,12 @@ export class PartsView {
       ["Observers that failed", count(st.feed.failures), st.feed.failures > 0],
       ["Finished takedowns kept", count(st.feed.takedownsKept)],
     ]);
-    this.#put("doors", [
-      ["Callers’ door", st.callersDoor.address], ["Connections", count(st.callersDoor.connections)],
-      ["Operators’ door", st.operatorsDoor.address],
-      ["Connections ", count(st.operatorsDoor.connections)],
-      ["Viewers", count(st.operatorsDoor.viewers)],
-      ["Viewers cut off", count(st.operatorsDoor.viewersCut)],
+    this.#put("servers", [
+      ["Public API", st.publicApi.address], ["Connections", count(st.publicApi.connections)],
+      ["Admin API", st.adminApi.address],
+      ["Connections ", count(st.adminApi.connections)],
+      ["Viewers", count(st.adminApi.viewers)],
+      ["Viewers cut off", count(st.adminApi.viewersCut)],
     ]);
     this.#branch(this.#tree, [st.supervision]);
   }

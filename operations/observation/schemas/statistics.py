@@ -99,14 +99,14 @@ class LoopFacts(Shape, frozen=True):
     lag_max_seconds: Annotated[Seconds, Meta(description="The same, worst of the last minute.")]
 
 
-class DoorFacts(Shape, frozen=True):
-    """One door."""
+class ServerFacts(Shape, frozen=True):
+    """One server."""
 
     address: Annotated[str, Meta(examples=["http://127.0.0.1:8080"])]
     connections: Count
 
 
-class OperatorsDoorFacts(Shape, frozen=True):
+class AdminApiFacts(Shape, frozen=True):
     """The admin API."""
 
     address: str
@@ -130,7 +130,7 @@ class Statistics(Shape, frozen=True):
     feed: FeedFacts
     loop: LoopFacts
     tasks: Annotated[Count, Meta(description="Of the event loop.")]
-    callers_door: DoorFacts
-    operators_door: OperatorsDoorFacts
+    public_api: ServerFacts
+    admin_api: AdminApiFacts
     dead_letters: Count
     skipped_records: Count

@@ -62,7 +62,7 @@ def test_a_takedown_answers_when_every_container_has_confirmed_once() -> None:
 
 
 @pytest.fixture
-def door() -> Iterator[tuple[FakeKafka, http.client.HTTPConnection]]:
+def server() -> Iterator[tuple[FakeKafka, http.client.HTTPConnection]]:
     kafka = FakeKafka()
     server = Server(("127.0.0.1", 0), type("Handler", (Caller,), {"kafka": kafka}))
     thread = threading.Thread(target=server.serve_forever)
@@ -76,10 +76,10 @@ def door() -> Iterator[tuple[FakeKafka, http.client.HTTPConnection]]:
 
 
 def test_a_takedown_that_nobody_confirms_is_told_504_and_its_actor_ends(
-    door: tuple[FakeKafka, http.client.HTTPConnection], monkeypatch: pytest.MonkeyPatch
+    server: tuple[FakeKafka, http.client.HTTPConnection], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pykka_bridge, "TIMEOUT", 0.05)
-    kafka, connection = door
+    kafka, connection = server
     connection.request("DELETE", f"/items/{ITEM}")
     response = connection.getresponse()
     assert response.status == 504
@@ -89,9 +89,9 @@ def test_a_takedown_that_nobody_confirms_is_told_504_and_its_actor_ends(
 
 
 def test_an_item_that_was_not_published_is_told_404_without_an_actor(
-    door: tuple[FakeKafka, http.client.HTTPConnection],
+    server: tuple[FakeKafka, http.client.HTTPConnection],
 ) -> None:
-    kafka, connection = door
+    kafka, connection = server
     connection.request("DELETE", "/items/another")
     assert connection.getresponse().status == 404
     assert kafka.published == []

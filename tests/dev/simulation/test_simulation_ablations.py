@@ -14,7 +14,7 @@ FIRST = {
     "keeps a container twice that a list names twice": 10,
     "shares an earlier question about the log's end": 5,
     "is ready before the reader knows its positions": 4,
-    "gives a 200 however late it comes out of the door": 8,
+    "gives a 200 however late it comes out of the server": 8,
     "believes what is told of an earlier takedown": 5,
     "takes the evidence for an earlier takedown for its own": 18,
     "takes the end of a log that is read again for evidence": 15,

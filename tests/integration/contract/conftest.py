@@ -57,7 +57,7 @@ def service(broker: Broker, names: Names, settings: dict[str, object]) -> Iterat
 
 
 @pytest.fixture
-def door(service: Process) -> str:
+def api(service: Process) -> str:
     address: str = service.wait_for_event("ready")["http"]
     return address
 

@@ -37,10 +37,10 @@ def target(service: Process, bootstrap: str, names: Names) -> None:  # noqa: ARG
 
 @pytest.fixture(autouse=True)
 async def the_service_goes_on_and_reports_no_defect(
-    door: str, admin: str, service: Process
+    api: str, admin: str, service: Process
 ) -> AsyncIterator[None]:
     yield
-    answer = await exchange(door, wire.request("DELETE", f"/items/{uuid.uuid4()}"))
+    answer = await exchange(api, wire.request("DELETE", f"/items/{uuid.uuid4()}"))
     assert answer.status == 404
     assert (await exchange(admin, wire.request("GET", "/livez"))).status == 200
     assert not [e for e in service.events() if e["level"] in {"error", "critical"}]
@@ -82,7 +82,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("line", REFUSED.values(), ids=REFUSED)
-@pytest.mark.parametrize("server", ["door", "admin"])
+@pytest.mark.parametrize("server", ["api", "admin"])
 async def test_a_request_line_that_cannot_be_right_is_a_400_and_closed_within_a_second(
     request: pytest.FixtureRequest, server: str, line: bytes
 ) -> None:
@@ -132,7 +132,7 @@ def _place(address: str) -> tuple[str, int]:
 # --------------------------------------------------- the end of a request that is not certain
 
 
-@pytest.mark.parametrize("server", ["door", "admin"])
+@pytest.mark.parametrize("server", ["api", "admin"])
 @pytest.mark.parametrize("protocol", ["h2c", "websocket", "TLS/1.0", "x", ""])
 async def test_the_body_of_a_request_behind_an_upgrade_is_never_a_request(
     request: pytest.FixtureRequest, server: str, protocol: str
@@ -158,7 +158,7 @@ async def test_the_body_of_a_request_behind_an_upgrade_is_never_a_request(
     ],
     ids=["length", "chunked", "a trailer", "a chunk extension", "CONNECT"],
 )
-@pytest.mark.parametrize("server", ["door", "admin"])
+@pytest.mark.parametrize("server", ["api", "admin"])
 @pytest.mark.parametrize("apart", [False, True], ids=["one segment", "two segments"])
 async def test_what_follows_a_body_or_a_change_of_protocol_is_dropped_and_the_connection_closed(
     request: pytest.FixtureRequest, server: str, first: bytes, apart: bool
@@ -172,7 +172,7 @@ async def test_what_follows_a_body_or_a_change_of_protocol_is_dropped_and_the_co
 
 
 async def test_a_takedown_whose_body_does_not_come_to_its_end_is_not_begun(
-    door: str, admin: str
+    api: str, admin: str
 ) -> None:
     begun = (await scrape(admin)).value("takedown_accepted_total")
     length = wire.request(
@@ -180,23 +180,23 @@ async def test_a_takedown_whose_body_does_not_come_to_its_end_is_not_begun(
     )
     chunks = wire.request("DELETE", f"/items/{TARGET}", CHUNKED, body="5\r\nab", close=False)
     for data in (length, chunks):
-        assert await statuses(door, data, half_close=True) == [400]
-    assert await statuses(door, chunks, b"c\r\nrubbish\r\n") == [400]
+        assert await statuses(api, data, half_close=True) == [400]
+    assert await statuses(api, chunks, b"c\r\nrubbish\r\n") == [400]
     assert (await scrape(admin)).value("takedown_accepted_total") == begun
 
 
 async def test_a_good_request_before_rubbish_is_answered_and_the_rubbish_is_a_400(
-    door: str,
+    api: str,
 ) -> None:
     good = _request("DELETE", UNKNOWN)
-    assert await statuses(door, good + good + b"\x16\x03\x01rubbish\r\n\r\n") == [404, 404, 400]
-    assert await statuses(door, good, b"BREW / HTTP/1.1\r\n\r\n", SMUGGLED) == [404, 400]
+    assert await statuses(api, good + good + b"\x16\x03\x01rubbish\r\n\r\n") == [404, 404, 400]
+    assert await statuses(api, good, b"BREW / HTTP/1.1\r\n\r\n", SMUGGLED) == [404, 400]
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
-async def test_where_segments_begin_and_end_makes_no_difference(door: str, size: int) -> None:
+async def test_where_segments_begin_and_end_makes_no_difference(api: str, size: int) -> None:
     data = b"\r\n" + _request("DELETE", UNKNOWN) + _request("GET", UNKNOWN)
-    async with connected(door) as connection:
+    async with connected(api) as connection:
         for start in range(0, len(data), size):
             await connection.send(data[start : start + size])
             await asyncio.sleep(0)
@@ -207,21 +207,21 @@ async def test_where_segments_begin_and_end_makes_no_difference(door: str, size:
     assert (first.status, second.status) == (404, 405)
 
 
-async def test_http_1_0_with_chunks_is_refused(door: str) -> None:
+async def test_http_1_0_with_chunks_is_refused(api: str) -> None:
     data = f"DELETE {UNKNOWN} HTTP/1.0\r\n{CHUNKED}\r\n\r\n0\r\n\r\n".encode()
-    assert await statuses(door, data + SMUGGLED) == [400]
+    assert await statuses(api, data + SMUGGLED) == [400]
 
 
 # ------------------------------------------------------------------------------ half-closed
 
 
-@pytest.mark.parametrize("server", ["door", "admin"])
+@pytest.mark.parametrize("server", ["api", "admin"])
 @pytest.mark.parametrize("count", [1, 3])
 async def test_a_caller_that_half_closes_after_its_requests_gets_its_answers(
     request: pytest.FixtureRequest, server: str, count: int
 ) -> None:
     address = request.getfixturevalue(server)
-    data, status = (_request("DELETE", UNKNOWN), 404) if server == "door" else (b"", 200)
+    data, status = (_request("DELETE", UNKNOWN), 404) if server == "api" else (b"", 200)
     data = data or _request("GET", "/livez")
     async with connected(address) as connection:
         await connection.send(data * count)
@@ -234,9 +234,9 @@ async def test_a_caller_that_half_closes_after_its_requests_gets_its_answers(
 
 
 async def test_a_caller_that_half_closes_while_its_takedown_is_in_flight_gets_the_answer(
-    door: str, bootstrap: str, names: Names
+    api: str, bootstrap: str, names: Names
 ) -> None:
-    async with platform(bootstrap, names) as items, connected(door) as connection:
+    async with platform(bootstrap, names) as items, connected(api) as connection:
         item_id = str(uuid.uuid4())
         await items.publish_item(item_id, containers(1))
         await connection.send(_request("DELETE", f"/items/{item_id}", "Prefer: wait=1"))
@@ -248,7 +248,7 @@ async def test_a_caller_that_half_closes_while_its_takedown_is_in_flight_gets_th
     assert answer.status == 504
 
 
-@pytest.mark.parametrize("server", ["door", "admin"])
+@pytest.mark.parametrize("server", ["api", "admin"])
 async def test_a_request_that_ends_before_its_head_does_is_refused_and_closed(
     request: pytest.FixtureRequest, server: str
 ) -> None:
@@ -261,7 +261,7 @@ async def test_a_request_that_ends_before_its_head_does_is_refused_and_closed(
 
 
 @pytest.mark.parametrize("value", ["café", "caf\xe9".encode().decode("latin-1"), "\xff", "x" * 900])
-@pytest.mark.parametrize("server", ["door", "admin"])
+@pytest.mark.parametrize("server", ["api", "admin"])
 @pytest.mark.parametrize("path", [UNKNOWN, "/livez", "/nowhere"])
 async def test_an_expectation_in_any_encoding_is_a_417(
     request: pytest.FixtureRequest, server: str, path: str, value: str
@@ -303,9 +303,9 @@ async def test_metrics_are_shown_whatever_format_is_asked_for(admin: str, accept
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("method", ["GET", "OPTIONS", "HEAD", "DELETE", "TRACE", "M-SEARCH"])
-async def test_no_target_is_a_500(door: str, admin: str, method: str, path: str) -> None:
-    for address in (door, admin):
-        if path.startswith("/stream") and method == "GET" and address == door:
+async def test_no_target_is_a_500(api: str, admin: str, method: str, path: str) -> None:
+    for address in (api, admin):
+        if path.startswith("/stream") and method == "GET" and address == api:
             continue
         answer = await exchange(address, _request(method, path), head=method == "HEAD")
         assert answer.status < 500, answer

@@ -1,4 +1,4 @@
-"""Whatever comes in at the public API: a clear 4xx, nothing published, and the door goes on."""
+"""Whatever comes in at the public API: a clear 4xx, nothing published, and the server goes on."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def target(service: Process, bootstrap: str, names: Names) -> None:  # noqa: ARG
 
 
 @pytest.fixture(autouse=True)
-async def nothing_is_begun_and_the_door_goes_on(door: str, admin: str) -> AsyncIterator[None]:
+async def nothing_is_begun_and_the_server_goes_on(api: str, admin: str) -> AsyncIterator[None]:
     begun = (await scrape(admin)).value("takedown_accepted_total")
     yield
     assert (await scrape(admin)).value("takedown_accepted_total") == begun
-    answer = await exchange(door, request("DELETE", f"/items/{uuid.uuid4()}"))
+    answer = await exchange(api, request("DELETE", f"/items/{uuid.uuid4()}"))
     assert answer.status == 404
 
 
@@ -98,10 +98,8 @@ def assert_refused(answer: Answer, status: int, code: str) -> None:
     ],
     ids=lambda item: repr(item)[:50],
 )
-async def test_an_id_that_is_not_the_usual_text_of_a_uuid_is_refused(door: str, item: str) -> None:
-    assert_refused(
-        await exchange(door, request("DELETE", f"/items/{item}")), 400, "invalid-item-id"
-    )
+async def test_an_id_that_is_not_the_usual_text_of_a_uuid_is_refused(api: str, item: str) -> None:
+    assert_refused(await exchange(api, request("DELETE", f"/items/{item}")), 400, "invalid-item-id")
 
 
 @pytest.mark.parametrize(
@@ -126,9 +124,9 @@ async def test_an_id_that_is_not_the_usual_text_of_a_uuid_is_refused(door: str, 
 )
 @pytest.mark.parametrize("method", ["DELETE", "GET"])
 async def test_a_path_that_does_not_exist_is_a_400_and_never_evidence_that_an_item_does_not(
-    door: str, method: str, path: str
+    api: str, method: str, path: str
 ) -> None:
-    answer = await exchange(door, request(method, path))
+    answer = await exchange(api, request(method, path))
 
     assert answer.status == 400
     assert answer.json()["type"] != "urn:takedown:problem:item-not-found"
@@ -139,9 +137,9 @@ async def test_a_path_that_does_not_exist_is_a_400_and_never_evidence_that_an_it
     "method", ["GET", "HEAD", "POST", "PUT", "PATCH", "OPTIONS", "TRACE", "PROPFIND", "PURGE"]
 )
 @pytest.mark.parametrize("path", [f"/items/{TARGET}", "/items/nonsense"])
-async def test_another_method_is_a_405(door: str, method: str, path: str) -> None:
+async def test_another_method_is_a_405(api: str, method: str, path: str) -> None:
     head = method == "HEAD"
-    answer = await exchange(door, request(method, path), head=head)
+    answer = await exchange(api, request(method, path), head=head)
 
     assert answer.headers["allow"] == "DELETE"
     if head:
@@ -152,8 +150,8 @@ async def test_another_method_is_a_405(door: str, method: str, path: str) -> Non
 
 
 @pytest.mark.parametrize("method", ["CONNECT", "BREW", "delete", "DELETE2", "D\xcbLETE", ""])
-async def test_a_method_that_nobody_knows_is_a_400(door: str, method: str) -> None:
-    answer = await exchange(door, request(method, f"/items/{TARGET}"))
+async def test_a_method_that_nobody_knows_is_a_400(api: str, method: str) -> None:
+    answer = await exchange(api, request(method, f"/items/{TARGET}"))
 
     assert_refused(answer, 400, answer.json()["type"].rpartition(":")[2])
 
@@ -223,8 +221,8 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("data", MALFORMED.values(), ids=MALFORMED)
-async def test_what_is_not_http_is_refused_and_hung_up(door: str, data: bytes) -> None:
-    async with connected(door) as connection:
+async def test_what_is_not_http_is_refused_and_hung_up(api: str, data: bytes) -> None:
+    async with connected(api) as connection:
         sending = asyncio.ensure_future(connection.send(data))
         answer = await connection.answer()
         await sending
@@ -235,8 +233,8 @@ async def test_what_is_not_http_is_refused_and_hung_up(door: str, data: bytes) -
 
 
 @pytest.mark.parametrize("path", [f"/items/{TARGET}", "/nowhere"])
-async def test_an_expectation_that_nobody_can_meet_is_refused(door: str, path: str) -> None:
-    answer = await exchange(door, request("DELETE", path, "Expect: miracles"))
+async def test_an_expectation_that_nobody_can_meet_is_refused(api: str, path: str) -> None:
+    answer = await exchange(api, request("DELETE", path, "Expect: miracles"))
 
     assert_refused(answer, 417, "expectation-failed")
 
@@ -254,10 +252,10 @@ async def test_an_expectation_that_nobody_can_meet_is_refused(door: str, path: s
 )
 @pytest.mark.parametrize("sent", [0, 10 * 2**20], ids=["only announced", "really sent"])
 async def test_a_huge_body_is_not_taken(
-    door: str, method: str, path: str, status: int, sent: int
+    api: str, method: str, path: str, status: int, sent: int
 ) -> None:
     length = f"Content-Length: {sent or 100_000_000}"
-    async with connected(door) as connection:
+    async with connected(api) as connection:
         data = request(method, path, length, body=b"x" * sent, close=False)
         sending = asyncio.ensure_future(connection.send(data))
         answer = await connection.answer(within=3)
@@ -269,12 +267,12 @@ async def test_a_huge_body_is_not_taken(
         await sending
 
 
-async def test_a_request_in_the_body_of_another_is_no_request(door: str) -> None:
+async def test_a_request_in_the_body_of_another_is_no_request(api: str) -> None:
     inner = request("DELETE", f"/items/{TARGET}").decode()
     bad = [f"Content-Length: {len(inner)}"], [CHUNKED]
     bodies = inner, f"{len(inner):x}\r\n{inner}\r\n0\r\n\r\n"
     for headers, body in zip(bad, bodies, strict=True):
-        async with connected(door) as connection:
+        async with connected(api) as connection:
             await connection.send(
                 request("DELETE", "/items/nonsense", *headers, body=body, close=False)
             )
@@ -285,8 +283,8 @@ async def test_a_request_in_the_body_of_another_is_no_request(door: str) -> None
             assert await connection.closed()
 
 
-async def test_a_good_request_behind_a_bad_one_is_answered_for_itself(door: str) -> None:
-    async with connected(door) as connection:
+async def test_a_good_request_behind_a_bad_one_is_answered_for_itself(api: str) -> None:
+    async with connected(api) as connection:
         await connection.send(
             request("DELETE", "/items/nonsense", close=False)
             + request("GET", f"/items/{TARGET}", close=False)
@@ -298,17 +296,17 @@ async def test_a_good_request_behind_a_bad_one_is_answered_for_itself(door: str)
     assert [answer.status for answer in answers if answer] == [400, 405, 400]
 
 
-async def test_slow_callers_do_not_keep_others_waiting(door: str) -> None:
+async def test_slow_callers_do_not_keep_others_waiting(api: str) -> None:
     whole = request("GET", f"/items/{TARGET}")
     async with (
-        connected(door) as silent,
-        connected(door) as slow,
-        connected(door) as half,
+        connected(api) as silent,
+        connected(api) as slow,
+        connected(api) as half,
     ):
         await slow.send(whole[:10])
         await half.send(whole[:-4])
         for _ in range(20):
-            answer = await exchange(door, request("DELETE", "/items/nonsense"))
+            answer = await exchange(api, request("DELETE", "/items/nonsense"))
             assert answer.status == 400
 
         # And they are served when they come to the point.
@@ -321,16 +319,16 @@ async def test_slow_callers_do_not_keep_others_waiting(door: str) -> None:
             assert late.status == 405
 
 
-async def test_connections_that_say_nothing_can_come_and_go(door: str) -> None:
+async def test_connections_that_say_nothing_can_come_and_go(api: str) -> None:
     for _ in range(100):
-        async with connected(door) as connection:
+        async with connected(api) as connection:
             connection.abort()
 
 
 # -------------------------------------------------------------------------- at the end
 
 
-@pytest.mark.usefixtures("nothing_is_begun_and_the_door_goes_on")
+@pytest.mark.usefixtures("nothing_is_begun_and_the_server_goes_on")
 async def test_of_all_this_nothing_was_published(
     bootstrap: str, names: Names, service: Process
 ) -> None:
@@ -343,7 +341,7 @@ class TestWithABody:
     """A body that is small does no harm, and what it says does not matter."""
 
     @pytest.fixture
-    def nothing_is_begun_and_the_door_goes_on(self) -> None:
+    def nothing_is_begun_and_the_server_goes_on(self) -> None:
         """Here something is begun."""
 
     @pytest.mark.parametrize(
@@ -360,22 +358,20 @@ class TestWithABody:
         ],
     )
     async def test_a_small_body_is_ignored(
-        self, door: str, bootstrap: str, names: Names, headers: list[str], body: str
+        self, api: str, bootstrap: str, names: Names, headers: list[str], body: str
     ) -> None:
         async with platform(bootstrap, names, on_request=confirm):
-            answer = await exchange(
-                door, request("DELETE", f"/items/{TARGET}", *headers, body=body)
-            )
+            answer = await exchange(api, request("DELETE", f"/items/{TARGET}", *headers, body=body))
 
         assert answer.status == 200
 
     async def test_headers_that_mean_nothing_to_us_do_no_harm(
-        self, http: aiohttp.ClientSession, door: str, bootstrap: str, names: Names
+        self, http: aiohttp.ClientSession, api: str, bootstrap: str, names: Names
     ) -> None:
         async with platform(bootstrap, names, on_request=confirm):
             got = await take_down(
                 http,
-                door,
+                api,
                 TARGET,
                 [
                     *((f"X-{number}", "y" * 4000) for number in range(40)),

@@ -130,7 +130,7 @@ async def assert_skipped(
 @pytest.mark.parametrize("value", (ANYWHERE | PUBLISHED).values(), ids=ANYWHERE | PUBLISHED)
 async def test_an_unreadable_item_is_skipped_and_in_doubt_until_a_readable_list_arrives(
     http: aiohttp.ClientSession,
-    door: str,
+    api: str,
     admin: str,
     items: Platform,
     service: Process,
@@ -142,17 +142,17 @@ async def test_an_unreadable_item_is_skipped_and_in_doubt_until_a_readable_list_
     await assert_skipped(items, admin, service, items.names.published, value, ITEM.encode())
 
     # What it says of the item is not known; test_items_in_doubt.py has more about that.
-    got = await take_down(http, door, ITEM)
+    got = await take_down(http, api, ITEM)
     assert_problem(got, 503, "item-in-doubt", item_id=ITEM)
     await items.publish_item(ITEM, containers(2))
-    await until_read(http, door, items, ITEM)
-    assert_deleted(await take_down(http, door, ITEM), ITEM, containers(2))
+    await until_read(http, api, items, ITEM)
+    assert_deleted(await take_down(http, api, ITEM), ITEM, containers(2))
 
 
 @pytest.mark.parametrize("value", (ANYWHERE | DELETED).values(), ids=ANYWHERE | DELETED)
 async def test_an_unreadable_deletion_is_skipped_and_the_next_one_is_read(
     http: aiohttp.ClientSession,
-    door: str,
+    api: str,
     admin: str,
     items: Platform,
     service: Process,
@@ -169,7 +169,7 @@ async def test_an_unreadable_deletion_is_skipped_and_the_next_one_is_read(
     await items.publish_item(item_id, containers(1))
     items.on_request = confirm_after_rubbish
 
-    assert_deleted(await take_down(http, door, item_id), item_id, containers(1))
+    assert_deleted(await take_down(http, api, item_id), item_id, containers(1))
 
 
 def needs_no_key(broker: Broker, key: bytes | None) -> None:
@@ -183,7 +183,7 @@ def needs_no_key(broker: Broker, key: bytes | None) -> None:
 )
 async def test_the_end_of_an_item_that_nobody_can_name_is_skipped(
     http: aiohttp.ClientSession,
-    door: str,
+    api: str,
     admin: str,
     items: Platform,
     service: Process,
@@ -196,7 +196,7 @@ async def test_the_end_of_an_item_that_nobody_can_name_is_skipped(
 
     await assert_skipped(items, admin, service, items.names.published, None, key)
 
-    assert_deleted(await take_down(http, door, ITEM), ITEM, containers(2))
+    assert_deleted(await take_down(http, api, ITEM), ITEM, containers(2))
 
 
 @pytest.mark.parametrize("key", [None, b"", pytest.param(ITEM.encode(), id="an item's")])
@@ -214,7 +214,7 @@ async def test_a_deletion_without_a_value_is_skipped(
     [None, b"", b"nonsense", b"\xff", pytest.param(new_item_id().encode(), id="another item's")],
 )
 async def test_an_item_under_another_key_is_the_item_that_its_value_names(
-    http: aiohttp.ClientSession, door: str, items: Platform, broker: Broker, key: bytes | None
+    http: aiohttp.ClientSession, api: str, items: Platform, broker: Broker, key: bytes | None
 ) -> None:
     needs_no_key(broker, key)
     item_id = new_item_id()
@@ -222,11 +222,11 @@ async def test_an_item_under_another_key_is_the_item_that_its_value_names(
     await items.send(items.names.published, value, key=key)
     items.on_request = confirm
 
-    assert_deleted(await take_down(http, door, item_id), item_id, containers(1))
+    assert_deleted(await take_down(http, api, item_id), item_id, containers(1))
 
 
 async def test_values_of_a_megabyte_are_read(
-    http: aiohttp.ClientSession, door: str, admin: str, items: Platform
+    http: aiohttp.ClientSession, api: str, admin: str, items: Platform
 ) -> None:
     item_id = new_item_id()
     note = "ü" * (MEGABYTE // 2 - 1000)
@@ -239,7 +239,7 @@ async def test_values_of_a_megabyte_are_read(
             await platform.delete(item_id, containers(1)[0], note=note)
 
     items.on_request = confirm_with_a_note
-    assert_deleted(await take_down(http, door, item_id), item_id, containers(1))
+    assert_deleted(await take_down(http, api, item_id), item_id, containers(1))
 
     after = await scrape(admin)
     for topic in (items.names.published, items.names.deleted):
@@ -247,7 +247,7 @@ async def test_values_of_a_megabyte_are_read(
 
 
 async def test_deletions_from_containers_and_of_items_that_nobody_knows_do_no_harm(
-    http: aiohttp.ClientSession, door: str, admin: str, items: Platform
+    http: aiohttp.ClientSession, api: str, admin: str, items: Platform
 ) -> None:
     before = (await scrape(admin)).value("takedown_bus_published_total")
     for number in range(20):
@@ -257,11 +257,11 @@ async def test_deletions_from_containers_and_of_items_that_nobody_knows_do_no_ha
     await items.publish_item(item_id, containers(1))
     items.on_request = confirm
 
-    assert_deleted(await take_down(http, door, item_id), item_id, containers(1))
+    assert_deleted(await take_down(http, api, item_id), item_id, containers(1))
 
 
 async def test_rubbish_by_the_hundred_does_not_hold_others_up(
-    http: aiohttp.ClientSession, door: str, admin: str, items: Platform
+    http: aiohttp.ClientSession, api: str, admin: str, items: Platform
 ) -> None:
     before = await scrape(admin)
     for topic in (items.names.published, items.names.deleted):
@@ -272,8 +272,8 @@ async def test_rubbish_by_the_hundred_does_not_hold_others_up(
     items.on_request = confirm
 
     for item_id in item_ids:
-        await until_read(http, door, items, item_id)
-        assert_deleted(await take_down(http, door, item_id), item_id, containers(2))
+        await until_read(http, api, items, item_id)
+        assert_deleted(await take_down(http, api, item_id), item_id, containers(2))
 
     for topic in (items.names.published, items.names.deleted):
         expected = before.value(SKIPPED, topic=topic) + 300

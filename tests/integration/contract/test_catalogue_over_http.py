@@ -16,7 +16,7 @@ import trustme
 from aiohttp import web
 from aiokafka import AIOKafkaConsumer
 from support.answers import Got, assert_deleted, assert_problem, caller, take_down
-from support.asking import readiness, until_ready, wait_for_doors
+from support.asking import readiness, until_ready, wait_for_servers
 from support.brokers import Broker
 from support.observed import scrape
 from support.platform import Names, container, new_item_id
@@ -80,8 +80,8 @@ def service(broker: Broker, names: Names, settings: dict[str, object]) -> Iterat
 
 
 @pytest.fixture
-async def doors(service: Process) -> tuple[str, str]:
-    return await wait_for_doors(service)
+async def servers(service: Process) -> tuple[str, str]:
+    return await wait_for_servers(service)
 
 
 @pytest.fixture
@@ -98,24 +98,24 @@ async def publish(http: aiohttp.ClientSession, port: int, *names: str) -> str:
     return item_id
 
 
-async def until_answered(http: aiohttp.ClientSession, door: str, item_id: str, status: int) -> Got:
+async def until_answered(http: aiohttp.ClientSession, api: str, item_id: str, status: int) -> Got:
     async with asyncio.timeout(20):
-        while (got := await take_down(http, door, item_id)).status != status:
+        while (got := await take_down(http, api, item_id)).status != status:
             assert got.status == 503
             await asyncio.sleep(0.05)
     return got
 
 
 async def test_before_the_items_service_comes_it_is_not_ready_and_makes_no_topic_for_items(
-    http: aiohttp.ClientSession, doors: tuple[str, str], broker: Broker, names: Names
+    http: aiohttp.ClientSession, servers: tuple[str, str], broker: Broker, names: Names
 ) -> None:
-    door, admin = doors
+    api, admin = servers
     async with asyncio.timeout(20):
         while (checks := (await readiness(http, admin))[1])["kafka consumer"]["ok"] is False:  # noqa: ASYNC110 - another process
             await asyncio.sleep(0.05)
     assert not checks["catalogue"]["ok"]
     with pytest.raises(aiohttp.ClientConnectorError):  # not before it was ready for the first time
-        await take_down(http, door, new_item_id())
+        await take_down(http, api, new_item_id())
 
     consumer = AIOKafkaConsumer(bootstrap_servers=broker.address)
     await consumer.start()
@@ -127,25 +127,25 @@ async def test_before_the_items_service_comes_it_is_not_ready_and_makes_no_topic
 
 async def test_a_takedown_finds_its_containers_where_the_items_service_says(
     http: aiohttp.ClientSession,
-    doors: tuple[str, str],
+    servers: tuple[str, str],
     broker: Broker,
     names: Names,
     port: int,
     service: Process,
 ) -> None:
-    door, admin = doors
+    api, admin = servers
     with items_service(broker, names, port) as other:
         await until_ready(http, admin)
         item_id = await publish(http, port, "a", "b")
-        got = await take_down(http, door, item_id)
+        got = await take_down(http, api, item_id)
         assert_deleted(got, item_id, [container("a"), container("b")])
 
         # Now it is known, and in no container any more.
-        again = await take_down(http, door, item_id)
+        again = await take_down(http, api, item_id)
         assert_problem(again, 404, "item-not-found", item_id=item_id)
         stranger = new_item_id()
         assert_problem(
-            await take_down(http, door, stranger), 404, "item-not-found", item_id=stranger
+            await take_down(http, api, stranger), 404, "item-not-found", item_id=stranger
         )
 
         samples = await scrape(admin)
@@ -165,27 +165,27 @@ def test_no_folder_is_made_for_a_catalogue(service: Process, folder: Path) -> No
 
 
 async def test_while_the_items_service_is_away_the_answer_is_503_and_then_it_is_200_again(
-    http: aiohttp.ClientSession, doors: tuple[str, str], broker: Broker, names: Names, port: int
+    http: aiohttp.ClientSession, servers: tuple[str, str], broker: Broker, names: Names, port: int
 ) -> None:
-    door, admin = doors
+    api, admin = servers
     with items_service(broker, names, port) as other:
         await until_ready(http, admin)
         item_id = await publish(http, port, "a")
-        assert (await take_down(http, door, item_id)).status == 200
+        assert (await take_down(http, api, item_id)).status == 200
         assert other.stop() == 0
     for _ in range(10):
-        got = await take_down(http, door, item_id)
+        got = await take_down(http, api, item_id)
         assert_problem(got, 503, "not-ready", item_id=item_id)
         assert got.seconds < 3
     await until_ready(http, admin, status=503)
     assert "circuit" in (await readiness(http, admin))[1]["catalogue"]["detail"]
-    got = await take_down(http, door, item_id)
+    got = await take_down(http, api, item_id)
     assert_problem(got, 503, "not-ready", item_id=item_id)
 
     with items_service(broker, names, port) as other:
         await until_ready(http, admin)  # nobody had to ask
         item_id = await publish(http, port, "a", "b")
-        got = await until_answered(http, door, item_id, 200)
+        got = await until_answered(http, api, item_id, 200)
         assert_deleted(got, item_id, [container("a"), container("b")])
         assert other.stop() == 0
 
@@ -207,14 +207,14 @@ async def test_a_wrong_path_gives_no_404_and_is_said_before_anybody_asks(
             **names.settings(),
         ) as lost,
     ):
-        door, admin = await wait_for_doors(lost)
+        api, admin = await wait_for_servers(lost)
         async with asyncio.timeout(20):
             while "404" not in (await readiness(http, admin))[1]["catalogue"]["detail"]:  # noqa: ASYNC110 - another process
                 await asyncio.sleep(0.05)
         item_id = await publish(http, port, "a")
         for asked in (item_id, new_item_id()):
             with pytest.raises(aiohttp.ClientConnectorError):
-                await take_down(http, door, asked)
+                await take_down(http, api, asked)
         assert lost.stop() == 0
         assert other.stop() == 0
 
@@ -249,7 +249,7 @@ async def test_over_tls_the_certificate_is_checked_against_the_file_that_openssl
             admin_port=0,
             log_format="json",
         ) as process:
-            _, admin = await wait_for_doors(process)
+            _, admin = await wait_for_servers(process)
             wanted = "ok" if trusted else "TLS"
             async with asyncio.timeout(20):
                 while wanted not in (await readiness(http, admin))[1]["catalogue"]["detail"]:  # noqa: ASYNC110 - another process

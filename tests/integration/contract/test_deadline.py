@@ -17,12 +17,12 @@ TIMEOUT = 3
 
 
 async def test_without_a_preference_the_services_own_deadline_is_kept(
-    http: aiohttp.ClientSession, door: str, items: Platform
+    http: aiohttp.ClientSession, api: str, items: Platform
 ) -> None:
     item_id = new_item_id()
     await items.publish_item(item_id, containers(1))
 
-    got = await take_down(http, door, item_id)
+    got = await take_down(http, api, item_id)
 
     assert_problem(
         got, 504, "deadline-passed", item_id=item_id, deleted=[], outstanding=containers(1)
@@ -32,7 +32,7 @@ async def test_without_a_preference_the_services_own_deadline_is_kept(
 
 
 async def test_a_caller_cannot_have_a_longer_deadline(
-    http: aiohttp.ClientSession, door: str, items: Platform
+    http: aiohttp.ClientSession, api: str, items: Platform
 ) -> None:
     item_ids = [new_item_id() for _ in range(3)]
     for item_id in item_ids:
@@ -40,7 +40,7 @@ async def test_a_caller_cannot_have_a_longer_deadline(
 
     answers = await asyncio.gather(
         *(
-            take_down(http, door, item_id, [("Prefer", f"wait={wait}")])
+            take_down(http, api, item_id, [("Prefer", f"wait={wait}")])
             for item_id, wait in zip(item_ids, ("4", "3600", "9" * 40), strict=True)
         )
     )
@@ -65,12 +65,12 @@ async def test_a_caller_cannot_have_a_longer_deadline(
     ],
 )
 async def test_a_caller_can_have_a_shorter_deadline_however_it_is_written(
-    http: aiohttp.ClientSession, door: str, items: Platform, headers: list[str]
+    http: aiohttp.ClientSession, api: str, items: Platform, headers: list[str]
 ) -> None:
     item_id = new_item_id()
     await items.publish_item(item_id, containers(1))
 
-    got = await take_down(http, door, item_id, [("Prefer", header) for header in headers])
+    got = await take_down(http, api, item_id, [("Prefer", header) for header in headers])
 
     assert got.status == 504
     assert 1 <= got.seconds <= 1 + GRACE
@@ -78,14 +78,14 @@ async def test_a_caller_can_have_a_shorter_deadline_however_it_is_written(
 
 
 async def test_a_shorter_deadline_is_applied_to_every_kind_of_answer(
-    http: aiohttp.ClientSession, door: str, items: Platform
+    http: aiohttp.ClientSession, api: str, items: Platform
 ) -> None:
     item_id = new_item_id()
     await items.publish_item(item_id, containers(1))
     items.on_request = confirm
 
-    deleted = await take_down(http, door, item_id, [("Prefer", "wait=2")])
-    unknown = await take_down(http, door, new_item_id(), [("Prefer", "wait=2")])
+    deleted = await take_down(http, api, item_id, [("Prefer", "wait=2")])
+    unknown = await take_down(http, api, new_item_id(), [("Prefer", "wait=2")])
 
     assert_deleted(deleted, item_id, containers(1))
     assert deleted.headers["preference-applied"] == "wait=2"
@@ -110,22 +110,22 @@ async def test_a_shorter_deadline_is_applied_to_every_kind_of_answer(
     ],
 )
 async def test_an_invalid_preference_is_a_400_and_nothing_is_begun(
-    http: aiohttp.ClientSession, door: str, items: Platform, headers: list[str]
+    http: aiohttp.ClientSession, api: str, items: Platform, headers: list[str]
 ) -> None:
     item_id = new_item_id()
     await items.publish_item(item_id, containers(1))
 
-    got = await take_down(http, door, item_id, [("Prefer", header) for header in headers])
+    got = await take_down(http, api, item_id, [("Prefer", header) for header in headers])
 
     assert_problem(got, 400, "invalid-prefer", item_id=item_id)
     assert "preference-applied" not in got.headers
     items.on_request = confirm
-    assert (await take_down(http, door, item_id)).status == 200
+    assert (await take_down(http, api, item_id)).status == 200
     assert len(items.requests_for(item_id)) == 1
 
 
 async def test_events_along_the_way_do_not_restart_the_deadline(
-    http: aiohttp.ClientSession, door: str, items: Platform
+    http: aiohttp.ClientSession, api: str, items: Platform
 ) -> None:
     item_id = new_item_id()
     places = containers(6)
@@ -138,7 +138,7 @@ async def test_events_along_the_way_do_not_restart_the_deadline(
             await asyncio.sleep(0.3)
 
     confirming = asyncio.create_task(one_by_one())
-    got = await take_down(http, door, item_id, [("Prefer", "wait=2")])
+    got = await take_down(http, api, item_id, [("Prefer", "wait=2")])
     await confirming
 
     assert_problem(
@@ -154,12 +154,12 @@ async def test_events_along_the_way_do_not_restart_the_deadline(
 
 @pytest.mark.parametrize("paused", [0.71, 0.75, 0.78, 0.8, 1.2, 2.0])
 async def test_a_service_that_was_paused_over_a_deadline_says_so_and_calls_it_no_defect(
-    http: aiohttp.ClientSession, door: str, items: Platform, service: Process, paused: float
+    http: aiohttp.ClientSession, api: str, items: Platform, service: Process, paused: float
 ) -> None:
     item_ids = [new_item_id() for _ in range(5)]
     await items.publish_items({item_id: containers(2) for item_id in item_ids})
     asking = [
-        asyncio.create_task(take_down(http, door, item_id, [("Prefer", "wait=1")]))
+        asyncio.create_task(take_down(http, api, item_id, [("Prefer", "wait=1")]))
         for item_id in item_ids
     ]
     for item_id in item_ids:

@@ -48,7 +48,7 @@ async def test_each_container_of_the_demos_items_is_confirmed_by_its_deletion() 
 
 
 async def test_each_container_is_confirmed_by_its_deletion_on_either_broker(
-    http: aiohttp.ClientSession, broker: Broker, names: Names, door: str
+    http: aiohttp.ClientSession, broker: Broker, names: Names, api: str
 ) -> None:
     settings = {
         "kafka_bootstrap_servers": broker.address,
@@ -71,7 +71,7 @@ async def test_each_container_is_confirmed_by_its_deletion_on_either_broker(
         await eventually(published)
 
         async def take_down(item: str) -> dict[str, Any]:
-            async with http.delete(f"{door}/items/{item}") as answer:
+            async with http.delete(f"{api}/items/{item}") as answer:
                 body: dict[str, Any] = await answer.json()
                 assert answer.status == 200, body
                 return body

@@ -24,12 +24,12 @@ async def until_heard(admin: str, count: float) -> None:
 
 
 async def test_a_deletion_sent_twice_counts_once(
-    http: aiohttp.ClientSession, door: str, admin: str, items: Platform
+    http: aiohttp.ClientSession, api: str, admin: str, items: Platform
 ) -> None:
     item_id = new_item_id()
     places = containers(3)
     await items.publish_item(item_id, places)
-    asking = asyncio.create_task(take_down(http, door, item_id, [("Prefer", "wait=2")]))
+    asking = asyncio.create_task(take_down(http, api, item_id, [("Prefer", "wait=2")]))
     await items.wait_for_requests(item_id, 3)
     before = await heard(admin)
 
@@ -46,12 +46,12 @@ async def test_a_deletion_sent_twice_counts_once(
 
 
 async def test_deletions_may_come_in_any_order(
-    http: aiohttp.ClientSession, door: str, items: Platform
+    http: aiohttp.ClientSession, api: str, items: Platform
 ) -> None:
     item_id = new_item_id()
     places = containers(5)
     await items.publish_item(item_id, places)
-    asking = asyncio.create_task(take_down(http, door, item_id))
+    asking = asyncio.create_task(take_down(http, api, item_id))
     await items.wait_for_requests(item_id, 5)
 
     for at in (3, 0, 4, 2, 1):
@@ -61,12 +61,12 @@ async def test_deletions_may_come_in_any_order(
 
 
 async def test_what_is_somebody_elses_completes_nothing(
-    http: aiohttp.ClientSession, door: str, admin: str, items: Platform
+    http: aiohttp.ClientSession, api: str, admin: str, items: Platform
 ) -> None:
     item_id = new_item_id()
     places = containers(2)
     await items.publish_item(item_id, places)
-    asking = asyncio.create_task(take_down(http, door, item_id, [("Prefer", "wait=2")]))
+    asking = asyncio.create_task(take_down(http, api, item_id, [("Prefer", "wait=2")]))
     await items.wait_for_requests(item_id, 2)
     before = await heard(admin)
 
@@ -96,11 +96,11 @@ async def test_what_is_somebody_elses_completes_nothing(
 
 
 async def test_a_deletion_that_another_instance_asked_for_is_a_deletion_all_the_same(
-    http: aiohttp.ClientSession, door: str, items: Platform
+    http: aiohttp.ClientSession, api: str, items: Platform
 ) -> None:
     item_id = new_item_id()
     await items.publish_item(item_id, containers(1))
-    asking = asyncio.create_task(take_down(http, door, item_id))
+    asking = asyncio.create_task(take_down(http, api, item_id))
     await items.wait_for_requests(item_id, 1)
 
     await items.delete(item_id, containers(1)[0], takedownId=new_item_id(), instance="other")
@@ -122,7 +122,7 @@ async def test_a_deletion_that_another_instance_asked_for_is_a_deletion_all_the_
 )
 async def test_the_value_alone_decides(
     http: aiohttp.ClientSession,
-    door: str,
+    api: str,
     items: Platform,
     key: bytes | None,
     more: dict[str, Any],
@@ -130,7 +130,7 @@ async def test_the_value_alone_decides(
 ) -> None:
     item_id = new_item_id()
     await items.publish_item(item_id, containers(1))
-    asking = asyncio.create_task(take_down(http, door, item_id))
+    asking = asyncio.create_task(take_down(http, api, item_id))
     await items.wait_for_requests(item_id, 1)
 
     value = {**more, "itemId": item_id.upper(), **containers(1)[0], "deletedAt": NOW}
@@ -148,11 +148,11 @@ async def test_the_value_alone_decides(
     ],
 )
 async def test_times_are_told_in_utc(
-    http: aiohttp.ClientSession, door: str, items: Platform, sent: str, told: str
+    http: aiohttp.ClientSession, api: str, items: Platform, sent: str, told: str
 ) -> None:
     item_id = new_item_id()
     await items.publish_item(item_id, containers(1))
-    asking = asyncio.create_task(take_down(http, door, item_id))
+    asking = asyncio.create_task(take_down(http, api, item_id))
     await items.wait_for_requests(item_id, 1)
 
     await items.delete(item_id, containers(1)[0], deleted_at=sent)
@@ -180,7 +180,7 @@ async def again_and_again(items: Platform, item_id: str) -> AsyncIterator[None]:
 
 
 async def test_a_reply_before_kafkas_acknowledgement_is_heard(
-    http: aiohttp.ClientSession, door: str, items: Platform
+    http: aiohttp.ClientSession, api: str, items: Platform
 ) -> None:
     # Deletions come all the time, so that one is there as soon as anybody listens, whether the
     # request was acknowledged or not.
@@ -188,27 +188,27 @@ async def test_a_reply_before_kafkas_acknowledgement_is_heard(
         item_id = new_item_id()
         await items.publish_item(item_id, containers(1))
         async with again_and_again(items, item_id):
-            assert_deleted(await take_down(http, door, item_id), item_id, containers(1))
+            assert_deleted(await take_down(http, api, item_id), item_id, containers(1))
 
 
 async def test_what_comes_after_the_deadline_does_not_complete_the_next_takedown(
-    http: aiohttp.ClientSession, door: str, admin: str, items: Platform
+    http: aiohttp.ClientSession, api: str, admin: str, items: Platform
 ) -> None:
     item_id = new_item_id()
     places = containers(2)
     await items.publish_item(item_id, places)
-    first = await take_down(http, door, item_id, [("Prefer", "wait=1")])
+    first = await take_down(http, api, item_id, [("Prefer", "wait=1")])
     assert first.status == 504
     before = await heard(admin)
     for place in places:
         await items.delete(item_id, place)
     await until_heard(admin, before + 2)
 
-    second = await take_down(http, door, item_id, [("Prefer", "wait=1")])
+    second = await take_down(http, api, item_id, [("Prefer", "wait=1")])
     assert_problem(second, 504, "deadline-passed", item_id=item_id, deleted=[], outstanding=places)
 
     items.on_request = confirm
-    third = await take_down(http, door, item_id)
+    third = await take_down(http, api, item_id)
     assert_deleted(third, item_id, places)
     await items.wait_for_requests(item_id, 6)
     assert [request["takedownId"] for request in items.requests_for(item_id)] == [
@@ -220,13 +220,13 @@ async def test_what_comes_after_the_deadline_does_not_complete_the_next_takedown
 
 
 async def test_a_replayed_deletion_completes_nothing_and_is_shown_to_operators(
-    http: aiohttp.ClientSession, door: str, admin: str, items: Platform
+    http: aiohttp.ClientSession, api: str, admin: str, items: Platform
 ) -> None:
     item_id = new_item_id()
     places = containers(2)
     await items.publish_item(item_id, places)
     before = (await scrape(admin)).value("takedown_stale_deletions_total")
-    asking = asyncio.create_task(take_down(http, door, item_id))
+    asking = asyncio.create_task(take_down(http, api, item_id))
     await items.wait_for_requests(item_id, 2)
 
     for place in places:
@@ -248,12 +248,12 @@ async def test_a_replayed_deletion_completes_nothing_and_is_shown_to_operators(
 
 
 async def test_a_replayed_deletion_is_a_504_and_no_200(
-    http: aiohttp.ClientSession, door: str, items: Platform
+    http: aiohttp.ClientSession, api: str, items: Platform
 ) -> None:
     item_id = new_item_id()
     places = containers(1)
     await items.publish_item(item_id, places)
-    asking = asyncio.create_task(take_down(http, door, item_id, [("Prefer", "wait=1")]))
+    asking = asyncio.create_task(take_down(http, api, item_id, [("Prefer", "wait=1")]))
     await items.wait_for_requests(item_id, 1)
     await items.delete(item_id, places[0], deleted_at="1999-12-31T23:59:59Z")
 
@@ -262,12 +262,12 @@ async def test_a_replayed_deletion_is_a_504_and_no_200(
 
 
 async def test_duplicates_of_what_was_answered_are_not_late(
-    http: aiohttp.ClientSession, door: str, admin: str, items: Platform
+    http: aiohttp.ClientSession, api: str, admin: str, items: Platform
 ) -> None:
     before = (await scrape(admin)).value("takedown_events_late_total")
     for _ in range(5):
         item_id = new_item_id()
         await items.publish_item(item_id, containers(1))
         async with again_and_again(items, item_id):
-            assert_deleted(await take_down(http, door, item_id), item_id, containers(1))
+            assert_deleted(await take_down(http, api, item_id), item_id, containers(1))
     assert (await scrape(admin)).value("takedown_events_late_total") == before

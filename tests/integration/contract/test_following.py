@@ -54,11 +54,11 @@ class Asking:
 
 
 async def in_flight(
-    http: aiohttp.ClientSession, door: str, items: Platform, wait: int = 3
+    http: aiohttp.ClientSession, api: str, items: Platform, wait: int = 3
 ) -> Asking:
     item_id = new_item_id()
     await items.publish_item(item_id, containers(2))
-    asking = asyncio.create_task(take_down(http, door, item_id, [("Prefer", f"wait={wait}")]))
+    asking = asyncio.create_task(take_down(http, api, item_id, [("Prefer", f"wait={wait}")]))
     await items.wait_for_requests(item_id, 2)
     return Asking(item_id, asking, items)
 
@@ -72,8 +72,8 @@ async def lists_matched(admin: str) -> float:
 
 
 @pytest.fixture
-async def own(http: aiohttp.ClientSession, door: str, items: Platform) -> AsyncIterator[Asking]:
-    asking = await in_flight(http, door, items)
+async def own(http: aiohttp.ClientSession, api: str, items: Platform) -> AsyncIterator[Asking]:
+    asking = await in_flight(http, api, items)
     yield asking
     assert asking.answer.done()
 
@@ -217,11 +217,11 @@ async def test_what_was_added_and_kafka_does_not_take_is_a_502_with_true_lists(
 
 
 async def test_many_items_that_are_added_to_while_in_flight_are_all_taken_down_and_forgotten(
-    door: str, admin: str, items: Platform
+    api: str, admin: str, items: Platform
 ) -> None:
     before = await quiet(admin)
     async with caller() as http:
-        some = [await in_flight(http, door, items) for _ in range(20)]
+        some = [await in_flight(http, api, items) for _ in range(20)]
         items.on_request = confirm
         for number, one in enumerate(some):
             await one.list_anew(*(f"c{n}" for n in range(2 + number % 5)))
@@ -246,8 +246,8 @@ async def test_a_topic_that_is_made_again_tells_of_what_is_in_it_and_not_of_what
         ) as service,
         platform(broker.address, names) as items,
     ):
-        there = await in_flight(service.http, service.door, items, wait=10)
-        missing = await in_flight(service.http, service.door, items, wait=7)
+        there = await in_flight(service.http, service.api, items, wait=10)
+        missing = await in_flight(service.http, service.api, items, wait=7)
         admin = AIOKafkaAdminClient(bootstrap_servers=broker.address)
         await admin.start()
         await admin.delete_topics([names.published])
@@ -291,7 +291,7 @@ async def test_switched_off_a_takedown_is_of_what_was_found_at_its_beginning(
     unfollowing: tuple[Served, Platform],
 ) -> None:
     service, items = unfollowing
-    own = await in_flight(service.http, service.door, items, wait=2)
+    own = await in_flight(service.http, service.api, items, wait=2)
     await own.list_anew("c1", "c2", published_at=LATER)
     await items.remove_item(own.item_id)
     await own.delete("c1")
@@ -303,7 +303,7 @@ async def test_switched_off_a_takedown_is_of_what_was_found_at_its_beginning(
         deleted=[container("c1")],
         outstanding=[container("c0")],
     )
-    other = await in_flight(service.http, service.door, items, wait=2)
+    other = await in_flight(service.http, service.api, items, wait=2)
     await other.list_anew("c0", "c1", "c2", published_at=LATER)
     await other.delete("c0", "c1")
     assert_deleted(await other.answer, other.item_id, containers(2))

@@ -64,7 +64,7 @@ class Changing:
 
 
 async def test_the_invariants_hold_whatever_becomes_of_the_lists(
-    service: Process, door: str, admin: str, bootstrap: str, names: Names, items: Platform
+    service: Process, api: str, admin: str, bootstrap: str, names: Names, items: Platform
 ) -> None:
     before = await quiet(admin)
     followed = (await scrape(admin)).value("takedown_bus_lists_matched_total")
@@ -80,7 +80,7 @@ async def test_the_invariants_hold_whatever_becomes_of_the_lists(
 
         async def take_down(number: int, item_id: str) -> Asked:
             await asyncio.sleep(number / ITEMS)
-            asking = asyncio.create_task(ask(http, door, item_id))
+            asking = asyncio.create_task(ask(http, api, item_id))
             await items.wait_for_requests(item_id, 1)  # its first list has been read
             changing.start(item_id)
             return await asking

@@ -41,6 +41,9 @@ ASKED = 200
 LATE = 1.0
 """Seconds after which a deletion in the topic must have been read, on a slow machine too."""
 
+CLOCK_STEP = 0.001
+"""Seconds: the service's loop (uvloop) counts its time in milliseconds."""
+
 Places = list[dict[str, str]]
 
 
@@ -126,14 +129,14 @@ def lists_of(seed: int) -> dict[str, Places]:
     }
 
 
-async def ask(http: aiohttp.ClientSession, door: str, item_id: str, wait: int | None) -> Asked:
+async def ask(http: aiohttp.ClientSession, api: str, item_id: str, wait: int | None) -> Asked:
     headers = [] if wait is None else [("Prefer", f"wait={wait}")]
     at = time.time()
-    got = await take_down(http, door, item_id, headers)
+    got = await take_down(http, api, item_id, headers)
     return Asked(item_id, wait, at, time.time(), got)
 
 
-async def take_all_down(door: str, lists: Mapping[str, Places], seed: int) -> list[Asked]:
+async def take_all_down(api: str, lists: Mapping[str, Places], seed: int) -> list[Asked]:
     chosen = random.Random(seed)
     async with hurried_caller() as http:
         asking = []
@@ -145,7 +148,7 @@ async def take_all_down(door: str, lists: Mapping[str, Places], seed: int) -> li
             elif kind < 0.08:
                 item_id = item_id[:-1]
             wait = chosen.choice([None, None, 1, 2, 60])
-            asking.append(asyncio.create_task(ask(http, door, item_id, wait)))
+            asking.append(asyncio.create_task(ask(http, api, item_id, wait)))
             # Some together and some apart: all deadlines at one moment would be another test.
             await asyncio.sleep(chosen.choice([0, 0, 0.01, 0.02]))
         return await asyncio.gather(*asking)
@@ -156,7 +159,7 @@ async def run(
     request: pytest.FixtureRequest,
     service: Process,
     bootstrap: str,
-    door: str,
+    api: str,
     admin: str,
     items: Platform,
 ) -> Run:
@@ -174,7 +177,7 @@ async def run(
 
     items.on_request = on_request
     async with starvation(service.pid) as starved, starvation(os.getpid()) as we_starved:
-        asked = await take_all_down(door, lists, seed)
+        asked = await take_all_down(api, lists, seed)
     await misbehaving.finish()
 
     await given_back(admin, before)
@@ -227,7 +230,7 @@ def each_request_has_exactly_one_answer_in_time(run: Run) -> None:  # I1
         bound = asked.deadline + GRACE + run.starved
         assert event.get("elapsedMs", 0) <= bound * 1000
         if asked.got.status == 504:
-            assert asked.got.seconds >= asked.deadline
+            assert asked.got.seconds >= asked.deadline - CLOCK_STEP
         else:
             assert asked.got.seconds <= bound + GRACE + run.we_starved
 

@@ -37,11 +37,11 @@ async def timeline(http: aiohttp.ClientSession, admin: str, got: Got) -> dict[st
         return body
 
 
-async def ended_by_a_list(http: aiohttp.ClientSession, door: str, items: Platform) -> Got:
+async def ended_by_a_list(http: aiohttp.ClientSession, api: str, items: Platform) -> Got:
     """The 200 of an item in two containers, whose newer list has none of them."""
     item_id = new_item_id()
     await items.publish_item(item_id, containers(2))
-    asking = asyncio.create_task(take_down(http, door, item_id))
+    asking = asyncio.create_task(take_down(http, api, item_id))
     await items.wait_for_requests(item_id, 2)
     await items.publish_item(item_id, [], published_at=LISTED)
     got = await asking
@@ -58,11 +58,11 @@ async def delete_after(admin: str, items: Platform, item_id: str) -> None:
 
 
 async def test_duplicates_that_are_read_with_the_deletion_that_ended_a_takedown_are_not_late(
-    http: aiohttp.ClientSession, door: str, admin: str, items: Platform
+    http: aiohttp.ClientSession, api: str, admin: str, items: Platform
 ) -> None:
     item_id = new_item_id()
     await items.publish_item(item_id, containers(1))
-    asking = asyncio.create_task(take_down(http, door, item_id))
+    asking = asyncio.create_task(take_down(http, api, item_id))
     await items.wait_for_requests(item_id, 1)
     late, heard = await late_and_heard(admin)
     await items.delete_together(item_id, containers(1)[0], DUPLICATES)
@@ -72,10 +72,10 @@ async def test_duplicates_that_are_read_with_the_deletion_that_ended_a_takedown_
 
 
 async def test_a_takedown_that_a_list_ended_is_shown_with_the_lists_time_and_the_deletions_after(
-    http: aiohttp.ClientSession, door: str, admin: str, items: Platform
+    http: aiohttp.ClientSession, api: str, admin: str, items: Platform
 ) -> None:
     late, _ = await late_and_heard(admin)
-    got = await ended_by_a_list(http, door, items)
+    got = await ended_by_a_list(http, api, items)
     shown = (await timeline(http, admin, got))["containers"]
     assert [each["deletedAt"] for each in shown] == ["2026-01-02T03:04:09.500000Z"] * 2
     assert [each["heardAt"] for each in shown] == [None, None]
@@ -88,12 +88,12 @@ async def test_a_takedown_that_a_list_ended_is_shown_with_the_lists_time_and_the
 
 
 async def test_what_comes_after_the_deadline_is_late(
-    http: aiohttp.ClientSession, door: str, admin: str, items: Platform
+    http: aiohttp.ClientSession, api: str, admin: str, items: Platform
 ) -> None:
     late, _ = await late_and_heard(admin)
     item_id = new_item_id()
     await items.publish_item(item_id, containers(2))
-    got = await take_down(http, door, item_id, [("Prefer", "wait=1")])
+    got = await take_down(http, api, item_id, [("Prefer", "wait=1")])
     assert got.status == 504
     await delete_after(admin, items, item_id)
     assert (await late_and_heard(admin))[0] == late + 2
@@ -114,7 +114,7 @@ async def test_each_deletion_has_its_span_whether_it_comes_before_or_after_its_l
             platform(broker.address, names) as items,
         ):
             if first == "list":
-                got = await ended_by_a_list(service.http, service.door, items)
+                got = await ended_by_a_list(service.http, service.api, items)
                 await delete_after(service.admin, items, got.body["itemId"])
             else:
                 items.on_request = confirm

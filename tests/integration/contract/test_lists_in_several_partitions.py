@@ -66,15 +66,15 @@ async def gone(items: Platform) -> tuple[Item, Item]:
 
 
 async def test_the_newest_list_by_its_own_time_counts(
-    http: aiohttp.ClientSession, door: str, items: Platform
+    http: aiohttp.ClientSession, api: str, items: Platform
 ) -> None:
     items.on_request = confirm_after_the_lists
     are, are_not = await there(items), await gone(items)
-    await until_read(http, door, items, are[0].id)
+    await until_read(http, api, items, are[0].id)
     for item in are:
-        assert_deleted(await take_down(http, door, item.id), item.id, containers(2))
+        assert_deleted(await take_down(http, api, item.id), item.id, containers(2))
     for item in are_not:
-        got = await take_down(http, door, item.id)
+        got = await take_down(http, api, item.id)
         assert_problem(got, 404, "item-not-found", item_id=item.id)
 
 
@@ -96,9 +96,9 @@ async def test_a_service_that_reads_all_from_the_beginning_says_the_same(
         **names.settings(),
         **settings,
     ) as another:
-        door = another.wait_for_event("ready")["http"]
+        api = another.wait_for_event("ready")["http"]
         for item in are:
-            assert_deleted(await take_down(http, door, item.id), item.id, containers(2))
+            assert_deleted(await take_down(http, api, item.id), item.id, containers(2))
         for item in are_not:
-            got = await take_down(http, door, item.id)
+            got = await take_down(http, api, item.id)
             assert_problem(got, 404, "item-not-found", item_id=item.id)

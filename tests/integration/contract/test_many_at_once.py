@@ -22,7 +22,7 @@ def settings() -> dict[str, object]:
 
 
 async def test_two_items_at_once_do_not_touch_each_other(
-    http: aiohttp.ClientSession, door: str, items: Platform
+    http: aiohttp.ClientSession, api: str, items: Platform
 ) -> None:
     one, other = new_item_id(), new_item_id()
     await items.publish_items({one: containers(2), other: containers(3)})
@@ -33,8 +33,8 @@ async def test_two_items_at_once_do_not_touch_each_other(
 
     items.on_request = confirm_one
     first, second = await asyncio.gather(
-        take_down(http, door, one),
-        take_down(http, door, other, [("Prefer", "wait=1")]),
+        take_down(http, api, one),
+        take_down(http, api, other, [("Prefer", "wait=1")]),
     )
 
     assert_deleted(first, one, containers(2))
@@ -44,12 +44,12 @@ async def test_two_items_at_once_do_not_touch_each_other(
 
 
 async def test_the_same_item_twice_at_once_is_answered_twice(
-    http: aiohttp.ClientSession, door: str, items: Platform
+    http: aiohttp.ClientSession, api: str, items: Platform
 ) -> None:
     item_id = new_item_id()
     places = containers(2)
     await items.publish_item(item_id, places)
-    asking = [asyncio.create_task(take_down(http, door, item_id)) for _ in range(2)]
+    asking = [asyncio.create_task(take_down(http, api, item_id)) for _ in range(2)]
     requests = await items.wait_for_requests(item_id, 4)
 
     for place in places:
@@ -65,7 +65,7 @@ async def test_the_same_item_twice_at_once_is_answered_twice(
 
 
 async def test_five_hundred_at_once_are_all_answered_in_time_and_leave_nothing_behind(
-    service: Process, door: str, admin: str, items: Platform
+    service: Process, api: str, admin: str, items: Platform
 ) -> None:
     before = await quiet(admin)
     lists = {new_item_id(): containers(1 + number % 3) for number in range(500)}
@@ -73,7 +73,7 @@ async def test_five_hundred_at_once_are_all_answered_in_time_and_leave_nothing_b
     items.on_request = confirm_soon
 
     async with hurried_caller() as http:
-        answers = await asyncio.gather(*(take_down(http, door, item_id) for item_id in lists))
+        answers = await asyncio.gather(*(take_down(http, api, item_id) for item_id in lists))
 
     for got, (item_id, places) in zip(answers, lists.items(), strict=True):
         assert_deleted(got, item_id, places)
@@ -86,7 +86,7 @@ async def test_five_hundred_at_once_are_all_answered_in_time_and_leave_nothing_b
 
 
 async def test_after_every_kind_of_answer_everything_is_given_back(
-    door: str, admin: str, items: Platform
+    api: str, admin: str, items: Platform
 ) -> None:
     before = await quiet(admin)
     deleted, stuck = new_item_id(), new_item_id()
@@ -100,11 +100,11 @@ async def test_after_every_kind_of_answer_everything_is_given_back(
     async with caller() as http:
         for _ in range(3):
             asked = (
-                take_down(http, door, deleted),
-                take_down(http, door, stuck, [("Prefer", "wait=1")]),
-                take_down(http, door, new_item_id()),
-                take_down(http, door, "nonsense"),
-                take_down(http, door, deleted, [("Prefer", "wait=x")]),
+                take_down(http, api, deleted),
+                take_down(http, api, stuck, [("Prefer", "wait=1")]),
+                take_down(http, api, new_item_id()),
+                take_down(http, api, "nonsense"),
+                take_down(http, api, deleted, [("Prefer", "wait=x")]),
             )
             answers = await asyncio.gather(*asked)
             assert [got.status for got in answers] == [200, 504, 404, 400, 400]
@@ -117,14 +117,14 @@ async def test_after_every_kind_of_answer_everything_is_given_back(
 
 @pytest.mark.parametrize("politely", [True, False], ids=["close", "reset"])
 async def test_a_takedown_goes_on_when_its_caller_hangs_up_and_is_finished(
-    door: str, admin: str, items: Platform, politely: bool
+    api: str, admin: str, items: Platform, politely: bool
 ) -> None:
     before = await quiet(admin)
     finished = (await scrape(admin)).value("takedown_outcomes_total", outcome="Deleted")
     item_ids = [new_item_id() for _ in range(5)]
     await items.publish_items({item_id: containers(2) for item_id in item_ids})
     for item_id in item_ids:
-        async with connected(door) as caller:
+        async with connected(api) as caller:
             await caller.send(request("DELETE", f"/items/{item_id}"))
             await items.wait_for_requests(item_id, 2)
             if not politely:
@@ -143,13 +143,13 @@ async def test_a_takedown_goes_on_when_its_caller_hangs_up_and_is_finished(
 
 
 async def test_a_takedown_whose_caller_hung_up_ends_at_its_deadline(
-    door: str, admin: str, items: Platform
+    api: str, admin: str, items: Platform
 ) -> None:
     before = await quiet(admin)
     timed_out = (await scrape(admin)).value("takedown_outcomes_total", outcome="TimedOut")
     item_id = new_item_id()
     await items.publish_item(item_id, containers(2))
-    async with connected(door) as caller:
+    async with connected(api) as caller:
         await caller.send(request("DELETE", f"/items/{item_id}", "Prefer: wait=1"))
         await items.wait_for_requests(item_id, 2)
         caller.abort()
@@ -165,7 +165,7 @@ async def test_a_takedown_whose_caller_hung_up_ends_at_its_deadline(
 
 
 async def test_callers_that_hang_up_at_any_moment_leave_nothing_behind(
-    door: str, admin: str, items: Platform
+    api: str, admin: str, items: Platform
 ) -> None:
     before = await quiet(admin)
     lists = {new_item_id(): containers(3) for _ in range(60)}
@@ -174,7 +174,7 @@ async def test_callers_that_hang_up_at_any_moment_leave_nothing_behind(
 
     async def hang_up(item_id: str, after: float) -> None:
         data = request("DELETE", f"/items/{item_id}")
-        async with connected(door) as caller:
+        async with connected(api) as caller:
             # Every fifth one does not even say all it wanted to say.
             await caller.send(data[:40] if after < 0.002 else data)
             await asyncio.sleep(after)

@@ -29,11 +29,11 @@ async def confirm_all(items: Platform, item_id: str, count: int) -> None:
 
 
 async def test_an_item_in_as_many_containers_as_allowed_is_taken_down_from_each(
-    http: aiohttp.ClientSession, door: str, items: Platform
+    http: aiohttp.ClientSession, api: str, items: Platform
 ) -> None:
     item_id = new_item_id()
     await items.publish_item(item_id, containers(MOST))
-    asked = asyncio.create_task(take_down(http, door, item_id))
+    asked = asyncio.create_task(take_down(http, api, item_id))
     await confirm_all(items, item_id, MOST)
     got = await asked
     assert_deleted(got, item_id, containers(MOST))
@@ -42,11 +42,11 @@ async def test_an_item_in_as_many_containers_as_allowed_is_taken_down_from_each(
 
 
 async def test_an_item_in_one_more_is_refused_without_a_time_and_nothing_is_published(
-    http: aiohttp.ClientSession, door: str, items: Platform, bootstrap: str
+    http: aiohttp.ClientSession, api: str, items: Platform, bootstrap: str
 ) -> None:
     item_id = new_item_id()
     await items.publish_item(item_id, containers(MOST + 1))
-    got = await take_down(http, door, item_id)
+    got = await take_down(http, api, item_id)
     assert_problem(got, 503, "too-many-containers", item_id=item_id)
     assert "retry-after" not in got.headers
     assert str(MOST) in got.body["detail"]

@@ -51,7 +51,7 @@ def test_the_tests_own_partitioner_is_javas(key: bytes, hashed: int) -> None:
 
 
 async def test_each_container_gets_one_record_with_exactly_the_fields_of_the_contract(
-    http: aiohttp.ClientSession, door: str, items: Platform
+    http: aiohttp.ClientSession, api: str, items: Platform
 ) -> None:
     item_id = new_item_id()
     places = [container("a", "timeline"), container("b", "group"), container("ü \"'\n", "")]
@@ -59,7 +59,7 @@ async def test_each_container_gets_one_record_with_exactly_the_fields_of_the_con
     items.on_request = confirm
     before = datetime.now(UTC)
 
-    got = await take_down(http, door, item_id)
+    got = await take_down(http, api, item_id)
 
     after = datetime.now(UTC)
     assert_deleted(got, item_id, places)
@@ -77,13 +77,13 @@ async def test_each_container_gets_one_record_with_exactly_the_fields_of_the_con
 
 
 async def test_the_callers_own_deadline_travels_on(
-    http: aiohttp.ClientSession, door: str, items: Platform
+    http: aiohttp.ClientSession, api: str, items: Platform
 ) -> None:
     item_id = new_item_id()
     await items.publish_item(item_id, containers(1))
     items.on_request = confirm
 
-    await take_down(http, door, item_id, [("Prefer", "wait=2")])
+    await take_down(http, api, item_id, [("Prefer", "wait=2")])
 
     (record,) = items.requests_for(item_id)
     left = datetime.fromisoformat(record["deadline"]) - datetime.fromisoformat(record["reportedAt"])
@@ -91,14 +91,14 @@ async def test_the_callers_own_deadline_travels_on(
 
 
 async def test_the_key_is_the_item_id_and_the_headers_name_the_takedown(
-    http: aiohttp.ClientSession, door: str, items: Platform
+    http: aiohttp.ClientSession, api: str, items: Platform
 ) -> None:
     item_id = new_item_id()
     await items.publish_item(item_id, containers(3))
     items.on_request = confirm
     traceparent = f"00-{TRACE}-{SPAN}-01"
 
-    got = await take_down(http, door, item_id.upper(), [("traceparent", traceparent)])
+    got = await take_down(http, api, item_id.upper(), [("traceparent", traceparent)])
 
     records = records_of(items, item_id)
     assert len(records) == 3
@@ -126,7 +126,7 @@ async def test_the_key_is_the_item_id_and_the_headers_name_the_takedown(
     ],
 )
 async def test_without_a_valid_trace_one_is_made_for_all_records_of_the_takedown(
-    door: str, items: Platform, headers: list[bytes]
+    api: str, items: Platform, headers: list[bytes]
 ) -> None:
     item_id = new_item_id()
     await items.publish_item(item_id, containers(2))
@@ -134,7 +134,7 @@ async def test_without_a_valid_trace_one_is_made_for_all_records_of_the_takedown
 
     # As bytes: a client of good manners would not send them all.
     lines = [f"traceparent: {header.decode('latin-1')}" for header in headers]
-    answer = await exchange(door, request("DELETE", f"/items/{item_id}", *lines))
+    answer = await exchange(api, request("DELETE", f"/items/{item_id}", *lines))
 
     assert answer.status == 200
     first, second = (dict(record.headers)["traceparent"] for record in records_of(items, item_id))
@@ -144,13 +144,13 @@ async def test_without_a_valid_trace_one_is_made_for_all_records_of_the_takedown
 
 
 async def test_all_records_of_an_item_are_in_the_partition_that_java_would_choose(
-    http: aiohttp.ClientSession, door: str, items: Platform, bootstrap: str
+    http: aiohttp.ClientSession, api: str, items: Platform, bootstrap: str
 ) -> None:
     item_ids = [new_item_id() for _ in range(20)]
     await items.publish_items({item_id: containers(3) for item_id in item_ids})
     items.on_request = confirm
 
-    answers = await asyncio.gather(*(take_down(http, door, item_id) for item_id in item_ids))
+    answers = await asyncio.gather(*(take_down(http, api, item_id) for item_id in item_ids))
 
     assert [got.status for got in answers] == [200] * 20
     partitions: dict[str, set[int]] = defaultdict(set)

@@ -22,14 +22,14 @@ def settings() -> dict[str, object]:
 
 @pytest.fixture
 async def full(
-    http: aiohttp.ClientSession, door: str, items: Platform
+    http: aiohttp.ClientSession, api: str, items: Platform
 ) -> AsyncIterator[dict[str, asyncio.Task[int]]]:
     """Two takedowns are in flight, which is all that the service takes."""
     item_ids = [new_item_id() for _ in range(2)]
     await items.publish_items({item_id: containers(1) for item_id in item_ids})
 
     async def ask(item_id: str) -> int:
-        return (await take_down(http, door, item_id)).status
+        return (await take_down(http, api, item_id)).status
 
     in_flight = {item_id: asyncio.create_task(ask(item_id)) for item_id in item_ids}
     for item_id in item_ids:
@@ -40,7 +40,7 @@ async def full(
 
 async def test_one_more_than_the_pool_takes_is_answered_with_503_at_once(
     http: aiohttp.ClientSession,
-    door: str,
+    api: str,
     items: Platform,
     bootstrap: str,
     full: dict[str, asyncio.Task[int]],
@@ -48,7 +48,7 @@ async def test_one_more_than_the_pool_takes_is_answered_with_503_at_once(
     item_id = new_item_id()
     await items.publish_item(item_id, containers(1))
 
-    answers = await asyncio.gather(*(take_down(http, door, item_id) for _ in range(20)))
+    answers = await asyncio.gather(*(take_down(http, api, item_id) for _ in range(20)))
 
     for got in answers:
         assert_problem(got, 503, "overloaded", item_id=item_id)
@@ -62,16 +62,16 @@ async def test_one_more_than_the_pool_takes_is_answered_with_503_at_once(
 
 
 async def test_a_place_that_becomes_free_can_be_had(
-    http: aiohttp.ClientSession, door: str, items: Platform, full: dict[str, asyncio.Task[int]]
+    http: aiohttp.ClientSession, api: str, items: Platform, full: dict[str, asyncio.Task[int]]
 ) -> None:
     item_id = new_item_id()
     await items.publish_item(item_id, containers(1))
-    assert (await take_down(http, door, item_id)).status == 503
+    assert (await take_down(http, api, item_id)).status == 503
 
     first, second = full
     await items.delete(first, containers(1)[0])
     assert await full[first] == 200
-    asking = asyncio.create_task(take_down(http, door, item_id))
+    asking = asyncio.create_task(take_down(http, api, item_id))
     await items.wait_for_requests(item_id, 1)
     await items.delete(item_id, containers(1)[0])
 
@@ -126,10 +126,10 @@ async def test_a_service_that_has_just_said_ready_knows_every_item(bootstrap: st
             await items.publish_items(lists)
             items.on_request = confirm
             with running("serve", **settings) as second:
-                door = second.wait_for_event("ready")["http"]
+                api = second.wait_for_event("ready")["http"]
                 async with caller() as http:
                     for item_id in list(lists)[::400]:
-                        got = await take_down(http, door, item_id)
+                        got = await take_down(http, api, item_id)
                         assert_deleted(got, item_id, containers(2))
                 assert second.stop() == 0
         assert first.stop() == 0

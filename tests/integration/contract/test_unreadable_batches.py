@@ -63,7 +63,7 @@ async def raw(bootstrap: str) -> AsyncIterator[Raw]:
 
 async def test_a_record_with_a_header_whose_name_is_not_utf_8_is_skipped_and_its_item_in_doubt(
     http: aiohttp.ClientSession,
-    door: str,
+    api: str,
     admin: str,
     items: Platform,
     service: Process,
@@ -81,21 +81,21 @@ async def test_a_record_with_a_header_whose_name_is_not_utf_8_is_skipped_and_its
 
     items.on_request = confirm
     for item_id in (before, after):
-        await until_read(http, door, items, item_id)
-        assert_deleted(await take_down(http, door, item_id), item_id, containers(1))
+        await until_read(http, api, items, item_id)
+        assert_deleted(await take_down(http, api, item_id), item_id, containers(1))
     assert (await scrape(admin)).value(SKIPPED, topic=topic) == count + 1
-    assert_problem(await take_down(http, door, bad), 503, "item-in-doubt", item_id=bad)
+    assert_problem(await take_down(http, api, bad), 503, "item-in-doubt", item_id=bad)
     event = await logged(service, lambda event: event.get("key") == bad)
     assert event["event"] == "Skipped an unreadable record: a header's name is not UTF-8"
     assert (event["topic"], event["offset"]) == (topic, first + 1)
 
     await items.publish_item(bad, containers(2))
-    await until_read(http, door, items, bad)
-    assert_deleted(await take_down(http, door, bad), bad, containers(2))
+    await until_read(http, api, items, bad)
+    assert_deleted(await take_down(http, api, bad), bad, containers(2))
 
 
 async def test_a_deletion_with_such_a_header_is_skipped_and_the_one_behind_it_is_read(
-    http: aiohttp.ClientSession, door: str, admin: str, items: Platform, raw: Raw
+    http: aiohttp.ClientSession, api: str, admin: str, items: Platform, raw: Raw
 ) -> None:
     item_id = new_item_id()
     topic = items.names.deleted
@@ -108,13 +108,13 @@ async def test_a_deletion_with_such_a_header_is_skipped_and_the_one_behind_it_is
         await raw.send(topic, batch([row._replace(headers=NOT_UTF_8), row]))
 
     items.on_request = confirm_behind_it
-    assert_deleted(await take_down(http, door, item_id), item_id, containers(1))
+    assert_deleted(await take_down(http, api, item_id), item_id, containers(1))
     assert (await scrape(admin)).value(SKIPPED, topic=topic) == count + 1
 
 
 @pytest.mark.parametrize("codec", CODECS)
 async def test_a_deletion_batch_that_decompresses_to_too_much_is_skipped(
-    http: aiohttp.ClientSession, door: str, admin: str, items: Platform, raw: Raw, codec: str
+    http: aiohttp.ClientSession, api: str, admin: str, items: Platform, raw: Raw, codec: str
 ) -> None:
     item_id = new_item_id()
     topic = items.names.deleted
@@ -128,7 +128,7 @@ async def test_a_deletion_batch_that_decompresses_to_too_much_is_skipped(
         await confirm(items, request)
 
     items.on_request = confirm_behind_it
-    assert_deleted(await take_down(http, door, item_id), item_id, containers(1))
+    assert_deleted(await take_down(http, api, item_id), item_id, containers(1))
     await until(lambda samples: samples.value(SKIPPED, topic=topic) == count + 1, admin)
 
 
@@ -178,7 +178,7 @@ async def test_behind_a_batch_of_which_nothing_is_known_only_newer_lists_count(
 
     # The list may be older than one in the batch; and an item may be listed in there alone.
     for item_id in (known, new_item_id()):
-        got = await take_down(service.http, service.door, item_id)
+        got = await take_down(service.http, service.api, item_id)
         assert_problem(got, 503, "item-in-doubt", item_id=item_id)
         assert f"{codec} that decompresses to more than 67,108,864" in got.body["detail"]
     assert peak_memory(service.process.pid) - before < MOST_MEMORY

@@ -15,7 +15,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from support.asking import take_down, wait_for_doors
+from support.asking import take_down, wait_for_servers
 from support.brokers import Broker
 from support.kept import noise, truncate
 from support.observed import scrape
@@ -90,21 +90,21 @@ async def test_a_restart_goes_on_where_it_stopped(
 ) -> None:
     lists = {new_item_id(): containers(2) for _ in range(COUNT)}
     async with serving(kept) as service:
-        _, admin = await wait_for_doors(service)
+        _, admin = await wait_for_servers(service)
         async with publishing(bootstrap, names) as items:
             await items.publish_items(lists)
         await until_kept(admin, COUNT)
         await ending(service)
     async with serving(kept) as service, publishing(bootstrap, names) as items:
-        door, admin = await wait_for_doors(service)
+        api, admin = await wait_for_servers(service)
         read = (await scrape(admin)).value("takedown_reader_read_total", topic=names.published)
         assert read == 0, f"{read} records were read again"
         for item_id in list(lists)[:5]:
-            assert (await take_down(http, door, item_id))[0] == 200
-        assert (await take_down(http, door, new_item_id()))[0] == 404
+            assert (await take_down(http, api, item_id))[0] == 200
+        assert (await take_down(http, api, new_item_id()))[0] == 404
         # And what is published now is read.
         await items.publish_item(item := new_item_id(), containers(1))
-        assert (await take_down(http, door, item))[0] == 200
+        assert (await take_down(http, api, item))[0] == 200
         assert await asyncio.to_thread(service.stop) == 0
     checked = await asyncio.to_thread(check, folder, structure=True)
     assert (checked.problems, checked.items) == ((), COUNT + 1)
@@ -123,16 +123,16 @@ async def test_what_is_damaged_is_made_again_and_no_404_is_wrong(
 ) -> None:
     lists = {new_item_id(): containers(2) for _ in range(COUNT)}
     async with serving(kept) as service:
-        _, admin = await wait_for_doors(service)
+        _, admin = await wait_for_servers(service)
         async with publishing(bootstrap, names) as items:
             await items.publish_items(lists)
         await until_kept(admin, COUNT)
         await ending(service)
     await asyncio.to_thread(damage, folder)
     async with serving(kept) as service, publishing(bootstrap, names):
-        door, _ = await wait_for_doors(service)
+        api, _ = await wait_for_servers(service)
         for item_id in list(lists)[:20]:
-            status, body, _ = await take_down(http, door, item_id)
+            status, body, _ = await take_down(http, api, item_id)
             assert status in {200, 503}, body
         said = service.text()
         assert "made again from its topic" in said
@@ -147,7 +147,7 @@ async def test_another_topic_of_the_same_name_is_no_source_of_answers(
     """The folder was filled from a topic; this one has its name and is another one."""
     old = new_item_id()
     async with serving(kept) as service:
-        _, admin = await wait_for_doors(service)
+        _, admin = await wait_for_servers(service)
         async with publishing(bootstrap, names) as items:
             await items.publish_item(old, containers(1))
         await until_kept(admin, 1)
@@ -156,10 +156,10 @@ async def test_another_topic_of_the_same_name_is_no_source_of_answers(
         address = (await asyncio.to_thread(other.wait_for_event, "ready"))["kafka"]
         elsewhere = {**kept, "kafka_bootstrap_servers": address, "kafka_fetch_max_wait": 0.01}
         async with serving(elsewhere) as service, publishing(address, names) as items:
-            door, _ = await wait_for_doors(service)
-            assert (await take_down(http, door, old))[0] == 404
+            api, _ = await wait_for_servers(service)
+            assert (await take_down(http, api, old))[0] == 404
             await items.publish_item(new := new_item_id(), containers(2))
-            assert (await take_down(http, door, new))[0] == 200
+            assert (await take_down(http, api, new))[0] == 200
             assert "is read again from its beginning" in service.text()
             assert await asyncio.to_thread(service.stop) == 0
 
@@ -169,7 +169,7 @@ async def test_a_catalogue_that_cannot_be_kept_keeps_us_from_being_ready(
 ) -> None:
     """A file-size limit of the process stands for a disk that is full."""
     async with serving(kept) as service:
-        _, admin = await wait_for_doors(service)
+        _, admin = await wait_for_servers(service)
         async with aiohttp.ClientSession() as http, publishing(bootstrap, names) as items:
             _limit_files_of(service.pid, 1 << 16)
             await items.publish_items({new_item_id(): containers(200) for _ in range(50)})

@@ -46,7 +46,7 @@ async def service(
     try:
         await service.start()
         async with asyncio.timeout(20):
-            while not service.callers_door.is_open:  # noqa: ASYNC110 - Kafka's threads, not ours
+            while not service.public_server.is_open:  # noqa: ASYNC110 - Kafka's threads, not ours
                 await asyncio.sleep(0.02)
         yield service
     finally:
@@ -60,11 +60,11 @@ async def items(service: Service, bootstrap: str, names: Names) -> AsyncIterator
 
 
 async def in_flight(
-    items: Platform, http: aiohttp.ClientSession, door: str
+    items: Platform, http: aiohttp.ClientSession, api: str
 ) -> asyncio.Task[tuple[int, dict[str, object], float]]:
     item_id = new_item_id()
     await items.publish_item(item_id, containers(3))
-    answer = asyncio.create_task(take_down(http, door, item_id))
+    answer = asyncio.create_task(take_down(http, api, item_id))
     await items.wait_for_requests(item_id, 3)
     return answer
 
@@ -72,8 +72,8 @@ async def in_flight(
 async def test_the_caller_of_a_crashed_censor_gets_500_at_once_and_the_next_takedown_works(
     service: Service, items: Platform, http: aiohttp.ClientSession
 ) -> None:
-    door = service.callers_door.address
-    answer = await in_flight(items, http, door)
+    api = service.public_server.address
+    answer = await in_flight(items, http, api)
     (censor,) = ActorRegistry.get_by_class(ItemCensor)
 
     censor.tell(Drain())  # an event that no state of it takes
@@ -89,17 +89,17 @@ async def test_the_caller_of_a_crashed_censor_gets_500_at_once_and_the_next_take
     for _ in range(3):
         item_id = new_item_id()
         await items.publish_item(item_id, containers(2))
-        assert (await take_down(http, door, item_id))[0] == 200
+        assert (await take_down(http, api, item_id))[0] == 200
     assert ActorRegistry.get_by_class(ItemCensor) == [censor], "it was restarted in place"
 
 
 async def test_a_censor_that_crashes_a_fourth_time_within_15_seconds_is_replaced(
     service: Service, items: Platform, http: aiohttp.ClientSession
 ) -> None:
-    door = service.callers_door.address
+    api = service.public_server.address
     seen = []
     for _ in range(4):
-        answer = await in_flight(items, http, door)
+        answer = await in_flight(items, http, api)
         (censor,) = ActorRegistry.get_by_class(ItemCensor)
         seen.append(censor.actor_urn)
         censor.tell(Drain())
@@ -109,7 +109,7 @@ async def test_a_censor_that_crashes_a_fourth_time_within_15_seconds_is_replaced
     items.on_request = confirm
     item_id = new_item_id()
     await items.publish_item(item_id, containers(2))
-    assert (await take_down(http, door, item_id))[0] == 200
+    assert (await take_down(http, api, item_id))[0] == 200
     (censor,) = ActorRegistry.get_by_class(ItemCensor)
     assert censor.actor_urn not in seen
 
@@ -117,8 +117,8 @@ async def test_a_censor_that_crashes_a_fourth_time_within_15_seconds_is_replaced
 async def test_a_coordinator_that_crashes_answers_what_is_in_flight_and_goes_on(
     service: Service, items: Platform, http: aiohttp.ClientSession
 ) -> None:
-    door = service.callers_door.address
-    answer = await in_flight(items, http, door)
+    api = service.public_server.address
+    answer = await in_flight(items, http, api)
     (coordinator,) = ActorRegistry.get_by_class(Coordinator)
     actor = service.coordinator
     assert actor is not None
@@ -136,7 +136,7 @@ async def test_a_coordinator_that_crashes_answers_what_is_in_flight_and_goes_on(
     items.on_request = confirm
     item_id = new_item_id()
     await items.publish_item(item_id, containers(2))
-    assert (await take_down(http, door, item_id))[0] == 200
+    assert (await take_down(http, api, item_id))[0] == 200
     assert coordinator.is_alive()
     assert not service.failed.done()
 

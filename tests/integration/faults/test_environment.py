@@ -76,8 +76,8 @@ async def test_with_standard_streams_that_are_closed_it_serves_and_puts_nothing_
     settings: dict[str, object],
     filenos: tuple[int, ...],
 ) -> None:
-    door, admin = free_port(), free_port()
-    settings |= {"http_port": door, "admin_port": admin}
+    api, admin = free_port(), free_port()
+    settings |= {"http_port": api, "admin_port": admin}
     async with started(settings, preexec_fn=closing(*filenos)) as service:
         async with asyncio.timeout(20):
             while True:
@@ -87,7 +87,7 @@ async def test_with_standard_streams_that_are_closed_it_serves_and_puts_nothing_
                 except aiohttp.ClientConnectionError:
                     pass
                 await asyncio.sleep(0.05)
-        status, _, _ = await take_down(http, f"http://127.0.0.1:{door}", new_item_id())
+        status, _, _ = await take_down(http, f"http://127.0.0.1:{api}", new_item_id())
         assert status == 404
         assert {opened_as(service, fileno) for fileno in filenos} == {os.devnull}
         service.signal(signal.SIGTERM)
@@ -111,11 +111,9 @@ async def test_clients_that_only_connect_use_no_file_that_kafka_or_the_admin_api
 ) -> None:
     async with started(settings, preexec_fn=allowing(files)) as service:
         event = await asyncio.to_thread(service.wait_for_event, "ready")
-        door, admin = event["http"], event["admin"]
-        assert (await take_down(http, door, new_item_id()))[
-            0
-        ] == 404  # over a connection that stays
-        ports = [int(address.rpartition(":")[2]) for address in (door, admin)]
+        api, admin = event["http"], event["admin"]
+        assert (await take_down(http, api, new_item_id()))[0] == 404  # over a connection that stays
+        ports = [int(address.rpartition(":")[2]) for address in (api, admin)]
         clients = [
             socket.create_connection(("127.0.0.1", port), timeout=5)
             for port in ports * 2
@@ -128,7 +126,7 @@ async def test_clients_that_only_connect_use_no_file_that_kafka_or_the_admin_api
             while asyncio.get_running_loop().time() < end:
                 async with aiohttp.ClientSession() as operator:
                     assert (await readiness(operator, admin))[0] == 200
-                assert (await take_down(http, door, new_item_id()))[0] == 404
+                assert (await take_down(http, api, new_item_id()))[0] == 404
                 await asyncio.sleep(0.2)
             after = process.cpu_times()
             assert after.user + after.system - before.user - before.system < 1.5
@@ -138,7 +136,7 @@ async def test_clients_that_only_connect_use_no_file_that_kafka_or_the_admin_api
         async with asyncio.timeout(5), aiohttp.ClientSession() as newcomer:
             while True:  # until it has noticed that they have gone
                 try:
-                    assert (await take_down(newcomer, door, new_item_id()))[0] == 404
+                    assert (await take_down(newcomer, api, new_item_id()))[0] == 404
                     break
                 except aiohttp.ClientConnectionError:
                     await asyncio.sleep(0.05)

@@ -76,12 +76,12 @@ async def test_with_a_pipe_that_is_not_read_all_requests_are_answered_and_sigter
         settings |= {"http_port": free_port(), "admin_port": free_port()}
     with unread("serve", **settings | {"log_format": log_format}) as service:
         if log_format == "json":
-            door, admin = await until_listening(service)
+            api, admin = await until_listening(service)
         else:
-            door, admin = (f"http://127.0.0.1:{settings[f'{k}_port']}" for k in ("http", "admin"))
+            api, admin = (f"http://127.0.0.1:{settings[f'{k}_port']}" for k in ("http", "admin"))
             await until_answers(http, admin)
         await until_ready(http, admin)
-        statuses = await ask_many(http, door, 2000)
+        statuses = await ask_many(http, api, 2000)
         assert statuses == [404] * 2000
         assert await alive(http, admin)
         assert await service.stop() < 10
@@ -91,13 +91,13 @@ async def test_takedowns_in_flight_are_finished_though_the_output_is_not_read(
     http: aiohttp.ClientSession, settings: dict[str, object], bootstrap: str, names: Names
 ) -> None:
     with unread("serve", **settings) as service:
-        door, admin = await until_listening(service)
+        api, admin = await until_listening(service)
         await until_ready(http, admin)
-        await ask_many(http, door, 600)  # more than the pipe holds
+        await ask_many(http, api, 600)  # more than the pipe holds
         async with platform(bootstrap, names) as items:
             item_id = new_item_id()
             await items.publish_item(item_id, containers(2))
-            answer = asyncio.create_task(status_of(http, door, item_id))
+            answer = asyncio.create_task(status_of(http, api, item_id))
             requests = await items.wait_for_requests(item_id, 2)
             stopping = asyncio.create_task(service.stop())
             await until_ready(http, admin, status=503)
@@ -111,12 +111,12 @@ async def test_when_reading_resumes_one_line_reports_what_was_dropped(
     http: aiohttp.ClientSession, settings: dict[str, object]
 ) -> None:
     with unread("serve", **settings) as service:
-        door, admin = await until_listening(service)
+        api, admin = await until_listening(service)
         await until_ready(http, admin)
         asked = 0
         async with asyncio.timeout(60):
             while await dropped(http, admin) < 500:
-                await ask_many(http, door, 2000, item=200 * "x")  # a 400, and a long line
+                await ask_many(http, api, 2000, item=200 * "x")  # a 400, and a long line
                 asked += 2000
         assert psutil.Process(service.pid).memory_info().rss < 300 << 20
         lost = await dropped(http, admin)
@@ -125,7 +125,7 @@ async def test_when_reading_resumes_one_line_reports_what_was_dropped(
             while not (reports := reported(service)):  # noqa: ASYNC110 - another process
                 await asyncio.sleep(0.05)
         assert len(reports) == 1
-        await ask_many(http, door, 100)  # which are written as ever
+        await ask_many(http, api, 100)  # which are written as ever
         await service.stop()
         await reading
         assert reported(service) == [lost]
@@ -140,9 +140,9 @@ async def test_lines_that_were_not_read_come_out_before_the_process_ends(
     http: aiohttp.ClientSession, settings: dict[str, object]
 ) -> None:
     with unread("serve", **settings) as service:
-        door, admin = await until_listening(service)
+        api, admin = await until_listening(service)
         await until_ready(http, admin)
-        await ask_many(http, door, 1000)
+        await ask_many(http, api, 1000)
         service._process.send_signal(signal.SIGTERM)
         await asyncio.to_thread(service.read_all)
         events = [e["event"] for e in service.events()]
@@ -154,11 +154,11 @@ async def test_a_reader_that_has_gone_costs_the_lines_and_nothing_more(
     http: aiohttp.ClientSession, settings: dict[str, object]
 ) -> None:
     with unread("serve", **settings) as service:
-        door, admin = await until_listening(service)
+        api, admin = await until_listening(service)
         await until_ready(http, admin)
         before = psutil.Process(service.pid).cpu_times()
         service.close_reader()
-        assert await ask_many(http, door, 200) == [404] * 200
+        assert await ask_many(http, api, 200) == [404] * 200
         async with asyncio.timeout(5):
             while await dropped(http, admin) < 200:  # noqa: ASYNC110 - another process
                 await asyncio.sleep(0.05)
@@ -172,13 +172,13 @@ async def test_a_full_disk_below_the_log_stops_nothing(
     http: aiohttp.ClientSession, settings: dict[str, object]
 ) -> None:
     settings |= {"http_port": free_port(), "admin_port": free_port()}
-    door, admin = (f"http://127.0.0.1:{settings[f'{k}_port']}" for k in ("http", "admin"))
+    api, admin = (f"http://127.0.0.1:{settings[f'{k}_port']}" for k in ("http", "admin"))
     full = os.open("/dev/full", os.O_WRONLY)
     try:
         with unread("serve", output=full, **settings) as service:
             await until_answers(http, admin)
             await until_ready(http, admin)
-            assert await ask_many(http, door, 400) == [404] * 400
+            assert await ask_many(http, api, 400) == [404] * 400
             assert await alive(http, admin)
             assert await service.stop() < 15
     finally:
@@ -190,9 +190,9 @@ async def test_with_workers_the_pipe_that_is_not_read_stops_none_of_them(
     http: aiohttp.ClientSession, settings: dict[str, object], workers: int
 ) -> None:
     with unread("serve", **settings | {"workers": workers}) as service:
-        door, admin = await until_listening(service)
+        api, admin = await until_listening(service)
         await until_ready(http, admin)
-        assert await ask_many(http, door, 2000) == [404] * 2000
+        assert await ask_many(http, api, 2000) == [404] * 2000
         assert await alive(http, admin)
         assert await service.stop() < 15
         await asyncio.to_thread(service.read_all)  # what the pipe held
@@ -205,8 +205,8 @@ def reported(service: UnreadProcess) -> list[int]:
     return [int(match[1]) for match in found if match]
 
 
-async def status_of(http: aiohttp.ClientSession, door: str, item_id: str) -> int:
-    async with http.delete(f"{door}/items/{item_id}") as answer:
+async def status_of(http: aiohttp.ClientSession, api: str, item_id: str) -> int:
+    async with http.delete(f"{api}/items/{item_id}") as answer:
         return answer.status
 
 

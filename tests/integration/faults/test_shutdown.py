@@ -10,7 +10,7 @@ import aiohttp
 import psutil
 import pytest
 from support.answers import caller
-from support.asking import readiness, take_down, until_ready, wait_for_doors
+from support.asking import readiness, take_down, until_ready, wait_for_servers
 from support.brokers import Broker
 from support.platform import Names, confirm, containers, new_item_id, platform
 from support.processes import running
@@ -40,15 +40,14 @@ async def test_takedowns_in_flight_are_answered_before_the_service_ends_and_new_
     names: Names,
 ) -> None:
     with running("serve", **settings) as service:
-        door, admin = await wait_for_doors(service)
+        api, admin = await wait_for_servers(service)
         await until_ready(http, admin)
         async with platform(bootstrap, names) as items:
             confirmed, stuck = new_item_id(), new_item_id()
             for item_id in (confirmed, stuck):
                 await items.publish_item(item_id, containers(2))
             answers = [
-                asyncio.create_task(take_down(http, door, item_id))
-                for item_id in (confirmed, stuck)
+                asyncio.create_task(take_down(http, api, item_id)) for item_id in (confirmed, stuck)
             ]
             requests = await items.wait_for_requests(confirmed, 2)
             await items.wait_for_requests(stuck, 2)
@@ -57,7 +56,7 @@ async def test_takedowns_in_flight_are_answered_before_the_service_ends_and_new_
             await until_ready(http, admin, status=503)
             _, checks = await readiness(http, admin)
             assert checks["running"] == {"ok": False, "detail": "shutting down"}
-            await until_refused(door)
+            await until_refused(api)
             for each in requests:
                 await confirm(items, each)
             assert (await answers[0])[0] == 200
@@ -76,18 +75,18 @@ async def test_during_the_grace_callers_are_served_and_told_to_come_back_on_anot
 ) -> None:
     with running("serve", **settings | {"shutdown_grace": 4}) as service:
         ready = await asyncio.to_thread(service.wait_for_event, "ready")
-        door, admin = ready["http"], ready["admin"]
+        api, admin = ready["http"], ready["admin"]
         async with (
             platform(bootstrap, names, on_request=confirm) as items,
             caller() as http,
-            connected(door) as idle,
+            connected(api) as idle,
         ):
             await idle.send(request("DELETE", "/items/nonsense", close=False))
             assert await idle.answer() is not None
             in_flight = new_item_id()
             items.on_request = None
             await items.publish_item(in_flight, containers(1))
-            late = asyncio.create_task(take_down(http, door, in_flight, Prefer="wait=2"))
+            late = asyncio.create_task(take_down(http, api, in_flight, Prefer="wait=2"))
             await items.wait_for_requests(in_flight, 1)
             items.on_request = confirm
 
@@ -97,14 +96,14 @@ async def test_during_the_grace_callers_are_served_and_told_to_come_back_on_anot
             while asyncio.get_running_loop().time() < began + 2.5:
                 item_id = new_item_id()
                 await items.publish_item(item_id, containers(2))
-                async with http.delete(f"{door}/items/{item_id}") as answer:
+                async with http.delete(f"{api}/items/{item_id}") as answer:
                     assert answer.status == 200
                     assert answer.headers["Connection"] == "close"
                 async with http.get(f"{admin}/readyz") as answer:
                     assert answer.status == 503
             assert (await late)[0] == 504
             await idle.send(request("DELETE", f"/items/{in_flight}", "Prefer: wait=5", close=False))
-            await until_refused(door)
+            await until_refused(api)
             assert asyncio.get_running_loop().time() > began + 3.9
             # It was accepted before the listener closed, and is finished.
             last = await idle.answer()
@@ -118,7 +117,7 @@ async def test_a_second_signal_ends_the_grace(
     http: aiohttp.ClientSession, settings: dict[str, object]
 ) -> None:
     with running("serve", **settings | {"shutdown_grace": 60}) as service:
-        _, admin = await wait_for_doors(service)
+        _, admin = await wait_for_servers(service)
         await until_ready(http, admin)
         service.signal(signal.SIGTERM)
         await until_ready(http, admin, status=503)
@@ -127,12 +126,12 @@ async def test_a_second_signal_ends_the_grace(
         assert await asyncio.to_thread(service.wait, within=10) == 0
 
 
-async def until_refused(door: str) -> None:
+async def until_refused(api: str) -> None:
     """Wait until the callers' port is closed."""
     async with asyncio.timeout(10):
         while True:
             try:
-                async with connected(door):
+                async with connected(api):
                     await asyncio.sleep(0.02)
             except ConnectionRefusedError:
                 return
@@ -145,12 +144,12 @@ async def test_a_second_signal_does_not_wait_for_what_is_in_flight(
     names: Names,
 ) -> None:
     with running("serve", **settings | {"timeout": 60}) as service:
-        door, admin = await wait_for_doors(service)
+        api, admin = await wait_for_servers(service)
         await until_ready(http, admin)
         async with platform(bootstrap, names) as items:
             item_id = new_item_id()
             await items.publish_item(item_id, containers(1))
-            answer = asyncio.create_task(take_down(http, door, item_id))
+            answer = asyncio.create_task(take_down(http, api, item_id))
             await items.wait_for_requests(item_id, 1)
             service.signal(signal.SIGINT)
             await asyncio.to_thread(service.wait_for_event, "Stopping on SIGINT")
@@ -201,7 +200,7 @@ async def test_a_service_that_is_stopped_in_the_middle_of_its_start_has_not_fail
     )
     starting = asyncio.create_task(service.start())
     try:
-        while not service.admin_door.is_open:  # noqa: ASYNC110 - an iteration or two
+        while not service.admin_server.is_open:  # noqa: ASYNC110 - an iteration or two
             await asyncio.sleep(0)
         await asyncio.sleep(0.1)
         assert not starting.done()

@@ -97,12 +97,12 @@ async def test_a_terminal_that_is_closed_stops_the_service_which_finishes_what_i
     process = AtATerminal("serve", redirected=redirected, **settings)
     try:
         event = await asyncio.to_thread(process.read_until, "listening")
-        door, admin = event["http"], event["admin"]
+        api, admin = event["http"], event["admin"]
         await until_ready(http, admin)
         async with platform(bootstrap, names) as items:
             item_id = new_item_id()
             await items.publish_item(item_id, containers(2))
-            answer = asyncio.create_task(take_down(http, door, item_id))
+            answer = asyncio.create_task(take_down(http, api, item_id))
             requests = await items.wait_for_requests(item_id, 2)
             process.close_terminal()
             await until_ready(http, admin, status=503)

@@ -18,10 +18,10 @@ from support.wire import exchange, request
 
 from actors.runtime.future import LoopFuture
 from domain.messages import Deleted
-from operations.admin.api import OperatorsDoor
+from operations.admin.api import AdminApi
 from operations.metrics.metrics import Metrics
 from operations.observation.live_updates import Broadcast
-from web.server import Door
+from web.server import HttpServer
 
 CUT = 1.0
 NAMES = tuple(f"{number:02d}-" + "x" * 190 for number in range(20))
@@ -30,11 +30,11 @@ STREAM = request("GET", "/stream?view=overview,actors,recent&limit=100", close=F
 
 @dataclass
 class Theatre:
-    """A stage with large takedowns, and a door to watch it from."""
+    """A stage with large takedowns, and a server to watch it from."""
 
     look: Lookout
     broadcast: Broadcast
-    door: Door
+    server: HttpServer
 
     def begin(self, count: int) -> list[LoopFuture[object]]:
         office = self.look.office
@@ -51,7 +51,7 @@ class Theatre:
 
     async def sit_down(self, *, buffer: int = 2048) -> socket.socket:
         """A viewer that has asked, and does not read."""
-        url = urlsplit(self.door.address)
+        url = urlsplit(self.server.address)
         viewer = socket.socket()
         viewer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
         viewer.setblocking(False)
@@ -62,7 +62,7 @@ class Theatre:
 
     def buffered(self) -> list[int]:
         """Bytes that wait for each connection, in this process."""
-        server = self.door._runner.server
+        server = self.server._runner.server
         assert isinstance(server, web.Server)
         return [
             connection.transport.get_write_buffer_size()
@@ -76,31 +76,31 @@ async def theatre() -> AsyncIterator[Theatre]:
     async with lookout(pool_max=200) as look:
         broadcast = Broadcast(look.observatory)
         task = asyncio.create_task(broadcast.run())
-        operators = OperatorsDoor(
+        operators = AdminApi(
             health=look.readiness.health,
             metrics=Metrics(lambda: ()),
             observatory=look.observatory,
             broadcast=broadcast,
             cut=CUT,
         )
-        door = Door(
+        server = HttpServer(
             operators.application(),
             host="127.0.0.1",
             port=0,
             setting="TAKEDOWN_ADMIN_PORT",
             max_connections=100,
         )
-        await door.open()
+        await server.open()
         try:
-            yield Theatre(look, broadcast, door)
+            yield Theatre(look, broadcast, server)
         finally:
             task.cancel()
             await asyncio.wait([task])
-            await door.close()
+            await server.close()
 
 
 async def hung_up(viewer: socket.socket) -> bool:
-    """Whether the door has hung up, once all that was sent is read."""
+    """Whether the server has hung up, once all that was sent is read."""
     loop = asyncio.get_running_loop()
     async with asyncio.timeout(10):
         try:
@@ -134,7 +134,7 @@ async def test_viewers_that_do_not_read_are_cut_off_and_cost_one_message_each() 
             assert await hung_up(viewer)
             viewer.close()
         await settle()
-        assert own.door.connections == 0
+        assert own.server.connections == 0
 
 
 async def test_a_viewer_that_reads_a_byte_now_and_then_is_cut_off() -> None:
@@ -199,7 +199,7 @@ async def test_viewers_that_vanish_are_noticed_and_nothing_is_left_of_them() -> 
         for viewer in viewers:
             viewer.close()
         async with asyncio.timeout(10):
-            while own.broadcast.viewers or own.door.connections:  # noqa: ASYNC110 - they go
+            while own.broadcast.viewers or own.server.connections:  # noqa: ASYNC110 - they go
                 await asyncio.sleep(0.02)
         await asyncio.sleep(0.3)
         assert own.broadcast.viewers_cut == 0
@@ -218,7 +218,7 @@ async def test_those_who_only_ask_are_answered_while_others_do_not_read() -> Non
         await settle()
         viewers = [await own.sit_down() for _ in range(20)]
         for path in ("/livez", "/readyz", "/overview", "/actors", "/statistics"):
-            answer = await exchange(own.door.address, request("GET", path))
+            answer = await exchange(own.server.address, request("GET", path))
             assert answer.status == 200
         await own.act(50)
         assert await all_deleted(asked)
@@ -229,7 +229,7 @@ async def test_those_who_only_ask_are_answered_while_others_do_not_read() -> Non
 @pytest.mark.parametrize("head", ["GET /stream?view=actors HTTP/1.1\r\n", "GET /act"])
 async def test_a_request_that_never_ends_holds_nothing_up(head: str) -> None:
     async with theatre() as own:
-        url = urlsplit(own.door.address)
+        url = urlsplit(own.server.address)
         _, writer = await asyncio.open_connection(url.hostname, url.port)
         writer.write(head.encode())
         asked = own.begin(1)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from support.answers import assert_deleted, assert_problem, caller, take_down
-from support.asking import until_ready, wait_for_doors
+from support.asking import until_ready, wait_for_servers
 from support.platform import Names, container, new_item_id
 from support.processes import Process, running
 from support.proxies import free_port, nginx
@@ -48,11 +48,11 @@ async def test_a_cache_that_does_not_show_itself_makes_no_answer_an_old_one(
         with running(
             "serve", http_port=0, admin_port=0, timeout=3, catalogue_url=url, **kafka
         ) as service:
-            door, admin = await wait_for_doors(service)
+            api, admin = await wait_for_servers(service)
             async with caller() as http:
                 await until_ready(http, admin)
                 item_id = new_item_id()
-                got = await take_down(http, door, item_id)
+                got = await take_down(http, api, item_id)
                 assert_problem(got, 404, "item-not-found", item_id=item_id)
 
                 # It is published now, elsewhere as well a moment later, and gone in the end.
@@ -61,6 +61,6 @@ async def test_a_cache_that_does_not_show_itself_makes_no_answer_an_old_one(
                     address = f"http://127.0.0.1:{port}/items/{item_id}"
                     async with http.put(address, json=body) as answer:
                         assert answer.status in {200, 201}, await answer.text()
-                    assert_deleted(await take_down(http, door, item_id), item_id, places)
-                got = await take_down(http, door, item_id)
+                    assert_deleted(await take_down(http, api, item_id), item_id, places)
+                got = await take_down(http, api, item_id)
                 assert_problem(got, 404, "item-not-found", item_id=item_id)

@@ -61,8 +61,8 @@ async def _exported(broker: Broker) -> Exported:
         served(broker.address, names, pool_max=1, **more) as service,
         platform(broker.address, names) as items,
     ):
-        await take_down(service.http, service.door, new_item_id())  # 404
-        await take_down(service.http, service.door, "x")  # 400
+        await take_down(service.http, service.api, new_item_id())  # 404
+        await take_down(service.http, service.api, "x")  # 400
         stuck = await service.item(items)
         first = asyncio.create_task(service.take_down(stuck, wait=1))  # 504
         await items.wait_for_requests(stuck, 1)

@@ -43,7 +43,7 @@ async def test_a_takedowns_spans_get_to_a_collector(
         ):
             item_id = await running.item(items, 2)
             headers = [("traceparent", f"00-{TRACE}-{PARENT}-01")]
-            got = await take_down(running.http, running.door, item_id, headers)
+            got = await take_down(running.http, running.api, item_id, headers)
             assert got.status == 200
             first, second = _headers(items, item_id)
         # It has ended: what was left is flushed.

@@ -1,4 +1,4 @@
-"""`takedown top`, driven as a person drives it, over a real door."""
+"""`takedown top`, driven as a person drives it, over a real server."""
 
 from __future__ import annotations
 

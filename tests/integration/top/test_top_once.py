@@ -1,4 +1,4 @@
-"""`takedown top --once`, as scripts use it, and a door that is not what it should be."""
+"""`takedown top --once`, as scripts use it, and a server that is not what it should be."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from support.watched import watched
 from operations.top.client import Client, Unreachable
 from operations.top.query import Wanted
 from operations.top.world import Unintelligible, World
-from web.server import Door
+from web.server import HttpServer
 
 NOBODY = "http://127.0.0.1:9"
 
@@ -42,8 +42,8 @@ async def run_top(*arguments: str, **environment: str) -> tuple[int, str, str]:
 
 
 @asynccontextmanager
-async def door(app: web.Application) -> AsyncIterator[str]:
-    own = Door(app, host="127.0.0.1", port=0, setting="", max_connections=10)
+async def api(app: web.Application) -> AsyncIterator[str]:
+    own = HttpServer(app, host="127.0.0.1", port=0, setting="", max_connections=10)
     await own.open()
     try:
         yield own.address
@@ -97,7 +97,7 @@ async def test_settings_that_do_not_say_where_are_named(
     assert words in errors
 
 
-async def test_the_settings_say_where_the_door_is() -> None:
+async def test_the_settings_say_where_the_server_is() -> None:
     async with watched() as own:
         port = own.url.rpartition(":")[2]
         environment = {"TAKEDOWN_ADMIN_HOST": "0.0.0.0", "TAKEDOWN_ADMIN_PORT": port}  # noqa: S104
@@ -127,7 +127,7 @@ async def test_of_a_service_with_workers_the_first_is_shown_or_the_one_that_is_n
         app = web.Application()
         app.router.add_get("/workers", _three_workers)
         app.router.add_get("/workers/{number}/{tail:.*}", pass_on)
-        async with door(app) as url, Client(url) as first, Client(url, 2) as named:
+        async with api(app) as url, Client(url) as first, Client(url, 2) as named:
             for client in (first, named):
                 with pytest.raises(Unreachable, match="307"):
                     await client.takedown("x")
@@ -145,13 +145,13 @@ async def _three_workers(_request: web.Request) -> web.Response:
 @pytest.mark.parametrize(
     "body", [b"", b"null", b"[]", b'{"workers": 3}', b"<html>", b"\xff\xfe", b"[" * 100_000]
 )
-async def test_a_door_that_is_something_else_is_not_taken_for_ours(body: bytes) -> None:
+async def test_a_server_that_is_something_else_is_not_taken_for_ours(body: bytes) -> None:
     async def answer(_request: web.Request) -> web.Response:
         return web.Response(body=body)
 
     app = web.Application()
     app.router.add_get("/{tail:.*}", answer)
-    async with door(app) as url, Client(url) as client:
+    async with api(app) as url, Client(url) as client:
         with pytest.raises(Unreachable):
             await client.takedown("x")
         with pytest.raises(Unreachable):
@@ -190,7 +190,7 @@ async def test_a_stream_is_taken_up_again_where_it_broke_off() -> None:
 
     app = web.Application()
     app.router.add_get("/stream", stream)
-    async with door(app) as url, Client(url) as client:
+    async with api(app) as url, Client(url) as client:
         for wanted in (Wanted(), Wanted(), Wanted(sort="state")):
             assert await _events(client, wanted) == [("open", b""), ("change", b"{}")]
         client.begin_anew()

@@ -57,7 +57,7 @@ def test_nothing_that_is_shown_moves_the_cursor_or_turns_the_text(text: str) -> 
         ("itemcensor coord", {"kind": "ItemCensor,Coordinator"}),
     ],
 )
-def test_filters_are_what_the_door_takes(text: str, parameters: dict[str, str]) -> None:
+def test_filters_are_what_the_server_takes(text: str, parameters: dict[str, str]) -> None:
     found = dict(parse_filter(text))
     assert found == parameters
     parse(MultiDict(found), ACTOR_PARAMETERS)
@@ -71,7 +71,7 @@ def test_filters_that_mean_nothing_are_refused(text: str) -> None:
         parse_filter(text)
 
 
-def test_every_order_is_one_that_the_door_takes() -> None:
+def test_every_order_is_one_that_the_server_takes() -> None:
     sort, seen = SORTS[0], set()
     for _ in SORTS:
         for each in (sort, reversed_sort(sort)):

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from support.processes import ROOT
 
-from app.workers.ipc import CallersDoorOpened, Link, OperatorsDoorOpened, decode
+from app.workers.ipc import AdminApiOpened, Link, PublicApiOpened, decode
 from app.workers.process import WorkerProcess
 
 PREAMBLE = f"import socket, sys, time; sys.path.insert(0, {str(ROOT)!r}); "
@@ -37,8 +37,8 @@ async def test_what_a_worker_reports_is_heard_and_nonsense_between_is_skipped(
         "raw = socket.socket(fileno=int(sys.argv[1]))\n"
         "link = Link(raw.detach())\n"
         'link._socket.sendall(b\'nonsense\\n{"type":"news"}\\n\\n\')\n'
-        "link.report(OperatorsDoorOpened('http://x'))\n"
-        "link.report(CallersDoorOpened())\n"
+        "link.report(AdminApiOpened('http://x'))\n"
+        "link.report(PublicApiOpened())\n"
         "link._socket.sendall(b'half a li')\n"
         "time.sleep(0.3); sys.exit(3)"
     )
@@ -103,7 +103,7 @@ def test_a_worker_without_a_supervisor_has_nobody_to_tell() -> None:
     ours, theirs = socket.socketpair()
     ours.close()
     link = Link(theirs.detach())
-    link.report(CallersDoorOpened())
+    link.report(PublicApiOpened())
     link._socket.close()
 
 
@@ -111,6 +111,6 @@ def test_a_report_is_read_as_it_was_written() -> None:
     ours, theirs = socket.socketpair()
     link = Link(theirs.detach())
     with ours:
-        link.report(OperatorsDoorOpened("http://127.0.0.1:1"))
-        assert decode(ours.recv(1024)) == OperatorsDoorOpened("http://127.0.0.1:1")
+        link.report(AdminApiOpened("http://127.0.0.1:1"))
+        assert decode(ours.recv(1024)) == AdminApiOpened("http://127.0.0.1:1")
     link._socket.close()

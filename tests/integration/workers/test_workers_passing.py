@@ -12,11 +12,11 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
-from app.workers.api import WorkersDoor
+from app.workers.api import WorkersApi
 from app.workers.client import Questions
 from app.workers.proxy import Passing
 from coordinator.readiness import Health
-from web.server import Door
+from web.server import HttpServer
 
 CHUNK = b"x" * 65536
 
@@ -36,7 +36,7 @@ class Worker:
         app.router.add_get("/flood", self._flood)
         app.router.add_get("/breaks", self._breaks)
         app.router.add_get("/silent", self._silent)
-        self.door = door_to(app)
+        self.server = server_of(app)
 
     async def _echo(self, request: web.Request) -> web.Response:
         self.seen.append(request)
@@ -80,8 +80,8 @@ class Worker:
         raise AssertionError
 
 
-def door_to(app: web.Application) -> Door:
-    return Door(app, host="127.0.0.1", port=0, setting="TEST", max_connections=64)
+def server_of(app: web.Application) -> HttpServer:
+    return HttpServer(app, host="127.0.0.1", port=0, setting="TEST", max_connections=64)
 
 
 class Office:
@@ -93,12 +93,12 @@ class Office:
             number=0, worker=SimpleNamespace(admin=None, pid=1), state="starting"
         )
         supervisor: Any = SimpleNamespace(keepers=[self.keeper], stopping=False)
-        self.application = WorkersDoor(supervisor, questions)
-        self.door = door_to(self.application.application())
+        self.application = WorkersApi(supervisor, questions)
+        self.server = server_of(self.application.application())
 
     @property
     def address(self) -> str:
-        return f"{self.door.address}/workers/0"
+        return f"{self.server.address}/workers/0"
 
     @property
     def passing(self) -> Passing:
@@ -109,14 +109,14 @@ class Office:
 async def office() -> AsyncIterator[Office]:
     async with Questions() as questions:
         office = Office(questions)
-        await office.worker.door.open()
-        await office.door.open()
-        office.keeper.worker.admin = office.worker.door.address
+        await office.worker.server.open()
+        await office.server.open()
+        office.keeper.worker.admin = office.worker.server.address
         office.keeper.state = "running"
         yield office
-        await office.door.close()
+        await office.server.close()
         office.worker.go_on.set()
-        await office.worker.door.close()
+        await office.worker.server.close()
 
 
 @pytest.fixture
@@ -237,7 +237,7 @@ async def test_the_front_page_leads_to_each_workers_dashboard_under_the_same_pol
     office: Office, http: aiohttp.ClientSession
 ) -> None:
     office.keeper.state = "<running>"
-    async with http.get(f"{office.door.address}/") as answer:
+    async with http.get(f"{office.server.address}/") as answer:
         assert answer.status == 200
         assert answer.content_type == "text/html"
         assert "default-src 'none'" in answer.headers["Content-Security-Policy"]

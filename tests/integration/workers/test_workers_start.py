@@ -36,21 +36,23 @@ def taken() -> Iterator[int]:
         yield other.getsockname()[1]
 
 
-@pytest.mark.parametrize("door", ["http_port", "admin_port"])
-def test_a_door_that_is_taken_is_said_once_and_ends_with_status_2(door: str, taken: int) -> None:
+@pytest.mark.parametrize("setting", ["http_port", "admin_port"])
+def test_a_server_that_is_taken_is_said_once_and_ends_with_status_2(
+    setting: str, taken: int
+) -> None:
     settings = {"http_port": 0, "admin_port": 0, "workers": 2, "kafka_bootstrap_servers": "a:1"}
-    status, text = ends("serve", **settings | {door: taken})
+    status, text = ends("serve", **settings | {setting: taken})
     assert status == 2
     lines = [line for line in text.splitlines() if not line.startswith("{")]
     assert len(lines) == 1
-    assert lines[0].startswith(f"takedown: TAKEDOWN_{door.upper()}: 127.0.0.1:{taken} cannot be")
+    assert lines[0].startswith(f"takedown: TAKEDOWN_{setting.upper()}: 127.0.0.1:{taken} cannot be")
 
 
 async def test_a_service_cannot_join_in_at_a_port_that_another_one_shares(
     broker: Broker, names: Names
 ) -> None:
     async with crew(broker, names) as service:
-        port = int(service.door.rpartition(":")[2])
+        port = int(service.api.rpartition(":")[2])
         for workers in (1, 2):
             status, text = await asyncio.to_thread(
                 ends,

@@ -40,7 +40,7 @@ async def test_takedowns_in_flight_at_every_worker_are_answered_before_the_servi
 
         async def refuses() -> bool:
             try:
-                async with service.http.delete(f"{service.door}/items/nonsense"):
+                async with service.http.delete(f"{service.api}/items/nonsense"):
                     return False
             except aiohttp.ClientConnectorError:
                 return True
@@ -102,11 +102,11 @@ async def test_without_kafka_no_worker_accepts_callers_and_the_service_stops_whe
     with running(
         "serve", kafka_bootstrap_servers="127.0.0.1:9", log_format="json", **settings
     ) as process:
-        doors = await asyncio.to_thread(process.wait_for_event, "listening")
+        servers = await asyncio.to_thread(process.wait_for_event, "listening")
         async with caller(force_close=True) as http:
             with pytest.raises(aiohttp.ClientConnectorError):
-                await http.delete(f"{doors['http']}/items/{new_item_id()}")
-            async with http.get(f"{doors['admin']}/readyz") as answer:
+                await http.delete(f"{servers['http']}/items/{new_item_id()}")
+            async with http.get(f"{servers['admin']}/readyz") as answer:
                 assert answer.status == 503
                 checks = (await answer.json())["checks"]
             assert "none takes connections" in checks["workers"]["detail"]

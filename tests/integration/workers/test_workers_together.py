@@ -83,12 +83,12 @@ async def test_each_log_line_names_its_worker_and_ready_is_said_once(
         events = service.process.events()
         assert len(events) == len(service.process.lines), "every line is whole"
         ready = [event for event in events if event["event"] == "ready"]
-        assert [(e["http"], e["admin"]) for e in ready] == [(service.door, service.admin)]
+        assert [(e["http"], e["admin"]) for e in ready] == [(service.api, service.admin)]
         assert sorted(e["worker"] for e in events if e["event"] == "worker ready") == [0, 1]
         assert all("worker" not in e for e in ready)
 
 
-async def test_the_rest_of_a_workers_own_door_is_behind_its_number(
+async def test_the_rest_of_a_workers_own_server_is_behind_its_number(
     broker: Broker, names: Names
 ) -> None:
     async with crew(broker, names) as service:

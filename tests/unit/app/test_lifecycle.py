@@ -145,11 +145,11 @@ async def test_each_step_of_the_shutdown_is_logged_with_its_number(
 ) -> None:
     caplog.set_level("INFO")
     parts = Parts()
-    parts.start("close the door")
+    parts.start("close the server")
     parts.start("take nothing new")
     await parts.lifecycle.stop()
     messages = [record.getMessage() for record in caplog.records]
-    assert messages == ["Shutdown 1/2: take nothing new", "Shutdown 2/2: close the door"]
+    assert messages == ["Shutdown 1/2: take nothing new", "Shutdown 2/2: close the server"]
 
 
 async def test_cancel_waits_until_the_task_has_ended() -> None:

@@ -83,17 +83,17 @@ def test_the_three_topics_must_be_three(one: int, two: int) -> None:
     assert "same" in message
 
 
-def test_the_doors_must_not_have_the_same_address() -> None:
+def test_the_servers_must_not_have_the_same_address() -> None:
     message = refusal({"TAKEDOWN_ADMIN_PORT": "8080"})
     assert "TAKEDOWN_ADMIN_PORT must differ from TAKEDOWN_HTTP_PORT, 8080" in message
 
 
-def test_the_doors_may_both_take_any_free_port() -> None:
+def test_the_servers_may_both_take_any_free_port() -> None:
     settings = load({"TAKEDOWN_ADMIN_PORT": "0", "TAKEDOWN_HTTP_PORT": "0"}, {})
     assert settings.http_port == settings.admin_port == 0
 
 
-def test_the_doors_may_have_the_same_port_at_different_hosts() -> None:
+def test_the_servers_may_have_the_same_port_at_different_hosts() -> None:
     settings = load({"TAKEDOWN_ADMIN_PORT": "8080", "TAKEDOWN_ADMIN_HOST": "10.0.0.1"}, {})
     assert settings.http_port == settings.admin_port
 

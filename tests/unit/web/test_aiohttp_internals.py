@@ -1,7 +1,7 @@
 """What we rely on inside of aiohttp: an upgrade that changes one of these fails here first.
 
 `web/server.py` builds on `web.RequestHandler`, which is public by name and not documented to be
-built on. What its answers look like is tested in `test_door.py`.
+built on. What its answers look like is tested in `test_server.py`.
 """
 
 from __future__ import annotations

@@ -194,7 +194,7 @@ async def test_a_coordinator_that_does_not_answer_is_not_waited_for(
     assert ("retry-after" in answer.headers) == (status == 503)
 
 
-async def test_a_defect_in_the_door_is_a_500_and_the_door_stays_open(
+async def test_a_defect_in_the_server_is_a_500_and_the_server_stays_open(
     callers: Callers, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def fail(_takedown: Takedown) -> Outcome:

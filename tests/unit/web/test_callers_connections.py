@@ -37,7 +37,7 @@ async def test_a_caller_that_hangs_up_does_not_stop_what_was_asked(callers: Call
 
     assert ended == [callers.takedown.takedown_id]
     assert callers.observed == [(200, "Deleted", 5.0)]
-    assert callers.door.connections == 0
+    assert callers.server.connections == 0
 
 
 async def test_pipelined_requests_are_answered_in_their_order(callers: Callers) -> None:
@@ -84,7 +84,7 @@ async def test_a_takedown_whose_body_never_comes_is_not_begun(callers: Callers) 
 async def test_a_connection_without_a_request_is_closed_in_the_end(callers: Callers) -> None:
     async with connected(callers.address) as silent:
         await asyncio.sleep(74)
-        assert callers.door.connections == 1
+        assert callers.server.connections == 1
 
         assert await silent.closed(within=2)
     assert callers.asked == []

@@ -10,25 +10,25 @@ import pytest
 from aiohttp import web
 from support.wire import connected, request
 
-from web.server import Door
+from web.server import HttpServer
 
 GET = request("GET", "/", close=False)
 
 
 @asynccontextmanager
-async def server(
+async def serving(
     handle: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], *, maximum: int = 10
-) -> AsyncIterator[Door]:
-    door = Door(handle, host="127.0.0.1", port=0, setting="PORT", max_connections=maximum)
-    await door.open()
-    yield door
-    await door.close()
+) -> AsyncIterator[HttpServer]:
+    server = HttpServer(handle, host="127.0.0.1", port=0, setting="PORT", max_connections=maximum)
+    await server.open()
+    yield server
+    await server.close()
 
 
 @asynccontextmanager
-async def deaf(door: Door) -> AsyncIterator[asyncio.StreamWriter]:
+async def deaf(server: HttpServer) -> AsyncIterator[asyncio.StreamWriter]:
     """A client that reads nothing of what it is sent."""
-    port = int(door.address.rpartition(":")[2])
+    port = int(server.address.rpartition(":")[2])
     _reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1)
     writer.transport.pause_reading()  # type: ignore[attr-defined] # asyncio's has it
     yield writer
@@ -47,13 +47,13 @@ async def small(_request: web.BaseRequest) -> web.Response:
 async def test_a_client_that_never_reads_its_answer_is_disconnected_after_15_s(
     close: bool,
 ) -> None:
-    async with server(large) as door, deaf(door) as client:
+    async with serving(large) as server, deaf(server) as client:
         client.write(request("GET", "/", close=close))
         await asyncio.sleep(14)
-        assert door.connections == 1
+        assert server.connections == 1
 
         await asyncio.sleep(3)
-        assert door.connections == 0
+        assert server.connections == 0
 
 
 async def test_requests_of_a_client_that_reads_no_answer_are_not_handled_any_further() -> None:
@@ -64,7 +64,7 @@ async def test_requests_of_a_client_that_reads_no_answer_are_not_handled_any_fur
         handled += 1
         return await small(request)
 
-    async with server(count) as door, deaf(door) as client:
+    async with serving(count) as server, deaf(server) as client:
         for _ in range(1000):
             client.write(GET * 20)
         await asyncio.sleep(5)
@@ -74,12 +74,12 @@ async def test_requests_of_a_client_that_reads_no_answer_are_not_handled_any_fur
         assert handled == before
 
         await asyncio.sleep(10)
-        assert door.connections == 0
+        assert server.connections == 0
 
 
 async def test_a_client_that_reads_slowly_gets_all_of_its_answer() -> None:
-    async with server(large) as door:
-        port = int(door.address.rpartition(":")[2])
+    async with serving(large) as server:
+        port = int(server.address.rpartition(":")[2])
         reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
         writer.write(request("GET", "/"))
         size = 0
@@ -91,7 +91,7 @@ async def test_a_client_that_reads_slowly_gets_all_of_its_answer() -> None:
 
 
 async def test_what_is_sent_behind_the_last_answer_does_not_destroy_it() -> None:
-    async with server(small) as door, connected(door.address) as connection:
+    async with serving(small) as server, connected(server.address) as connection:
         await connection.send(request("GET", "/"))
         await asyncio.sleep(0.1)
         await connection.send(GET * 1000)
@@ -117,7 +117,7 @@ async def test_whoever_reads_a_body_that_breaks_hears_of_it_at_once(parts: list[
             return web.Response(status=400)
         return web.Response()
 
-    async with server(read) as door, connected(door.address) as connection:
+    async with serving(read) as server, connected(server.address) as connection:
         await connection.send(CHUNKED)
         for part in parts:
             await connection.send(part)
@@ -128,7 +128,7 @@ async def test_whoever_reads_a_body_that_breaks_hears_of_it_at_once(parts: list[
 
 
 async def test_the_head_of_a_request_has_a_largest_size() -> None:
-    async with server(small) as door, connected(door.address) as connection:
+    async with serving(small) as server, connected(server.address) as connection:
         await connection.send(b"GET / HTTP/1.1\r\n")
         for number in range(60):
             await connection.send(f"X-{number}: {'x' * 8000}\r\n".encode())
@@ -142,10 +142,14 @@ async def test_while_it_drains_each_answer_is_the_last_one_of_its_connection() -
         await asyncio.sleep(1)
         return await small(request)
 
-    async with server(slow) as door, connected(door.address) as one, connected(door.address) as two:
+    async with (
+        serving(slow) as server,
+        connected(server.address) as one,
+        connected(server.address) as two,
+    ):
         await one.send(GET)
         await asyncio.sleep(0.5)
-        door.drain()
+        server.drain()
         await two.send(GET)
         for connection in (one, two):
             answer = await connection.answer()
@@ -164,7 +168,7 @@ async def test_a_request_that_comes_just_before_it_stops_listening_is_handed_on_
         handled.set()
         return await small(request)
 
-    async with server(handle) as door, connected(door.address) as idle:
+    async with serving(handle) as server, connected(server.address) as idle:
         await idle.send(GET)
         assert await idle.answer() is not None
         handled.clear()
@@ -172,7 +176,7 @@ async def test_a_request_that_comes_just_before_it_stops_listening_is_handed_on_
         for _ in range(2):  # the loop receives the request, and that is all
             await asyncio.sleep(0)
         assert not handled.is_set()
-        await door.stop_listening()
+        await server.stop_listening()
         assert handled.is_set()
         answer = await idle.answer()
         assert answer is not None
@@ -181,16 +185,16 @@ async def test_a_request_that_comes_just_before_it_stops_listening_is_handed_on_
 
 async def test_when_it_stops_listening_new_connections_are_refused_and_idle_ones_closed() -> None:
     async with (
-        server(small) as door,
-        connected(door.address) as idle,
-        connected(door.address) as new,
+        serving(small) as server,
+        connected(server.address) as idle,
+        connected(server.address) as new,
     ):
         await idle.send(GET)
         assert await idle.answer() is not None
-        stopping = asyncio.create_task(door.stop_listening())
+        stopping = asyncio.create_task(server.stop_listening())
         await asyncio.sleep(0.1)
         with pytest.raises(ConnectionRefusedError):
-            async with connected(door.address):
+            async with connected(server.address):
                 pass
         assert await idle.closed(within=0.1)
         # A connection that has just been made has its first request in flight, perhaps.
@@ -203,11 +207,11 @@ async def test_when_it_stops_listening_new_connections_are_refused_and_idle_ones
 
 
 async def test_a_client_that_does_not_read_its_answer_makes_room_for_a_new_one() -> None:
-    async with server(large, maximum=2) as door, deaf(door) as one, deaf(door) as two:
+    async with serving(large, maximum=2) as server, deaf(server) as one, deaf(server) as two:
         for client in (one, two):
             client.write(GET)
             await asyncio.sleep(0.5)
-        async with connected(door.address) as other:
+        async with connected(server.address) as other:
             await other.send(request("HEAD", "/"))
             answer = await other.answer(head=True)
             assert answer is not None
@@ -223,8 +227,8 @@ async def test_a_client_that_reads_again_makes_room_no_more() -> None:
             await release.wait()
         return await large(request)
 
-    async with server(handle, maximum=1) as door:
-        port = int(door.address.rpartition(":")[2])
+    async with serving(handle, maximum=1) as server:
+        port = int(server.address.rpartition(":")[2])
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(GET)
         await asyncio.sleep(0.5)  # it has not read all, and then it does
@@ -232,7 +236,7 @@ async def test_a_client_that_reads_again_makes_room_no_more() -> None:
         await reader.readexactly(10_000_000)
         writer.write(request("GET", "/wait"))
         await asyncio.sleep(0.5)
-        async with connected(door.address) as other:
+        async with connected(server.address) as other:
             await other.send(GET)
             assert await other.answer() is None
         release.set()

@@ -12,9 +12,9 @@ from support.observed import Samples
 from support.wire import connected, exchange, request
 
 from coordinator.readiness import Health, Readiness
-from operations.admin.api import OperatorsDoor
+from operations.admin.api import AdminApi
 from operations.metrics.metrics import Metrics, gauge
-from web.server import Door
+from web.server import HttpServer
 
 
 class Operators:
@@ -28,8 +28,8 @@ class Operators:
         self.on_scrape: Callable[[], object] = lambda: None
         metrics = Metrics(self.sample)
         nothing: Any = None  # these paths look at nothing else
-        self.door = Door(
-            OperatorsDoor(
+        self.server = HttpServer(
+            AdminApi(
                 health=self.health, metrics=metrics, observatory=nothing, broadcast=nothing
             ).application(),
             host="127.0.0.1",
@@ -50,15 +50,15 @@ class Operators:
 @pytest.fixture
 async def operators() -> AsyncIterator[Operators]:
     operators = Operators()
-    await operators.door.open()
+    await operators.server.open()
     yield operators
-    await operators.door.close()
+    await operators.server.close()
 
 
 async def test_livez_is_alive_and_asks_nobody(operators: Operators) -> None:
     operators.broken = "everything is"
 
-    answer = await exchange(operators.door.address, request("GET", "/livez"))
+    answer = await exchange(operators.server.address, request("GET", "/livez"))
 
     assert answer.status == 200
     assert answer.json() == {"status": "alive"}
@@ -67,7 +67,7 @@ async def test_livez_is_alive_and_asks_nobody(operators: Operators) -> None:
 
 
 async def test_readyz_is_a_200_that_lists_each_check(operators: Operators) -> None:
-    answer = await exchange(operators.door.address, request("GET", "/readyz"))
+    answer = await exchange(operators.server.address, request("GET", "/readyz"))
 
     assert answer.status == 200
     assert answer.json() == {
@@ -86,7 +86,7 @@ async def test_readyz_lists_missing_safeguards_which_do_not_prevent_readiness(
 ) -> None:
     operators.missing = {"b: leader epochs": "an old broker", "a: settings": "not allowed"}
 
-    answer = await exchange(operators.door.address, request("GET", "/readyz"))
+    answer = await exchange(operators.server.address, request("GET", "/readyz"))
 
     assert answer.status == 200
     assert answer.json()["status"] == "ready"
@@ -99,7 +99,7 @@ async def test_readyz_lists_missing_safeguards_which_do_not_prevent_readiness(
 async def test_readyz_is_a_503_that_says_which_check_fails_and_why(operators: Operators) -> None:
     operators.broken = "no positions"
 
-    answer = await exchange(operators.door.address, request("GET", "/readyz"))
+    answer = await exchange(operators.server.address, request("GET", "/readyz"))
 
     assert answer.status == 503
     assert answer.json()["status"] == "not ready"
@@ -110,7 +110,7 @@ async def test_readyz_is_a_503_that_says_which_check_fails_and_why(operators: Op
 async def test_readyz_is_a_503_while_draining(operators: Operators) -> None:
     operators.readiness.drain()
 
-    answer = await exchange(operators.door.address, request("GET", "/readyz"))
+    answer = await exchange(operators.server.address, request("GET", "/readyz"))
 
     assert answer.status == 503
     assert answer.json()["checks"]["running"] == {"ok": False, "detail": "shutting down"}
@@ -126,7 +126,7 @@ async def test_readyz_is_a_503_while_draining(operators: Operators) -> None:
 async def test_metrics_speak_the_format_that_is_asked_for(
     operators: Operators, accept: str, content_type: str
 ) -> None:
-    answer = await exchange(operators.door.address, request("GET", "/metrics", accept))
+    answer = await exchange(operators.server.address, request("GET", "/metrics", accept))
 
     assert answer.status == 200
     assert answer.headers["content-type"].startswith(content_type)
@@ -135,7 +135,7 @@ async def test_metrics_speak_the_format_that_is_asked_for(
 
 @pytest.mark.parametrize("path", ["/", "/live", "/livez/", "/items/x", "//livez", "/metrics/x"])
 async def test_another_path_is_a_404(operators: Operators, path: str) -> None:
-    answer = await exchange(operators.door.address, request("GET", path))
+    answer = await exchange(operators.server.address, request("GET", path))
 
     assert answer.status == 404
     assert answer.headers["content-type"] == "application/problem+json"
@@ -145,7 +145,7 @@ async def test_another_path_is_a_404(operators: Operators, path: str) -> None:
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics"])
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
 async def test_another_method_is_a_405(operators: Operators, method: str, path: str) -> None:
-    answer = await exchange(operators.door.address, request(method, path))
+    answer = await exchange(operators.server.address, request(method, path))
 
     assert answer.status == 405
     assert set(answer.headers["allow"].split(",")) == {"GET", "HEAD"}
@@ -153,18 +153,18 @@ async def test_another_method_is_a_405(operators: Operators, method: str, path: 
 
 
 async def test_what_is_not_http_is_a_400(operators: Operators) -> None:
-    answer = await exchange(operators.door.address, b"\x16\x03\x01 hello\r\n\r\n")
+    answer = await exchange(operators.server.address, b"\x16\x03\x01 hello\r\n\r\n")
 
     assert answer.status == 400
     assert answer.json()["type"] == "urn:takedown:problem:malformed-request"
 
 
-async def test_the_door_takes_no_time(operators: Operators) -> None:
+async def test_the_server_takes_no_time(operators: Operators) -> None:
     loop = asyncio.get_running_loop()
     began = loop.time()
 
     answers: list[Any] = await asyncio.gather(
-        *(exchange(operators.door.address, request("GET", "/readyz")) for _ in range(10))
+        *(exchange(operators.server.address, request("GET", "/readyz")) for _ in range(10))
     )
 
     assert [answer.status for answer in answers] == [200] * 10
@@ -187,7 +187,7 @@ async def test_many_clients_that_scrape_at_once_get_one_answer_in_each_iteration
     made: list[int] = []
     loop.call_soon(count)
     operators.on_scrape = lambda: made.append(iteration)
-    clients = [exchange(operators.door.address, request("GET", "/metrics")) for _ in range(8)]
+    clients = [exchange(operators.server.address, request("GET", "/metrics")) for _ in range(8)]
     answers = await asyncio.gather(*clients)
 
     assert [answer.status for answer in answers] == [200] * 8
@@ -197,7 +197,7 @@ async def test_many_clients_that_scrape_at_once_get_one_answer_in_each_iteration
 async def test_more_requests_than_may_wait_are_refused_and_livez_is_answered_beside_them(
     operators: Operators,
 ) -> None:
-    address = operators.door.address
+    address = operators.server.address
     scrapes = [
         asyncio.create_task(exchange(address, request("GET", "/metrics", close=False) * 50))
         for _ in range(90)
@@ -215,8 +215,8 @@ async def test_more_requests_than_may_wait_are_refused_and_livez_is_answered_bes
 async def test_a_client_that_hangs_up_while_it_waits_for_its_turn_keeps_no_other_one_waiting(
     operators: Operators,
 ) -> None:
-    async with connected(operators.door.address) as gone:
+    async with connected(operators.server.address) as gone:
         await gone.send(request("GET", "/metrics") * 3)
         gone.abort()
-    answer = await exchange(operators.door.address, request("GET", "/metrics"))
+    answer = await exchange(operators.server.address, request("GET", "/metrics"))
     assert answer.status == 200

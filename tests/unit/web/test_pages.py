@@ -10,7 +10,7 @@ from aiohttp import web
 from support.wire import exchange, request
 
 from operations.admin.static import FOLDER, PREFIX, Pages, read_files
-from web.server import Door
+from web.server import HttpServer
 
 
 @pytest.fixture(scope="module")
@@ -22,10 +22,10 @@ def pages() -> Pages:
 async def address(pages: Pages) -> AsyncIterator[str]:
     app = web.Application()
     pages.add_to(app)
-    door = Door(app, host="127.0.0.1", port=0, setting="PORT", max_connections=10)
-    await door.open()
-    yield door.address
-    await door.close()
+    server = HttpServer(app, host="127.0.0.1", port=0, setting="PORT", max_connections=10)
+    await server.open()
+    yield server.address
+    await server.close()
 
 
 NAMES = sorted(path.name for path in FOLDER.iterdir())

@@ -46,7 +46,7 @@ async def kept() -> AsyncIterator[Kept]:
     await kept.task
 
 
-async def test_a_worker_is_running_once_it_has_opened_its_doors() -> None:
+async def test_a_worker_is_running_once_it_has_opened_its_servers() -> None:
     kept = Kept(Office(opens=False))
     assert kept.state() is State.STARTING
     await asyncio.sleep(1)
@@ -118,7 +118,7 @@ async def test_a_process_that_cannot_even_be_started_is_tried_again(kept: Kept) 
     assert kept.keeper.ending == "before it began: [Errno 11] no more processes"
 
 
-async def test_a_worker_that_does_not_open_its_doors_in_time_is_killed_and_replaced() -> None:
+async def test_a_worker_that_does_not_open_its_servers_in_time_is_killed_and_replaced() -> None:
     kept = Kept(Office(opens=False))
     await asyncio.sleep(POLICY.start_within - 1)
     (first,) = kept.office.started

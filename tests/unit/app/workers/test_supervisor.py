@@ -22,7 +22,7 @@ def supervisor_of(offices: list[Office]) -> Supervisor:
     return Supervisor(len(offices), start=start, answers=answers)
 
 
-async def test_it_has_started_when_every_worker_has_opened_its_doors() -> None:
+async def test_it_has_started_when_every_worker_has_opened_its_servers() -> None:
     offices = [Office(), Office(opens=False), Office()]
     supervisor = supervisor_of(offices)
     starting = asyncio.create_task(supervisor.start())

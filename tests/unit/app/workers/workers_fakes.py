@@ -58,7 +58,7 @@ class Office:
     """Starts fake workers, and asks them.
 
     Args:
-        opens: whether a new worker opens its doors at once.
+        opens: whether a new worker opens its servers at once.
     """
 
     def __init__(self, *, opens: bool = True) -> None:

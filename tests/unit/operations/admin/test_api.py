@@ -11,7 +11,7 @@ from support.lookout import lookout
 from support.operators_api import DOCUMENT, api, finish, history_of_all_kinds
 from support.wire import exchange, request
 
-from operations.admin.api import OperatorsDoor
+from operations.admin.api import AdminApi
 from operations.admin.openapi import OPERATIONS, document
 from operations.metrics.metrics import Metrics
 from operations.observation.live_updates import Broadcast
@@ -30,9 +30,9 @@ def test_the_document_is_valid_openapi() -> None:
     assert DOCUMENT["info"]["version"] == "1.2.3"
 
 
-async def test_every_path_of_the_door_is_in_the_document_and_no_other() -> None:
+async def test_every_path_of_the_server_is_in_the_document_and_no_other() -> None:
     async with lookout() as look:
-        app = OperatorsDoor(
+        app = AdminApi(
             health=look.readiness.health,
             metrics=Metrics(lambda: ()),
             observatory=look.observatory,
@@ -44,7 +44,7 @@ async def test_every_path_of_the_door_is_in_the_document_and_no_other() -> None:
 
 async def test_the_document_is_served() -> None:
     async with api() as own:
-        answer = await exchange(own.door.address, request("GET", "/openapi.json"))
+        answer = await exchange(own.server.address, request("GET", "/openapi.json"))
         assert answer.json() == document("0")
 
 
@@ -181,7 +181,7 @@ async def test_statistics_tell_of_every_part() -> None:
 )
 async def test_what_is_not_there_is_a_404(path: str) -> None:
     async with api() as own:
-        answer = await exchange(own.door.address, request("GET", path))
+        answer = await exchange(own.server.address, request("GET", path))
         assert answer.status == 404
         assert answer.headers["content-type"] == "application/problem+json"
         assert answer.json()["type"] == "urn:takedown:problem:not-found"
@@ -192,7 +192,7 @@ async def test_what_is_not_there_is_a_404(path: str) -> None:
 async def test_nothing_but_get_is_taken(path: str, method: str) -> None:
     async with api() as own:
         path = path.replace("{id}", "x").replace("{takedownId}", "x").replace("{name}", "x")
-        answer = await exchange(own.door.address, request(method, path))
+        answer = await exchange(own.server.address, request(method, path))
         assert answer.status == 405
         assert "GET" in answer.headers["allow"]
 

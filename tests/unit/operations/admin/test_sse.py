@@ -48,7 +48,7 @@ class Events:
 
 @asynccontextmanager
 async def watching_stream(own: Api, path: str, *headers: str) -> AsyncIterator[Events]:
-    async with connected(own.door.address) as connection:
+    async with connected(own.server.address) as connection:
         await connection.send(request("GET", path, *headers, close=False))
         events = Events(connection)
         status, answer = await events.head()
@@ -116,7 +116,7 @@ async def test_a_stream_without_news_has_a_heartbeat() -> None:
 async def test_a_viewer_too_many_is_a_503_and_there_is_room_again_when_one_goes() -> None:
     async with api(viewers=1) as own:
         async with watching_stream(own, "/stream"):
-            answer = await exchange(own.door.address, request("GET", "/stream"))
+            answer = await exchange(own.server.address, request("GET", "/stream"))
             assert answer.status == 503
             assert answer.json()["type"] == "urn:takedown:problem:too-many-viewers"
             assert "retry-after" in answer.headers

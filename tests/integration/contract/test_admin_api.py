@@ -53,12 +53,12 @@ async def test_metrics_can_be_read_and_show_what_is_held(
     assert samples.value("takedown_ready") == 1
 
 
-async def test_each_answer_is_counted(http: aiohttp.ClientSession, door: str, admin: str) -> None:
+async def test_each_answer_is_counted(http: aiohttp.ClientSession, api: str, admin: str) -> None:
     counted = "takedown_http_answers_total"
     before = await scrape(admin)
 
-    assert (await take_down(http, door, new_item_id())).status == 404
-    assert (await take_down(http, door, "nonsense")).status == 400
+    assert (await take_down(http, api, new_item_id())).status == 404
+    assert (await take_down(http, api, "nonsense")).status == 400
 
     after = await scrape(admin)
     for labels in (
@@ -90,8 +90,8 @@ async def test_a_head_is_answered_like_a_get_without_the_body(admin: str, path: 
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics"])
-async def test_the_callers_door_shows_nothing_of_it(door: str, path: str) -> None:
-    answer = await exchange(door, request("GET", path))
+async def test_the_public_server_shows_nothing_of_it(api: str, path: str) -> None:
+    answer = await exchange(api, request("GET", path))
 
     assert answer.status == 400
     assert answer.json()["type"] == "urn:takedown:problem:unknown-path"
