@@ -7,7 +7,7 @@ import os
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, Protocol
 
-from bus.kafka.codec import decode_item_deleted
+from app.composition.events import deliver_deletions
 from domain.errors import SettingsError
 from web.headers import take_traceparent
 
@@ -81,13 +81,7 @@ class NoTracing:
         unmatched: Callable[[ItemDeleted], object],
     ) -> Callable[[Record], None]:
         """See `Tracing`."""
-
-        def handle(record: Record) -> None:
-            event = decode_item_deleted(record.value)
-            if not publish(event):
-                unmatched(event)
-
-        return handle
+        return deliver_deletions(publish, unmatched)
 
 
 def tracing_of(

@@ -12,13 +12,13 @@ import gc
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-import async_solipsism
 import pytest
 from blockbuster import blockbuster_ctx
 from hypothesis import settings
 from pykka import ActorRegistry
 from support.examples import FAST
 from support.measure import MEASURED
+from support.settling import VirtualLoop
 
 HERE = Path(__file__).parent
 UNIT = "unit"
@@ -55,7 +55,7 @@ def pytest_asyncio_loop_factories(
 ) -> Mapping[str, LoopFactory]:
     if in_real_time(item.path):
         return {"real": asyncio.new_event_loop}
-    return {"virtual": async_solipsism.EventLoop}
+    return {"virtual": VirtualLoop}
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from demo.items_service.context import Ground, Tally
+from demo.items_service.context import SessionContext, Tally
 from demo.items_service.database import Database
-from demo.items_service.faults import Dice, Faults
+from demo.items_service.faults import FaultInjector, Faults
 from demo.items_service.http import Api
 from demo.items_service.link import LONGEST_REQUEST, Link
 from demo.items_service.offsets import Positions
@@ -75,10 +75,10 @@ class ItemsService:
         self._outbox = Outbox(self._database)
         positions = Positions(self._database, self._outbox)
         self._store = ItemStore(self._database, self._outbox, positions)
-        self._rng = Dice(settings.faults)
+        self._injector = FaultInjector(settings.faults)
         self._tally = Tally()
         self._link = Link(
-            Ground(
+            SessionContext(
                 connection=settings.connection,
                 topic_reported=settings.topic_item_reported,
                 topic_deleted=settings.topic_item_deleted,
@@ -88,11 +88,11 @@ class ItemsService:
                 store=self._store,
                 outbox=self._outbox,
                 positions=positions,
-                rng=self._rng,
+                injector=self._injector,
                 tally=self._tally,
             )
         )
-        api = Api(store=self._store, outbox=self._outbox, link=self._link, rng=self._rng)
+        api = Api(store=self._store, outbox=self._outbox, link=self._link, injector=self._injector)
         self._runner = web.AppRunner(
             api.application(), access_log=None, handle_signals=False, shutdown_timeout=1.0
         )
@@ -109,11 +109,11 @@ class ItemsService:
     @property
     def faults(self) -> Faults:
         """What goes wrong at present; may be assigned while it runs."""
-        return self._rng.faults
+        return self._injector.faults
 
     @faults.setter
     def faults(self, faults: Faults) -> None:
-        self._rng.faults = faults
+        self._injector.faults = faults
 
     def statistics(self) -> Tally:
         """What it has done so far; a copy."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from bus.kafka.connection import Connection
     from bus.kafka.topics import Topic
-    from demo.items_service.faults import Dice
+    from demo.items_service.faults import FaultInjector
     from demo.items_service.offsets import Positions
     from demo.items_service.outbox import Outbox
     from demo.items_service.store import Applied, ItemStore
@@ -34,7 +34,7 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class SessionContext:
     """What outlives a session: the settings, the database's rooms, the faults, the tally."""
 
     connection: Connection
@@ -46,5 +46,5 @@ class Ground:
     store: ItemStore
     outbox: Outbox
     positions: Positions
-    rng: Dice
+    injector: FaultInjector
     tally: Tally

@@ -90,7 +90,7 @@ class Faults:
         return container_id in self.never_delete or container_type in self.never_delete
 
 
-class Dice:
+class FaultInjector:
     """Decides for each event what happens to it; the faults can be changed between events."""
 
     def __init__(self, faults: Faults) -> None:

@@ -24,7 +24,7 @@ from domain.messages import Container, ContainerId, ItemId
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from demo.items_service.faults import Dice
+    from demo.items_service.faults import FaultInjector
     from demo.items_service.link import Link
     from demo.items_service.outbox import Outbox
     from demo.items_service.store import ItemStore, StoredItem
@@ -74,7 +74,7 @@ class Api:
         store: the items.
         outbox: what Kafka has not acknowledged yet.
         link: the link to Kafka.
-        rng: the faults.
+        injector: the faults.
         publish_timeout: seconds until a change is answered with 503.
     """
 
@@ -84,13 +84,13 @@ class Api:
         store: ItemStore,
         outbox: Outbox,
         link: Link,
-        rng: Dice,
+        injector: FaultInjector,
         publish_timeout: float | None = None,
     ) -> None:
         self._store = store
         self._outbox = outbox
         self._link = link
-        self._rng = rng
+        self._injector = injector
         self._publish_timeout = PUBLISH_TIMEOUT if publish_timeout is None else publish_timeout
 
     def application(self) -> web.Application:
@@ -117,17 +117,17 @@ class Api:
 
     async def get_faults(self, _: web.Request) -> web.Response:
         """The faults in force."""
-        return _json(_faults_body(self._rng.faults))
+        return _json(_faults_body(self._injector.faults))
 
     async def put_faults(self, request: web.Request) -> web.Response:
         """Replace the faults in force; what is left out is off."""
         body = _decode(await request.read(), _FaultsBody)
         try:
-            self._rng.faults = Faults(**msgspec.structs.asdict(body))
+            self._injector.faults = Faults(**msgspec.structs.asdict(body))
         except ValueError as error:
             raise CallerError("invalid-faults", str(error)) from None
-        logger.info("Faults are now %s", self._rng.faults)
-        return _json(_faults_body(self._rng.faults))
+        logger.info("Faults are now %s", self._injector.faults)
+        return _json(_faults_body(self._injector.faults))
 
     async def list_items(self, request: web.Request) -> web.Response:
         """A page of the items, in the order of their ids."""

@@ -15,7 +15,7 @@ from demo.items_service.session import Session
 from domain.errors import KafkaUnavailable
 
 if TYPE_CHECKING:
-    from demo.items_service.context import Ground
+    from demo.items_service.context import SessionContext
 
 logger = logging.getLogger("takedown.items_service")
 
@@ -34,10 +34,10 @@ _LASTING = 5.0
 class Link:
     """The service's link to Kafka."""
 
-    def __init__(self, ground: Ground) -> None:
-        connection = ground.connection
-        self._ground = replace(
-            ground,
+    def __init__(self, context: SessionContext) -> None:
+        connection = context.connection
+        self._context = replace(
+            context,
             connection=replace(
                 connection, request_timeout=min(connection.request_timeout, LONGEST_REQUEST)
             ),
@@ -66,7 +66,7 @@ class Link:
 
     async def _one_session(self) -> None:
         """Returns when a session ends that had lasted: the next one need not wait."""
-        session = Session(self._ground)
+        session = Session(self._context)
         try:
             await self._open(session)
             await self._work(session)
@@ -86,10 +86,10 @@ class Link:
     async def _work(self, session: Session) -> None:
         loop = asyncio.get_running_loop()
         began = loop.time()
-        self._ground.tally.sessions += 1
+        self._context.tally.sessions += 1
         self._outage_logged = False
         self.connected.set()
-        logger.info("Connected to Kafka at %s", self._ground.connection.bootstrap_servers)
+        logger.info("Connected to Kafka at %s", self._context.connection.bootstrap_servers)
         reason = None
         try:
             await session.run()

@@ -23,7 +23,7 @@ from demo.items_service.errors import SessionLost
 if TYPE_CHECKING:
     from aiokafka import AIOKafkaProducer
 
-    from demo.items_service.faults import Dice
+    from demo.items_service.faults import FaultInjector
     from demo.items_service.outbox import Outbox, Partition
     from domain.messages import ItemDeleted, ItemId, ItemPublished
 
@@ -43,7 +43,7 @@ class Relay:
         producer: a started producer.
         topic_deleted: where deletions go.
         topic_published: where items' lists go.
-        rng: decides what goes wrong.
+        injector: decides what goes wrong.
     """
 
     def __init__(
@@ -53,13 +53,13 @@ class Relay:
         *,
         topic_deleted: str,
         topic_published: str,
-        rng: Dice,
+        injector: FaultInjector,
     ) -> None:
         self._outbox = outbox
         self._producer = producer
         self._topic_deleted = topic_deleted
         self._topic_published = topic_published
-        self._rng = rng
+        self._injector = injector
         self.marks: dict[Partition, int] = {}
         """For each partition, the first offset of the batch that Kafka acknowledged last.
 
@@ -113,7 +113,7 @@ class Relay:
         self, entry_id: int, deletion: ItemDeleted, tasks: asyncio.TaskGroup
     ) -> None:
         self._deletions[entry_id] = deletion.item_id
-        delays = self._rng.delays()
+        delays = self._injector.delays()
         self._copies_left[entry_id] = len(delays)
         if not delays:
             self._done((entry_id,))

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
 
-    from demo.items_service.context import Ground
+    from demo.items_service.context import SessionContext
     from demo.items_service.outbox import Partition
     from domain.messages import ItemReported
 
@@ -47,19 +47,19 @@ class Session:
     """Reads requests and publishes what came of them, until Kafka is lost.
 
     Args:
-        ground: what outlives the session.
+        context: what outlives the session.
     """
 
-    def __init__(self, ground: Ground) -> None:
-        self._ground = ground
-        self._consumer: AIOKafkaConsumer = make_consumer(ground.connection)
-        self._producer: AIOKafkaProducer = make_producer(ground.connection)
+    def __init__(self, context: SessionContext) -> None:
+        self._context = context
+        self._consumer: AIOKafkaConsumer = make_consumer(context.connection)
+        self._producer: AIOKafkaProducer = make_producer(context.connection)
         self._relay = Relay(
-            ground.outbox,
+            context.outbox,
             self._producer,
-            topic_deleted=ground.topic_deleted,
-            topic_published=ground.topic_published,
-            rng=ground.rng,
+            topic_deleted=context.topic_deleted,
+            topic_published=context.topic_published,
+            injector=context.injector,
         )
         self._next_offsets: dict[Partition, int] = {}
         self._partitions: list[TopicPartition] = []
@@ -71,24 +71,24 @@ class Session:
         Raises:
             KafkaUnavailable, KafkaError, OSError: Kafka cannot be reached, or not just now.
         """
-        ground = self._ground
-        await ensure_topics(ground.connection, ground.topics, create=ground.topics_create)
+        context = self._context
+        await ensure_topics(context.connection, context.topics, create=context.topics_create)
         await self._producer.start()
         await self._consumer.start()
-        for topic in (ground.topic_reported, ground.topic_deleted, ground.topic_published):
+        for topic in (context.topic_reported, context.topic_deleted, context.topic_published):
             numbers = await self._producer.partitions_for(topic)
             self._partitions += [TopicPartition(topic, number) for number in sorted(numbers)]
-        marks = await ground.positions.marks()
+        marks = await context.positions.marks()
         if has_forgotten(marks, await self._end_offsets()):
             logger.warning("Kafka has forgotten what was in it; every item is published again")
-            await ground.positions.start_over()
+            await context.positions.start_over()
             marks = {}
         self._relay.marks = marks
         await self._go_on_reading()
 
     async def _go_on_reading(self) -> None:
-        remembered = await self._ground.positions.next_offsets()
-        reported = [tp for tp in self._partitions if tp.topic == self._ground.topic_reported]
+        remembered = await self._context.positions.next_offsets()
+        reported = [tp for tp in self._partitions if tp.topic == self._context.topic_reported]
         starts = await self._consumer.beginning_offsets(reported)
         self._consumer.assign(reported)
         for tp in reported:
@@ -125,7 +125,7 @@ class Session:
             records = [record for batch in batches.values() for record in batch]
             prompt = []
             for request in self._readable(records):
-                work = self._ground.rng.work(request.container_id, request.container_type)
+                work = self._context.injector.work(request.container_id, request.container_type)
                 if work and self._working < _MOST_WORKING:
                     self._working += 1
                     tasks.create_task(self._work(request, work))
@@ -145,11 +145,11 @@ class Session:
     async def _apply(
         self, requests: list[ItemReported], next_offsets: dict[Partition, int]
     ) -> None:
-        ground = self._ground
-        applied = await ground.store.apply(
-            requests, next_offsets, datetime.now(UTC), ground.rng.faults.refuses
+        context = self._context
+        applied = await context.store.apply(
+            requests, next_offsets, datetime.now(UTC), context.injector.faults.refuses
         )
-        ground.tally.add(applied)
+        context.tally.add(applied)
         for request in applied.unknown:
             logger.info(
                 "Item %s was never in container %s; the request is ignored",
@@ -168,8 +168,8 @@ class Session:
         return batches
 
     async def _requests_are_gone(self, partitions: Iterable[Partition]) -> NoReturn:
-        await self._ground.positions.read_again(partitions)
-        raise SessionLost(f"{self._ground.topic_reported} no longer has what was read from it")
+        await self._context.positions.read_again(partitions)
+        raise SessionLost(f"{self._context.topic_reported} no longer has what was read from it")
 
     def _readable(self, records: Iterable[ConsumerRecord]) -> list[ItemReported]:
         requests = []
@@ -177,7 +177,7 @@ class Session:
             try:
                 requests.append(decode_item_reported(record.value))
             except UnreadableRecord as error:
-                self._ground.tally.unreadable += 1
+                self._context.tally.unreadable += 1
                 logger.warning(
                     "Skipped a record that cannot be read: %s, partition %d, offset %d: %s",
                     record.topic,
@@ -203,9 +203,9 @@ class Session:
                 at for at, offset in self._next_offsets.items() if self._is_past(at, offset)
             ]:
                 await self._requests_are_gone(shrunk)
-            found = self._consumer.partitions_for_topic(self._ground.topic_reported) or set()
+            found = self._consumer.partitions_for_topic(self._context.topic_reported) or set()
             if len(found) > len(self._next_offsets):
-                raise SessionLost(f"{self._ground.topic_reported} has more partitions now")
+                raise SessionLost(f"{self._context.topic_reported} has more partitions now")
 
     def _is_past(self, partition: Partition, offset: int) -> bool:
         # From the last fetch, not from a question for the end: see `Relay.marks`.
@@ -213,7 +213,7 @@ class Session:
         return highwater is not None and 0 <= highwater < offset
 
     async def _end_offsets(self) -> dict[Partition, int]:
-        written = [tp for tp in self._partitions if tp.topic != self._ground.topic_reported]
-        async with asyncio.timeout(self._ground.connection.request_timeout):
+        written = [tp for tp in self._partitions if tp.topic != self._context.topic_reported]
+        async with asyncio.timeout(self._context.connection.request_timeout):
             ends = await self._consumer.end_offsets(written)
         return {(tp.topic, tp.partition): offset for tp, offset in ends.items()}

@@ -215,7 +215,7 @@ class Faults:
             what: the operation; the same words for the same one, whatever else happens.
 
         Returns:
-            Dice for how it strikes, or None.
+            An rng for how it strikes, or None.
         """
         rate = self._rates.get(kind)
         if rate is None or self.over:

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from playwright.async_api import expect
 from support.browsing import PHONE, WITHIN, Board, Screen
-from support.fakes import settle
+from support.settling import settle
 
 HOSTILE = '<img src="x" onerror="window.hacked=1"><script>window.hacked=1</script>"\'&amp;'
 VIEWS = ["in-flight", "machine", "takedowns", "parts", "kafka", "outcomes", "trouble"]

@@ -6,7 +6,8 @@ import asyncio
 import re
 
 from support.browsing import Board, Screen
-from support.fakes import deletion, settle
+from support.fakes import deletion
+from support.settling import settle
 
 
 async def test_a_takedown_appears_moves_through_its_states_and_finishes(

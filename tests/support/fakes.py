@@ -92,12 +92,6 @@ def listed(*names: str, item: ItemId = ITEM, after: float = 0.0) -> ItemListed:
     return ItemListed(item, places(*names), T0 + timedelta(seconds=after))
 
 
-async def settle(turns: int = 30) -> None:
-    """Let everything on the loop that is ready have its turn, and what follows from it."""
-    for _ in range(turns):
-        await asyncio.sleep(0)
-
-
 def collected(reference: Callable[[], object | None]) -> bool:
     gc.collect()
     return reference() is None

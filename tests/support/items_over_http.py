@@ -15,7 +15,8 @@ from catalogue.http.catalogue import (
 )
 from catalogue.http.responses import Answer, Fault, NoEvidence
 from domain.messages import CatalogueUnavailable, ItemId
-from support.fakes import ITEM, item_id, settle, takedown_now
+from support.fakes import ITEM, item_id, takedown_now
+from support.settling import settle
 
 PROBLEM = "application/problem+json"
 Deed: TypeAlias = Answer | Exception | float | Callable[[ItemId], Answer] | None
@@ -116,7 +117,7 @@ class Bed:
 
         self.catalogue.locate(takedown_now(item, seconds=seconds), tell)
         await reported.wait()
-        await settle(3)
+        await settle()
         (event,) = told
         return event, round(loop.time() - began, 6)
 

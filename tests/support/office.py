@@ -17,15 +17,8 @@ from bus.event_bus import EventBus
 from coordinator.coordinator import Coordinator, CoordinatorStatistics
 from coordinator.restart_policy import OneForOne
 from domain.messages import Drain, ItemId, TakeDown
-from support.fakes import (
-    ITEM,
-    FakeCatalogue,
-    FakePublisher,
-    deletion,
-    places,
-    settle,
-    takedown_now,
-)
+from support.fakes import ITEM, FakeCatalogue, FakePublisher, deletion, places, takedown_now
+from support.settling import settle
 
 GRACE = 0.25
 
@@ -126,8 +119,8 @@ class Office:
         return sum(len(_actor(censor).timers) for censor in self.censors if censor.is_alive())
 
     async def settle(self) -> None:
-        """Let everybody have his turn: of very many censors only some have theirs in one turn."""
-        await settle(30 + len(self.censors) // 32)
+        """Wait until every actor has handled its messages."""
+        await settle()
 
     def assert_quiet(self) -> None:
         """I5: everything is back where it was."""

@@ -14,8 +14,9 @@ from operations.admin.api import AdminApi
 from operations.admin.openapi import document
 from operations.metrics.metrics import Metrics
 from operations.observation.live_updates import Broadcast
-from support.fakes import ITEM, deletion, places, settle
+from support.fakes import ITEM, deletion, places
 from support.lookout import Lookout, lookout
+from support.settling import settle
 from support.wire import Answer, exchange, request
 from web.server import HttpServer
 

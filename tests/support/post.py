@@ -14,7 +14,8 @@ from bus.kafka.aiokafka_fixes import Cause
 from bus.kafka.outbox import Outbox
 from bus.kafka.publication import KafkaPublication
 from domain.messages import Container
-from support.fakes import ITEM, settle, takedown
+from support.fakes import ITEM, takedown
+from support.settling import settle
 
 TOPIC = "item_reported"
 OVERHEAD = 200

@@ -19,7 +19,8 @@ from opentelemetry.sdk.trace.sampling import Sampler
 
 from domain.messages import Begin, Deleted, ItemDeleted, Takedown
 from operations.tracing.tracing import Tracing
-from support.fakes import ITEM, T0, FakeReply, deletion, settle, takedown_now
+from support.fakes import ITEM, T0, FakeReply, deletion, takedown_now
+from support.settling import settle
 from support.stage import Stage
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"

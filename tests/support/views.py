@@ -17,15 +17,8 @@ from domain.messages import (
     ItemId,
     ItemPublished,
 )
-from support.fakes import (
-    ITEM,
-    T0,
-    FakeLog,
-    FakeRecord,
-    places,
-    settle,
-    takedown_now,
-)
+from support.fakes import ITEM, T0, FakeLog, FakeRecord, places, takedown_now
+from support.settling import settle
 
 WHERE = TopicIdentity("cluster", "log")
 

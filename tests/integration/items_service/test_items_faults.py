@@ -4,12 +4,12 @@ import re
 
 import pytest
 
-from demo.items_service.faults import REORDER_SPREAD, Dice, Faults
+from demo.items_service.faults import REORDER_SPREAD, FaultInjector, Faults
 
 
 def test_no_faults_publish_each_event_once_and_at_once() -> None:
-    rng = Dice(Faults())
-    assert [rng.delays() for _ in range(50)] == [(0.0,)] * 50
+    injector = FaultInjector(Faults())
+    assert [injector.delays() for _ in range(50)] == [(0.0,)] * 50
 
 
 def test_the_command_line_names_every_fault() -> None:
@@ -64,52 +64,54 @@ def test_a_bad_part_is_named(text: str, culprit: str) -> None:
 
 
 def test_latency_and_jitter_add_up() -> None:
-    rng = Dice(Faults(latency=0.2, jitter=0.1, seed=1))
-    delays = [delay for _ in range(200) for delay in rng.delays()]
+    injector = FaultInjector(Faults(latency=0.2, jitter=0.1, seed=1))
+    delays = [delay for _ in range(200) for delay in injector.delays()]
     assert min(delays) >= 0.2
     assert max(delays) <= 0.3
     assert len(set(delays)) > 100
 
 
 def test_a_container_works_for_its_time_and_a_slow_one_by_its_id_or_type_for_longer() -> None:
-    rng = Dice(Faults(work=0.2, slow=frozenset({"archive", "group:x"}), slow_work=2, seed=1))
+    injector = FaultInjector(
+        Faults(work=0.2, slow=frozenset({"archive", "group:x"}), slow_work=2, seed=1)
+    )
     for container_id, container_type in (("archive:1", "archive"), ("group:x", "group")):
-        work = [rng.work(container_id, container_type) for _ in range(50)]
+        work = [injector.work(container_id, container_type) for _ in range(50)]
         assert 1 <= min(work) < max(work) <= 3
-    work = [rng.work("group:y", "group") for _ in range(50)]
+    work = [injector.work("group:y", "group") for _ in range(50)]
     assert 0.1 <= min(work) < max(work) <= 0.3
 
 
 def test_without_faults_no_container_takes_any_time() -> None:
-    assert Dice(Faults()).work("group:y", "group") == 0.0
+    assert FaultInjector(Faults()).work("group:y", "group") == 0.0
 
 
 def test_a_drop_of_one_loses_everything() -> None:
-    rng = Dice(Faults(drop=1.0))
-    assert [rng.delays() for _ in range(20)] == [()] * 20
+    injector = FaultInjector(Faults(drop=1.0))
+    assert [injector.delays() for _ in range(20)] == [()] * 20
 
 
 def test_drops_come_about_as_often_as_told() -> None:
-    rng = Dice(Faults(drop=0.25, seed=1))
-    dropped = sum(rng.delays() == () for _ in range(4000))
+    injector = FaultInjector(Faults(drop=0.25, seed=1))
+    dropped = sum(injector.delays() == () for _ in range(4000))
     assert 800 < dropped < 1200
 
 
 def test_a_duplicate_of_one_publishes_everything_twice() -> None:
-    rng = Dice(Faults(duplicate=1.0))
-    assert rng.delays() == (0.0, 0.0)
+    injector = FaultInjector(Faults(duplicate=1.0))
+    assert injector.delays() == (0.0, 0.0)
 
 
 def test_reorder_holds_each_event_back_for_its_own_time() -> None:
-    rng = Dice(Faults(reorder=True, seed=1))
-    delays = [delay for _ in range(50) for delay in rng.delays()]
+    injector = FaultInjector(Faults(reorder=True, seed=1))
+    delays = [delay for _ in range(50) for delay in injector.delays()]
     assert delays != sorted(delays)
     assert 0 <= min(delays) <= max(delays) <= REORDER_SPREAD
 
 
 def test_the_same_seed_throws_the_same_dice() -> None:
     faults = Faults(jitter=1, drop=0.3, duplicate=0.3, reorder=True, seed=42)
-    one, other = Dice(faults), Dice(faults)
+    one, other = FaultInjector(faults), FaultInjector(faults)
     thrown = [one.delays() for _ in range(100)]
     assert thrown == [other.delays() for _ in range(100)]
     one.faults = faults

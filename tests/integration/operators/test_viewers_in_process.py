@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 
 import pytest
 from aiohttp import web
-from support.fakes import deletion, item_id, places, settle
+from support.fakes import deletion, item_id, places
 from support.lookout import Lookout, lookout
+from support.settling import settle
 from support.wire import exchange, request
 
 from actors.runtime.future import LoopFuture

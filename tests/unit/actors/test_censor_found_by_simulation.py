@@ -6,7 +6,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from support.fakes import ITEM, T0, deletion, places, settle, takedown
+from support.fakes import ITEM, T0, deletion, places, takedown
+from support.settling import settle
 from support.stage import Stage
 
 from actors.item_censor.actor import ItemCensor

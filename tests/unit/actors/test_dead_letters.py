@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 from pykka import ActorDeadError
-from support.fakes import recorder, settle
+from support.fakes import recorder
+from support.settling import settle
 
 from actors.runtime.dead_letters import DEAD_LETTERS, DeadLetter, DeadLetters
 

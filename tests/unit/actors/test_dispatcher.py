@@ -6,7 +6,7 @@ import asyncio
 from functools import partial
 from typing import Any
 
-from support.fakes import settle
+from support.settling import settle
 
 from actors.runtime import dispatcher
 from actors.runtime.actor import LoopActor

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from support.door import Door, Knock, Lock, Pull, Push, Say, TearDown, Uses, door
-from support.fakes import settle
+from support.settling import settle
 
 from actors.fsm.transitions import Entered, FeedItem, Left, Transition, TransitionFeed
 

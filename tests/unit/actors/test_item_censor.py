@@ -14,9 +14,9 @@ from support.fakes import (
     deletion,
     gone,
     places,
-    settle,
     takedown_now,
 )
+from support.settling import settle
 from support.stage import Stage
 
 from actors.item_censor.states import State

@@ -7,7 +7,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from support.fakes import ITEM, T0, FakeReply, deletion, gone, places, settle
+from support.fakes import ITEM, T0, FakeReply, deletion, gone, places
+from support.settling import settle
 from support.stage import Stage
 
 from actors.item_censor.states import ReportStaleDeletion, State

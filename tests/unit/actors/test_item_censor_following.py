@@ -14,8 +14,8 @@ from support.fakes import (
     gone,
     listed,
     places,
-    settle,
 )
+from support.settling import settle
 from support.stage import Stage
 
 from actors.item_censor.states import State
@@ -160,14 +160,14 @@ async def test_a_flood_of_lists_has_one_publication_on_its_way_at_a_time() -> No
     names = [f"c{number}" for number in range(1001)]
     for count in range(2, len(names) + 1):
         stage.list_anew(*names[:count])
-    await settle(2 * len(names))  # long lists are handled one in a turn
+    await settle()
     assert len(stage.publisher.publications) == 1
     stage.publisher.last.acknowledge()
     await settle()
     assert len(stage.publisher.publications) == 2
     assert stage.publisher.last.containers == places(*names[1:])
     stage.delete(*names)
-    await settle(200)
+    await settle()
     assert reply.outcome == Deleted(tuple(gone(name) for name in names))
     assert stage.clean()
     await stage.close()

@@ -21,9 +21,9 @@ from support.fakes import (
     place,
     places,
     recorder,
-    settle,
     takedown_now,
 )
+from support.settling import settle
 
 from actors.fsm.timers import NamedTimers, TimerFired
 from actors.fsm.transitions import TransitionFeed

@@ -20,7 +20,7 @@ from support.door import (
     Uses,
     door,
 )
-from support.fakes import settle
+from support.settling import settle
 
 from actors.fsm.actor import LogEntry, MachineActor
 from actors.fsm.machine import BadStep, IllegalTransition, Machine, Row, Step

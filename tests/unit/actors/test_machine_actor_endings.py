@@ -20,7 +20,7 @@ from support.door import (
     Uses,
     door,
 )
-from support.fakes import settle
+from support.settling import settle
 
 from actors.fsm.machine import IllegalTransition, Machine, Row, StateTimeout, Step, ignore
 from actors.fsm.transitions import TransitionFeed

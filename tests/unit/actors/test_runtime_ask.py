@@ -8,7 +8,8 @@ from typing import Any
 import pykka
 import pytest
 from pykka import ActorDeadError
-from support.fakes import recorder, settle
+from support.fakes import recorder
+from support.settling import settle
 
 from actors.runtime.actor import LoopActor
 from actors.runtime.future import LoopFuture

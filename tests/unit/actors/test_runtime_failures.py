@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from pykka import ActorDeadError
-from support.fakes import Recorder, recorder, settle
+from support.fakes import Recorder, recorder
+from support.settling import settle
 
 from actors.runtime.actor import LoopActor
 from actors.runtime.ref import LoopActorRef

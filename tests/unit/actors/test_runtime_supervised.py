@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from pykka import ActorDeadError
-from support.fakes import settle
+from support.settling import settle
 
 from actors.runtime.actor import LoopActor
 from actors.runtime.dead_letters import DEAD_LETTERS

@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 import pykka
 import pytest
 from pykka import ActorDeadError
-from support.fakes import Recorder, recorder, settle
+from support.fakes import Recorder, recorder
+from support.settling import settle
 
 from actors.runtime.actor import LoopActor
 from actors.runtime.dead_letters import DEAD_LETTERS

@@ -10,7 +10,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from support.examples import examples
-from support.fakes import ITEM, OTHER_ITEM, T0, deletion, listed, recorder, settle
+from support.fakes import ITEM, OTHER_ITEM, T0, deletion, listed, recorder
+from support.settling import settle
 
 from bus.event_bus import BusStatistics, EventBus, PartitionKey, list_key, partition_key
 from domain.messages import ContainerId, ItemDeleted, ItemId, ItemInDoubt

@@ -6,8 +6,9 @@ import asyncio
 from typing import Any
 
 import pytest
-from support.fakes import OTHER_ITEM, places, settle
+from support.fakes import OTHER_ITEM, places
 from support.post import TOPIC, Post
+from support.settling import settle
 
 from domain.errors import KafkaUnavailable
 from domain.messages import PublishFailed, RequestsPublished

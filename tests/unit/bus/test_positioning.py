@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from support.fakes import settle
 from support.log import FakeTopic
 from support.reading import Reading, caught_up, reading
+from support.settling import settle
 
 from bus.kafka.positioning import Start
 

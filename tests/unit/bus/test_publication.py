@@ -11,8 +11,9 @@ from aiokafka.errors import (
     MessageSizeTooLargeError,
     TopicAuthorizationFailedError,
 )
-from support.fakes import places, settle, takedown
+from support.fakes import places, takedown
 from support.post import FakeBatch, Post
+from support.settling import settle
 
 from bus.kafka.publication import KafkaPublication, Trouble
 from domain.errors import KafkaUnavailable

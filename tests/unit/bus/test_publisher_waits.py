@@ -10,7 +10,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from support.fakes import ITEM, places, settle, takedown_now
+from support.fakes import ITEM, places, takedown_now
+from support.settling import settle
 
 from bus.kafka import codec
 from bus.kafka import outbox as outbox_module
@@ -364,7 +365,7 @@ async def test_slices_that_are_not_sent_yet_are_not_sent_any_more_once_it_is_sto
         it.publish(*names)
         await it.until_sent()
         it.publication.stop()
-        await settle(100)
+        await settle()
         assert 0 < len(it.kafka.records) < len(names)
         assert it.told == []
         statistics = it.publisher.statistics()
@@ -376,7 +377,7 @@ async def test_one_of_very_many_that_kafka_would_not_accept_keeps_all_the_others
     names = [*(f"c{number}" for number in range(2 * SLICE)), "x" * LARGEST_RECORD]
     async with publishing() as it:
         it.publish(*names)
-        await settle(50)
+        await settle()
         (told,) = it.told
         assert isinstance(told, PublishFailed)
         assert not told.handed_over
@@ -389,7 +390,7 @@ async def test_kafka_that_goes_between_two_slices_leaves_an_unknown_outcome() ->
         it.publish(*names)
         await it.until_sent()
         it.kafka.leader = -1
-        await settle(50)
+        await settle()
         told = it.told[-1]
         assert isinstance(told, PublishFailed)
         assert told.handed_over

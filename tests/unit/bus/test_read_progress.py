@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from support.fakes import settle
 from support.log import FakeTopic
 from support.reading import Reading, caught_up, reading
+from support.settling import settle
 
 from bus.kafka.positioning import Start
 from domain.errors import KafkaUnavailable

@@ -9,8 +9,9 @@ from aiokafka.errors import (
     MessageSizeTooLargeError,
     RecordListTooLargeError,
 )
-from support.fakes import OTHER_ITEM, places, settle
+from support.fakes import OTHER_ITEM, places
 from support.post import Post
+from support.settling import settle
 
 from bus.kafka import request_batch
 from domain.errors import KafkaUnavailable

@@ -12,17 +12,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.fakes import (
-    ITEM,
-    OTHER_ITEM,
-    T0,
-    FakeLog,
-    FakeRecord,
-    item_id,
-    places,
-    settle,
-    takedown_now,
-)
+from support.fakes import ITEM, OTHER_ITEM, T0, FakeLog, FakeRecord, item_id, places, takedown_now
+from support.settling import settle
 
 from bus.kafka.codec import encode
 from bus.kafka.topic_identity import TopicIdentity

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import pytest
-from support.fakes import ITEM, T0, FakeLog, FakeRecord, places, settle
+from support.fakes import ITEM, T0, FakeLog, FakeRecord, places
+from support.settling import settle
 
 from bus.kafka.codec import encode
 from bus.kafka.safeguards import Safeguards

@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
-from support.fakes import ITEM, OTHER_ITEM, T0, FakeLog, FakeRecord, places, settle, takedown_now
+from support.fakes import ITEM, OTHER_ITEM, T0, FakeLog, FakeRecord, places, takedown_now
+from support.settling import settle
 
 from bus.kafka.batches import Unreadable
 from bus.kafka.codec import encode

@@ -9,8 +9,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from support.fakes import ITEM, T0, places, settle, takedown_now
+from support.fakes import ITEM, T0, places, takedown_now
 from support.items_over_http import LASTING, REFUSED, Bed, Deed, FakeItems, found, status, unknown
+from support.settling import settle
 
 from catalogue.http.catalogue import (
     ATTEMPTS,

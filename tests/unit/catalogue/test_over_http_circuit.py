@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from support.fakes import item_id, settle
+from support.fakes import item_id
 from support.items_over_http import LASTING, REFUSED, Bed, found, status, unknown
+from support.settling import settle
 
 from catalogue.http.catalogue import (
     AT_ONCE,

@@ -6,13 +6,8 @@ import contextlib
 from typing import Any
 
 import pytest
-from support.fakes import (
-    ITEM,
-    FakeLog,
-    FakeRecord,
-    settle,
-    takedown_now,
-)
+from support.fakes import ITEM, FakeLog, FakeRecord, takedown_now
+from support.settling import settle
 from support.views import published, tombstone
 
 from catalogue.store.store import MemoryStore

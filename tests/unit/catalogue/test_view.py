@@ -7,17 +7,8 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from support.fakes import (
-    ITEM,
-    OTHER_ITEM,
-    T0,
-    FakeLog,
-    FakeRecord,
-    item_id,
-    places,
-    settle,
-    takedown_now,
-)
+from support.fakes import ITEM, OTHER_ITEM, T0, FakeLog, FakeRecord, item_id, places, takedown_now
+from support.settling import settle
 from support.views import published, tombstone
 
 from catalogue.statistics import CatalogueStatistics

@@ -14,7 +14,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from support.fakes import ITEM, T0, FakeLog, FakeRecord, item_id, places, settle, takedown_now
+from support.fakes import ITEM, T0, FakeLog, FakeRecord, item_id, places, takedown_now
+from support.settling import settle
 
 from bus.kafka.codec import encode
 from catalogue.store.entries import count, key_of

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from support.fakes import (
-    ITEM,
-    OTHER_ITEM,
-    T0,
-    places,
-    settle,
-)
+from support.fakes import ITEM, OTHER_ITEM, T0, places
+from support.settling import settle
 from support.views import WHERE, ClosedStore, SlowStore, UncheckedStore, published, running
 
 from catalogue.store.entries import key_of, pack

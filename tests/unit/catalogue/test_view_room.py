@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.fakes import ITEM, T0, FakeLog, FakeRecord, places, settle, takedown_now
+from support.fakes import ITEM, T0, FakeLog, FakeRecord, places, takedown_now
+from support.settling import settle
 
 from bus.kafka.codec import encode
 from catalogue import lookup

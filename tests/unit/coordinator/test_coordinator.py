@@ -6,8 +6,9 @@ import asyncio
 from typing import Any
 
 import pytest
-from support.fakes import FakePublication, gone, item_id, places, settle
+from support.fakes import FakePublication, gone, item_id, places
 from support.office import office
+from support.settling import settle
 
 from actors.runtime.dead_letters import DEAD_LETTERS
 from coordinator.coordinator import CoordinatorStatistics

@@ -8,14 +8,9 @@ from typing import Any
 
 import pytest
 from pykka import ActorDeadError
-from support.fakes import (
-    FakePublication,
-    deletion,
-    item_id,
-    place,
-    settle,
-)
+from support.fakes import FakePublication, deletion, item_id, place
 from support.office import Office, office
+from support.settling import settle
 
 from domain.messages import Deleted, Drain, Failed, ItemId, NotFound, Refused, TimedOut, Unavailable
 
@@ -267,7 +262,7 @@ async def test_after_a_thousand_takedowns_of_mixed_endings_everything_is_back() 
                 own.catalogue.items[item] = tuple(place(f"c{n}") for n in range(rng.randint(1, 20)))
             started, seconds = loop.time(), rng.uniform(1, 10)
             answer = own.ask(item, seconds=seconds)
-            await settle(rng.randint(2, 8))
+            await settle()
             await _play(own, kind, item, answer, rng)
             if kind == "hang up":
                 answer._future.cancel()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from support.fakes import ITEM, T0, item_id, places, settle
+from support.fakes import ITEM, T0, item_id, places
 from support.office import Office, office
+from support.settling import settle
 
 from actors.item_censor.large_takedowns import LARGE, LargeTakedowns
 from domain.messages import ContainersFound, Deleted, Failed, ItemId, TimedOut, Unavailable

@@ -7,8 +7,9 @@ import itertools
 from typing import Any
 
 import pytest
-from support.fakes import ITEM, places, settle, takedown_now
+from support.fakes import ITEM, places, takedown_now
 from support.office import Office, office
+from support.settling import settle
 
 from actors.runtime.future import LoopFuture
 from coordinator.coordinator import _AT_ONCE

@@ -10,8 +10,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from support.fakes import settle, takedown
+from support.fakes import takedown
 from support.operators_api import DOCUMENT, Api, api, conforms, finish
+from support.settling import settle
 from support.wire import Connection, connected, exchange, request
 
 from domain.messages import TakeDown

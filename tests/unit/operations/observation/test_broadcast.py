@@ -9,8 +9,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from support.fakes import ITEM, item_id, places, settle
+from support.fakes import ITEM, item_id, places
 from support.lookout import Lookout, lookout
+from support.settling import settle
 
 from operations.observation.actors import Query
 from operations.observation.live_updates import Broadcast, BroadcastEnded, Message, Viewer, Watching

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from support.fakes import ITEM, OTHER_ITEM, deletion, item_id, places, settle, takedown
+from support.fakes import ITEM, OTHER_ITEM, deletion, item_id, places, takedown
 from support.lookout import Lookout, lookout
+from support.settling import settle
 
 from actors.fsm.transitions import Entered, Left, Transition
 from actors.item_censor.states import (

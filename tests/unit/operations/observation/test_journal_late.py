@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from support.fakes import deletion, gone, listed, settle
+from support.fakes import deletion, gone, listed
 from support.lookout import Lookout, lookout
+from support.settling import settle
 
 from domain.messages import Deleted, Refused, TimedOut
 from operations.observation.schemas.takedowns import Progress, Timeline

@@ -10,8 +10,9 @@ import async_solipsism
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.fakes import ITEM, T0, item_id, places, settle, takedown
+from support.fakes import ITEM, T0, item_id, places, takedown
 from support.lookout import Lookout, lookout
+from support.settling import settle
 
 from actors.fsm.transitions import TransitionFeed
 from actors.item_censor.states import ItemsToBeDeleted, ItemToBeLocated, State, Uninitialized

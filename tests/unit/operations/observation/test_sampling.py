@@ -9,8 +9,9 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.fakes import ITEM, T0, deletion, settle
+from support.fakes import ITEM, T0, deletion
 from support.lookout import lookout
+from support.settling import settle
 
 from actors.runtime.dead_letters import DeadLetter
 from domain.messages import Deleted

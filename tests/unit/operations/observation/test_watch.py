@@ -6,8 +6,9 @@ import asyncio
 import logging
 
 import pytest
-from support.fakes import T0, settle
+from support.fakes import T0
 from support.lookout import lookout
+from support.settling import settle
 
 from operations.observation.clock import Clock
 from operations.observation.watchdog import Look, Watch

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from opentelemetry.trace import StatusCode
-from support.fakes import settle
+from support.settling import settle
 from support.traced import (
     PARENT,
     PROCESS,

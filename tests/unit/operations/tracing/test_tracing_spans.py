@@ -9,7 +9,8 @@ import pytest
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased
 from opentelemetry.semconv._incubating.attributes import messaging_attributes as messaging
 from opentelemetry.trace import SpanKind
-from support.fakes import ITEM, T0, settle
+from support.fakes import ITEM, T0
+from support.settling import settle
 from support.traced import (
     PARENT,
     PROCESS,
