@@ -67,4 +67,4 @@ lock: $(STAMP) ## pin the requirements by hash again
 	$(BIN)/python dev/lock.py
 
 clean: ## remove what setup and the tests made
-	rm -rf .venv .kafka build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .kafka build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.*

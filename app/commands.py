@@ -30,9 +30,10 @@ KAFKA = tuple(
     if name.startswith(("kafka_", "topic_", "topics_")) or name == "embedded_broker"
 )
 SERVICE = ("http_host", "http_port", "http_max_connections", "http_keepalive", "admin_host",
-           "admin_port", "timeout", "shutdown_grace", "pool_max", "clock_tolerance", "workers",
-           "catalogue_folder", "catalogue_may_be_empty", "catalogue_may_expire",
-           "catalogue_url", "catalogue_url_timeout", "traces")  # fmt: skip
+           "admin_port", "timeout", "shutdown_grace", "pool_max", "containers_max",
+           "wait_for_kafka", "follow_changes", "clock_tolerance", "workers", "catalogue_folder",
+           "catalogue_may_be_empty", "catalogue_may_expire", "catalogue_url",
+           "catalogue_url_timeout", "traces")  # fmt: skip
 ITEMS = tuple(name for name in SETTINGS if name.startswith("items_"))
 DEMO = ("load",)
 

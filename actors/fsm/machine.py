@@ -10,7 +10,8 @@ Rules
 3. The table is checked when it is built, which is at import: rows given twice, states that
    cannot be reached or left, and effects outside the machine's closed set raise `BadMachine`.
 4. An event that a state has no row for raises `IllegalTransition`, and nothing has changed.
-   What may be ignored is ignored by a row (`ignore`), with the reason beside it.
+   What may be ignored is ignored by a row: always (`ignore`), with the reason beside it, or where
+   the event belongs to something earlier (`accepts`).
 5. State is the label, data is what belongs to that state; each state says which type of data it
    has, and a step that pairs them wrongly raises `BadStep`.
 
