@@ -7,7 +7,7 @@ import os
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, Protocol
 
-from app.composition.events import deliver_deletions
+from app.deletions import deliver_deletions
 from domain.errors import SettingsError
 from web.headers import take_traceparent
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bus.kafka.codec import decode_item_deleted
 from bus.kafka.positioning import Start
 from bus.kafka.publisher import KafkaPublisher
 from bus.kafka.reader import TopicReader
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from app.settings import Settings
     from bus.kafka.connection import Connection
     from bus.kafka.record_handler import OnSkip, Record
-    from domain.messages import ItemDeleted
 
 
 def publisher_of(
@@ -35,24 +33,6 @@ def publisher_of(
         read_settings=topics.checks.read_again,
         utc_now=utc_now,
     )
-
-
-def deliver_deletions(
-    publish: Callable[[ItemDeleted], object], unmatched: Callable[[ItemDeleted], object]
-) -> Callable[[Record], None]:
-    """The handler of each record of `item_deleted`: it puts the deletion on the event bus.
-
-    Args:
-        publish: delivers a deletion; returns whether an actor waited for it.
-        unmatched: receives those for which no actor waited.
-    """
-
-    def handle(record: Record) -> None:
-        event = decode_item_deleted(record.value)
-        if not publish(event):
-            unmatched(event)
-
-    return handle
 
 
 def deletions_of(
