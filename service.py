@@ -135,10 +135,7 @@ class Service:
             utc_now=utc_now,
             shared=worker is not None,
         )
-        self.public_server, self.admin_server = (
-            self._servers.public_server,
-            self._servers.admin_server,
-        )
+        self.public_server, self.admin_server = self._servers.public, self._servers.admin
         self._announcer = Announcer(self.readiness, self._servers, self._tasks, worker)
 
     def _observed(self) -> Observed:

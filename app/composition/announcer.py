@@ -51,7 +51,7 @@ class Announcer:
         while True:
             problem = self._readiness.why_not()
             due = problem is None or now() >= latest
-            if due and not self._servers.public_server.is_open and not self._tasks.stopping:
+            if due and not self._servers.public.is_open and not self._tasks.stopping:
                 await self._open()
             if problem is None and not announced:
                 announced = True
@@ -64,6 +64,6 @@ class Announcer:
             await asyncio.sleep(_READY_POLL)
 
     async def _open(self) -> None:
-        await self._servers.public_server.open()
+        await self._servers.public.open()
         if self._worker is not None:
             self._worker.on_open()

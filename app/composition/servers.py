@@ -36,8 +36,8 @@ class Servers:
         shared: other processes listen on the callers' port, too.
 
     Attributes:
-        public_server: the public API.
-        admin_server: the admin API.
+        public: the public API.
+        admin: the admin API.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Servers:
         shared: bool,
     ) -> None:
         self._readiness = readiness
-        self.admin_server = HttpServer(
+        self.admin = HttpServer(
             AdminApi(
                 health=self._health,
                 metrics=observability.metrics,
@@ -74,7 +74,7 @@ class Servers:
             utc_now=utc_now,
             traceparent=tracing.traceparent,
         )
-        self.public_server = HttpServer(
+        self.public = HttpServer(
             tracing.around(callers.handle),
             host=settings.http_host,
             port=settings.http_port,
@@ -86,12 +86,12 @@ class Servers:
 
     def addresses(self) -> dict[str, str]:
         """The address of each, as fields of a log event."""
-        return {"http": self.public_server.address, "admin": self.admin_server.address}
+        return {"http": self.public.address, "admin": self.admin.address}
 
     def _health(self) -> Health:
         """What `/readyz` shows: a client that reads `ready` must also be able to connect."""
         health = self._readiness.health()
-        if health.ready and not self.public_server.is_open:
+        if health.ready and not self.public.is_open:
             checks = {**health.checks, "running": "the callers' port is not open yet"}
             return replace(health, checks=checks)
         return health
