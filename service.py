@@ -184,7 +184,7 @@ class Service:
         await self.admin_server.open()
         started("close the admin API", self.admin_server.close, within=5)
         self.observatory.begin()
-        run("looking on", self._observability.run(), within=2)
+        run("observing", self._observability.run(), within=2)
         run("checking the topics' settings", self._topics.checks.run(), within=2)
         run("diagnosing Kafka", self._checks.contact.run(), within=2)
         run("the producer", self.publisher.run(), within=8)

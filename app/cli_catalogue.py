@@ -1,4 +1,4 @@
-"""`takedown catalogue`: look at what is kept, check it, or have it made again.
+"""`takedown catalogue`: look at what is kept, check it, or have it recreated.
 
 All but `rebuild` work while a service runs. Exit status: 0 when all is well, 1 when something is
 not (there is no catalogue, no such item, or damage), 2 when it was called wrongly.
@@ -77,7 +77,7 @@ class _Asked:
         sys.exit(_FAILED)
 
 
-@click.group("catalogue", help="Look at the catalogue that is kept, check it, or make it again.")
+@click.group("catalogue", help="Inspect, check or rebuild the stored catalogue.")
 def catalogue() -> None:
     """Nothing by itself: the commands do it."""
 
@@ -154,8 +154,8 @@ def _status(asked: _Asked) -> None:
         ("tombstones", facts["tombstones"]),
         ("in doubt", facts["inDoubt"]),
         ("topic", facts["topic"] or "nothing was read yet"),
-        ("topic id", facts["topicId"] or "the broker told none"),
-        ("cluster id", facts["clusterId"] or "the broker told none"),
+        ("topic id", facts["topicId"] or "not reported by the broker"),
+        ("cluster id", facts["clusterId"] or "not reported by the broker"),
         ("positions", positions or "none"),
         ("epochs", epochs or "none"),
         ("caught up", facts["caughtUpAt"] or "never"),
@@ -179,7 +179,7 @@ def _item(asked: _Asked, item_id: str) -> None:
             doubt = _doubt(parsed, listed, kept)
         asked.fail(f"{parsed} is in doubt: {_where(doubt)}: {doubt['reason']}", **doubt)
     if listed is None or not listed.containers:
-        asked.fail(f"{parsed} is not in the catalogue as it is kept", itemId=parsed)
+        asked.fail(f"{parsed} is not in the stored catalogue", itemId=parsed)
     facts = {
         "itemId": parsed,
         "listedAt": listed.listed_at,

@@ -125,7 +125,7 @@ SETTINGS: Mapping[str, Setting] = {
             "for OAUTHBEARER: file with the token, read anew for each connection",
         ),
         Setting("http_host", parsers.required, "127.0.0.1", "address of the public API"),
-        Setting("http_port", _PORT, "8080", "port of the public API; 0 takes a free one"),
+        Setting("http_port", _PORT, "8080", "port of the public API; 0: a free one"),
         Setting(
             "http_max_connections",
             parsers.integer(1, 1_000_000),
@@ -136,10 +136,10 @@ SETTINGS: Mapping[str, Setting] = {
             "http_keepalive",
             parsers.seconds(1, 3600),
             "75",
-            "seconds for which an idle connection is kept; more than the proxy in front keeps it",
+            "seconds for which an idle connection stays open; use more than the proxy in front",
         ),
         Setting("admin_host", parsers.required, "127.0.0.1", "address of the admin API"),
-        Setting("admin_port", _PORT, "8081", "port of the admin API; 0 takes a free one"),
+        Setting("admin_port", _PORT, "8081", "port of the admin API; 0: a free one"),
         Setting(
             "timeout",
             parsers.seconds(0.1, 3600),
@@ -219,7 +219,7 @@ SETTINGS: Mapping[str, Setting] = {
             "catalogue_folder",
             parsers.text,
             "",
-            "folder in which the catalogue is kept; empty: in the user's data folder, and with "
+            "folder of the stored catalogue; empty: in the user's data folder, and with "
             "the embedded broker a temporary one",
         ),
         Setting(
@@ -247,7 +247,7 @@ SETTINGS: Mapping[str, Setting] = {
             "log_format",
             parsers.choice("auto", "console", "json"),
             "auto",
-            "console, json, or auto: console on a terminal, else json",
+            "console, json, or auto: console on a terminal, otherwise json",
         ),
         Setting(
             "log_level",
@@ -261,7 +261,7 @@ SETTINGS: Mapping[str, Setting] = {
             "off",
             "off, or otlp: spans, by OTEL_... variables; needs the extra tracing",
         ),
-        Setting("broker_port", _PORT, "9092", "port of `takedown broker`; 0 takes a free one"),
+        Setting("broker_port", _PORT, "9092", "port of `takedown broker`; 0: a free one"),
         Setting("items_http_host", parsers.required, "127.0.0.1", "address of the Items service"),
         Setting("items_http_port", _PORT, "8082", "port of the Items service; 0: a free one"),
         Setting(

@@ -91,7 +91,7 @@ class Freshness:
         self._gap = self._load = 0.0
 
     def at_end(self) -> Late | None:
-        """The log is read to its end now. Returns what came too late to be believed, if anything.
+        """The log is read to its end now. Returns what came too late to be trusted, if anything.
 
         It is returned once for each time that it happens, also if it is found out later.
         """

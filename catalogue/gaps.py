@@ -7,7 +7,7 @@ there.
 
 Which record is newer? In the gap's partition, the one with the higher offset. Between partitions
 times decide, as they do for lists (decision 17): the gap's is that of its batch, or the time at
-which it was read if the batch cannot be believed.
+which it was read if the batch cannot be trusted.
 
 A gap is an entry of the store, so that a restart does not forget it. What happens to the topic
 later, as when it is compacted, is not seen by a reader that has passed. So a service that starts

@@ -88,14 +88,14 @@ class Validity:
         """The store is damaged: from now on nothing counts, and all is read again."""
         if self.invalid:
             return
-        logger.error("The catalogue is damaged and is made again from its topic: %s", reason)
-        self.invalid = f"it is made again: {reason}"
+        logger.error("The catalogue is damaged and is rebuilt from its topic: %s", reason)
+        self.invalid = f"it is rebuilt: {reason}"
         if self.log is not None:
             self.log.read_again("the catalogue is damaged")
 
     def outdated(self, reason: str) -> None:
         """Records may have been missed: from now on nothing counts, and all is read again."""
-        logger.warning("The catalogue is made again from its topic: %s", reason)
-        self.invalid = f"it is made again: {reason}"
+        logger.warning("The catalogue is rebuilt from its topic: %s", reason)
+        self.invalid = f"it is rebuilt: {reason}"
         assert self.log is not None
         self.log.read_again(reason)

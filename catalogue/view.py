@@ -233,7 +233,7 @@ class CatalogueView:
     def why_not_ready(self) -> str | None:
         """What is wrong with the view itself, in words; None if nothing is."""
         if not self._started.is_set():
-            return "what was kept is being checked"
+            return "the stored catalogue is being checked"
         if problem := self._validity.invalid or self._entries.problem:
             return problem
         if not self._validity.caught_up:
@@ -286,7 +286,7 @@ class CatalogueView:
         )
 
     def _date(self) -> bool:
-        """Note that the log is read to its end; False if that came too late to be believed."""
+        """Note that the log is read to its end; False if that came too late to be trusted."""
         late = self._freshness.at_end()
         if late is None:
             return True

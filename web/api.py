@@ -306,7 +306,7 @@ def _translate(error: web.HTTPException, takedown_id: TakedownId) -> web.Respons
             413,
             "body-too-large",
             "Body too large",
-            f"A takedown needs no body; more than {_LARGEST_BODY} bytes are not taken",
+            f"A takedown needs no body; more than {_LARGEST_BODY} bytes are not accepted",
             takedown_id,
         )
     elif isinstance(error, web.HTTPExpectationFailed):

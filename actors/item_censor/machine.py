@@ -35,7 +35,7 @@ carry it, since nothing needs to be echoed by the Items service: they count if t
 outstanding.
 
 What each row does is in `locating`, `confirming`, `following`, `publishing` and `ending`.
-Why lists are believed as they are: docs/decisions/0011-following-an-item.md; what a 200 needs:
+Why lists are trusted as they are: docs/decisions/0011-following-an-item.md; what a 200 needs:
 docs/decisions/0018-evidence-before-a-200.md.
 """
 

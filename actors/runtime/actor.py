@@ -141,7 +141,7 @@ class LoopActor(DrivenActor):
         """
         asker = self._asker
         if asker is None:
-            raise RuntimeError("There is nobody to answer")
+            raise RuntimeError("There is no caller to answer")
         self._asker = None
         self._deferred = asker
         return asker

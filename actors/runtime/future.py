@@ -139,7 +139,7 @@ class LoopFuture(pykka.Future[T]):
 
         Raises:
             asyncio.InvalidStateError: on the loop's thread, if it was answered before. An
-                answer after the timeout is dropped: nobody waits for it any more.
+                answer after the timeout is dropped: no caller waits for it.
         """
         self._on_loop(self._resolve, value, None)
 

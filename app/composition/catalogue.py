@@ -183,7 +183,7 @@ class TopicCatalogue:
         if self._files is not None:
             await acquire(self._files)
         lifecycle.started("close the catalogue", self.view.close, within=8)
-        tasks.run("keeping the catalogue", self.view.run(), within=2)
+        tasks.run("storing the catalogue", self.view.run(), within=2)
         tasks.run("reading item_published", self._read(), within=8)
 
     def start_searching(self, lifecycle: Lifecycle, tasks: Tasks) -> None:

@@ -184,7 +184,7 @@ class WorkersApi:
         if worker is None or worker.admin is None:
             return _unavailable(f"Worker {number} is {keepers[number].state}")
         if self._passing.full:
-            return _unavailable("Too many answers of workers are under way")
+            return _unavailable("Too many answers of workers are in flight")
         tail = "/" + request.rel_url.raw_path.split("/", 3)[3]
         try:
             return await self._passing.pass_on(request, worker.admin, tail)

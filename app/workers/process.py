@@ -142,7 +142,7 @@ class WorkerProcess:
                 try:
                     report = decode(line)
                 except msgspec.DecodeError as error:
-                    logger.error("Process %d said what is no report: %s", self.pid, error)
+                    logger.error("Process %d sent an invalid report: %s", self.pid, error)
                     continue
                 match report:
                     case AdminApiOpened(address):

@@ -46,7 +46,7 @@ class WorkerHealth:
         for name, problem in self.health.checks.items():
             if problem is not None:
                 return f"{name}: {problem}"
-        return None if self.listening else "it takes no connections yet"
+        return None if self.listening else "it accepts no connections yet"
 
 
 def merged(workers: Sequence[WorkerHealth], *, stopping: bool) -> Health:
@@ -55,7 +55,7 @@ def merged(workers: Sequence[WorkerHealth], *, stopping: bool) -> Health:
     checks["workers"] = (
         None
         if checks
-        else "none takes connections: "
+        else "none accepts connections: "
         + "; ".join(f"worker {each.number}: {each.problem}" for each in workers)
     )
     checks["running"] = "shutting down" if stopping else None

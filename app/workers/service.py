@@ -83,7 +83,7 @@ async def supervise(
     if not settings.catalogue_url:
         check_folder(folder_of(settings))
     port = await ReservedPort.take(settings.http_host, settings.http_port)
-    lifecycle.started("give the callers' port back", port.close, within=1)
+    lifecycle.started("release the callers' port", port.close, within=1)
     connection = await connect(settings, lifecycle)
     if not settings.kafka_bootstrap_servers:
         # Of a broker that has just begun; with any other one the first worker does it.

@@ -144,7 +144,7 @@ def _invalid_certificate(
     server: Server, security: Security, failure: Failure, now: datetime
 ) -> str:
     code, certificate = failure.verify_code, failure.certificate
-    prefix = "The broker's certificate is not believed"
+    prefix = "The broker's certificate is not trusted"
     if code in OTHER_NAME:
         names = ", ".join(escaped(name) for name in (certificate.names if certificate else ()))
         known = f" (it is for: {names})" if names else ""
@@ -171,7 +171,7 @@ def _invalid_certificate(
         if security.files is not None and security.files.ca:
             source = escaped(security.files.ca)
         return (
-            f"{prefix}: nobody who is trusted has signed it (trusted: {source}). Set {_CA} to a "
+            f"{prefix}: no trusted authority has signed it (trusted: {source}). Set {_CA} to a "
             "PEM file with the certificate of the authority that signed the broker's"
         )
     return f"{prefix}. Check the broker's certificate and {_CA}"
@@ -205,7 +205,7 @@ def _perhaps_our_certificate(security: Security, now: datetime, text: str) -> st
         return f"{text}; or it demands a certificate of us ({_CERTIFICATE})"
     problem = _files_problem(security, now, "certificate")
     if problem is None:
-        return f"{text}; or it does not believe our certificate ({_CERTIFICATE})"
+        return f"{text}; or it does not trust our certificate ({_CERTIFICATE})"
     return f"Probably since our certificate ({_CERTIFICATE}) {problem}. Renew it. Otherwise: {text}"
 
 

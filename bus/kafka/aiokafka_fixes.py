@@ -5,7 +5,7 @@
   would take it for its own cancellation, and the connections would stay open.
   `AIOKafkaProducer.stop()` may never return while a broker is away. So both are stopped from a
   task of their own, within a bound, and the client is closed after that in any case.
-- Why a broker cannot be used (a wrong password, a certificate that is not believed) is said in
+- Why a broker cannot be used (a wrong password, a certificate that is not trusted) is said in
   aiokafka's log only; what is raised is "Unable to bootstrap", or nothing. `hearing` listens to
   that log.
 - A token that the broker refuses is taken for accepted: the refusal comes where other mechanisms
@@ -116,7 +116,7 @@ def hearing() -> Iterator[Cause]:
 
 def _reason(error: BaseException) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not believed: {error.verify_message}"
+        return f"its certificate is not trusted: {error.verify_message}"
     if isinstance(error, UnsupportedSaslMechanismError):
         return "it does not offer our SASL mechanism"
     if isinstance(error, TimeoutError):

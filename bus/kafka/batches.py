@@ -190,7 +190,7 @@ def build(header: Header, base: int, last: int, records: bytes | bytearray, coun
 
 
 def untrusted(base: int, epoch: int = -1) -> Header:
-    """The header for a placeholder in the place of a batch of which nothing can be believed."""
+    """The header for a placeholder in the place of a batch of which nothing can be trusted."""
     return Header(base, 0, epoch, FORMAT, 0, 0, 0, -1, -1, -1, -1, -1, 0)
 
 
@@ -285,7 +285,7 @@ class Record(NamedTuple):
 
 
 def records_in(body: bytes | bytearray) -> Iterator[Record]:
-    """Each record, up to the first whose length cannot be believed."""
+    """Each record, up to the first whose length cannot be trusted."""
     at = 0
     while at < len(body):
         cursor = _Cursor(body, at, len(body))

@@ -121,7 +121,7 @@ async def peer_certificate(
     Args:
         host: its host.
         port: its port.
-        authorities: who is believed, in DER form. With them its names are read, too: Python reads
+        authorities: who is trusted, in DER form. With them its names are read, too: Python reads
             these of a certificate that was verified only.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

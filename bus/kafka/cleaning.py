@@ -223,7 +223,7 @@ class Cleaning:
             header = (
                 batches.header_of(batch) if batches.magic_of(batch, 0) == batches.FORMAT else None
             )
-            # What the header says of its last offset is believed as far as the log goes.
+            # What the header says of its last offset is trusted as far as the log goes.
             if header is not None and self._next <= header.last < self._end:
                 last = header.last
             else:

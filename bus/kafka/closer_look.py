@@ -1,7 +1,7 @@
 """Finds out what a failed handshake means, by further connections.
 
 A port that closes a connection without TLS is asked for TLS, and the other way round. A server that
-is silent may wait for a line of HTTP. The dates and names of a certificate that is not believed are
+is silent may wait for a line of HTTP. The dates and names of a certificate that is not trusted are
 read.
 """
 

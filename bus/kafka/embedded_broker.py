@@ -97,7 +97,7 @@ class EmbeddedBroker:
             raise BrokerStartError(
                 f"the broker did not listen on {self.address} within {self._start_timeout:g} s"
             ) from None
-        logger.info("Embedded broker listens on %s; it keeps everything in memory", self.address)
+        logger.info("Embedded broker listens on %s; it stores everything in memory", self.address)
 
     async def _until_ready(self) -> None:
         assert self._process is not None

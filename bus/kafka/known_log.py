@@ -79,7 +79,7 @@ class KnownLog:
         Args:
             asking: asks where partitions begin.
             client: below it.
-            on_doubt: called when what leaders reported until now is not to be believed any more.
+            on_doubt: called when what leaders reported until now is not to be trusted any more.
         """
         self._asking, self._client, self._on_doubt = asking, client, on_doubt
         self._verification = LogVerification(client, self.topic, self._safeguards)
@@ -200,7 +200,7 @@ class KnownLog:
 
     def _require_identity(self, description: TopicDescription) -> None:
         if self._is_another(description):
-            raise LogChanged(f"{self.topic} was made again")
+            raise LogChanged(f"{self.topic} was recreated")
 
     def _is_another(self, description: TopicDescription) -> bool:
         return self.identity is not None and description.identity.differs_from(self.identity)

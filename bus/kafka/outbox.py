@@ -197,7 +197,7 @@ class Outbox:
         try:
             acknowledged = await self._in_turn(batch, lane, partition)
             if acknowledged is None:
-                return plainly("nobody waits for it any more")
+                return plainly("no caller waits for it")
             await acknowledged
             lane.moved_at = _now()
             self._size.accepted(batch.builder.size())

@@ -202,7 +202,7 @@ class KafkaPublisher:
         """One slice in each iteration of the event loop, of all takedowns together."""
         async with self._turn:
             if publication.stopped:
-                raise KafkaUnavailable("nobody waits for it any more")
+                raise KafkaUnavailable("no caller waits for it")
             yield
             await asyncio.sleep(0)
 
@@ -267,7 +267,7 @@ class KafkaPublisher:
                 self._watcher.note(str(error) or "Kafka does not answer")
             except Exception as error:
                 self._watcher.note(f"defect: {error!r}")
-                logger.exception("Defect while looking after the producer")
+                logger.exception("Defect while watching the producer")
             await backoff.sleep()
 
     async def _with_producer(self, backoff: Backoff) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bus.kafka.publication import KafkaPublication, Trouble
     from domain.messages import Container, Takedown
 
-NOT_IN_TIME = plainly("Kafka did not take the requests in time")
+NOT_IN_TIME = plainly("Kafka did not accept the requests in time")
 
 Request: TypeAlias = "tuple[Container, bytes]"
 """A container, and the value of the record that requests its deletion."""

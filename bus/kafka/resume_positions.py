@@ -50,7 +50,7 @@ def lost_positions(
             unread = beginnings[tp] - position
             problems[tp] = f"{where} has lost {unread} records that were never read"
         elif tp in replaced or tp not in beginnings:
-            problems[tp] = f"{where} is not the one we read to {position}: it was made again"
+            problems[tp] = f"{where} is not the one we read to {position}: it was recreated"
     return problems
 
 
@@ -119,7 +119,7 @@ class ResumePositions:
         known = self._known
         if known.identity is not None and identity.differs_from(known.identity):
             logger.error(
-                "%s is not the log that we have read: it was made again",
+                "%s is not the log that we have read: it was recreated",
                 known.topic,
                 extra={"was": str(known.identity), "now": str(identity)},
             )

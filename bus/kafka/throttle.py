@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("takedown.kafka")
 
 MOST = 60.0
-"""Seconds of announced silence that are believed. After that a dead connection would be noticed
+"""Seconds of announced silence that are trusted. After that a dead connection would be noticed
 late."""
 
 _LOG_EVERY = 60.0

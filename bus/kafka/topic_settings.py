@@ -9,7 +9,7 @@ settings are known to be right, or known to be unreadable.
   it is asked for some by name. It reports only those that were given when the topic was created.
 - The broker may refuse to report them (a permission), or not answer. Then the check is a missing
   safeguard and does not keep the service from being ready. An answer that was received before is
-  still believed when later requests are not answered, but not when they are refused.
+  still trusted when later requests are not answered, but not when they are refused.
 """
 
 from __future__ import annotations

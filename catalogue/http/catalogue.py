@@ -189,9 +189,9 @@ class HttpCatalogue:
             async with asyncio.timeout_at(end):
                 located = await self._ask(takedown, end)
         except TimeoutError:
-            reason = plain = "the Items service did not say in time where the item is"
+            reason = plain = "the Items service did not report in time where the item is"
         except NoEvidence as error:
-            plain = "the Items service does not say where the item is"
+            plain = "the Items service does not report where the item is"
             reason = f"{plain}: {error}"
         except Exception as error:
             logger.exception("Defect while searching")

@@ -2,7 +2,7 @@
 
 As a program (`python -m catalogue.store.check FOLDER`) it is run by the service, in a process of
 its
-own: LMDB believes what it finds, and a damaged file may end the process that reads it. It prints
+own: LMDB trusts what it finds, and a damaged file may end the process that reads it. It prints
 one line of JSON; any other end means damage.
 
 Three things are looked at: the file's structure page by page, without LMDB (only while nobody

@@ -134,7 +134,7 @@ class LmdbFiles:
                 kept = read_kept(txn.get(KEPT))
                 entries = txn.stat(self._entries)["entries"]
             if entries != Sums.of(kept).entries:
-                raise DamagedEntry(f"there are {entries} entries, which is not what was kept")
+                raise DamagedEntry(f"there are {entries} entries, which is not what was stored")
         except BaseException:
             env.close()
             raise

@@ -1,6 +1,6 @@
 """What is in LMDB's file: a database of the entries, and one of how far the topic was read.
 
-The file is only ever given to LMDB after `check_header`: LMDB believes what it finds in a file, and
+The file is only ever given to LMDB after `check_header`: LMDB trusts what it finds in a file, and
 a file that was cut short ends the process with SIGBUS.
 """
 
@@ -89,7 +89,7 @@ def read_kept(value: bytes | None) -> Kept | None:
     try:
         kept = _decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise DamagedEntry(f"what was kept cannot be read: {error}") from None
+        raise DamagedEntry(f"the stored catalogue cannot be read: {error}") from None
     if kept.format != FORMAT:
         raise DamagedEntry(f"it is of format {kept.format}, and we read {FORMAT}")
     return kept

@@ -11,7 +11,7 @@ What is in the folder is checked as a whole once after each start, by another pr
 - died with it: nothing is used before the check has ended well. Its death may have been the
   damage's doing.
 
-What is damaged is put aside and made again from the topic.
+What is damaged is put aside and rebuilt from the topic.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ class LmdbStore:
             raise StoreDamaged(f"it was made from topic {kept.topic}, and ours is {self._topic}")
 
     async def _put_aside(self, reason: str) -> None:
-        logger.error("The catalogue is made again from its topic: %s", reason)
+        logger.error("The catalogue is rebuilt from its topic: %s", reason)
         await self._end_check()
         await self._in_thread(self._files.close)
         await self._in_thread(partial(clear, self._path))
@@ -167,14 +167,14 @@ class LmdbStore:
         if checked.problems:
             raise StoreDamaged(f"{data_of(path)}: " + "; ".join(checked.problems[:_TOLD]))
         seconds = asyncio.get_running_loop().time() - began
-        logger.info("Checked the catalogue: %d items are whole (%.1f s)", checked.items, seconds)
+        logger.info("Checked the catalogue: %d items are intact (%.1f s)", checked.items, seconds)
 
     async def proven(self) -> None:
         """Wait until all of it was checked once since the start.
 
         Raises:
             StoreDamaged: it is damaged.
-            StoreUnavailable: the check was given up, since all is made again or closed.
+            StoreUnavailable: the check was given up, since all is recreated or closed.
         """
         if (check := self._check) is not None:
             await asyncio.wait([check])

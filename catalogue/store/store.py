@@ -24,12 +24,12 @@ FORMAT = 5
 
 5: the offsets of the lists' records, and gaps. 4: the times of the lists' records. 3: items in
 doubt, marks, and when the log was last caught up with. A store of an older format may lack the
-doubts of records that were skipped: it is made again from the topic.
+doubts of records that were skipped: it is rebuilt from the topic.
 """
 
 
 class StoreDamaged(Exception):
-    """What was kept is not what was written; it has to be made again from the topic."""
+    """What was kept is not what was written; it has to be rebuilt from the topic."""
 
 
 class StoreUnavailable(Exception):
@@ -118,7 +118,7 @@ class Store(Protocol):
         """The value of a key; never waits for a transaction.
 
         Raises:
-            StoreDamaged: it cannot be believed.
+            StoreDamaged: it cannot be trusted.
             StoreUnavailable: it cannot be looked up now; that is no word on whether it is there.
         """
 

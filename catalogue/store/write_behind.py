@@ -60,7 +60,7 @@ class WriteBehind:
 
     Args:
         store: where they are kept.
-        on_damage: told why the store has to be made again.
+        on_damage: told why the store has to be recreated.
         interval: seconds that a batch waits for more.
         much: bytes at which it does not.
         most: bytes at which `reached` waits.
@@ -214,7 +214,7 @@ class WriteBehind:
         if written:
             self._fresh = False
             if self.problem:
-                logger.info("The catalogue is kept again")
+                logger.info("The catalogue is stored again")
             self.problem = ""
         else:
             self._entries = {**entries, **self._entries}
@@ -226,5 +226,5 @@ class WriteBehind:
 
     def _failed(self, problem: str) -> None:
         if problem != self.problem:
-            logger.error("The catalogue is not kept for now: %s", problem)
+            logger.error("The catalogue is not stored for now: %s", problem)
         self.problem = problem

@@ -106,7 +106,7 @@ class Authority:
         return context
 
     def client_context(self, identity: Identity | None = None) -> ssl.SSLContext:
-        """What a client needs that believes this authority."""
+        """What a client needs that trusts this authority."""
         context = ssl.create_default_context(cafile=str(self.certificate))
         if identity is not None:
             context.load_cert_chain(identity.certificate, identity.key)

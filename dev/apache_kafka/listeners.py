@@ -107,7 +107,7 @@ def tls_properties(tls: Tls) -> dict[str, str]:
         "listener.name.sasl_ssl.ssl.client.auth": "none",
         "listener.name.sasl_ssl.sasl.enabled.mechanisms": "SCRAM-SHA-512,OAUTHBEARER",
         "listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config": _SCRAM,
-        # Kafka's own stand-in for an identity provider: it believes tokens without a signature.
+        # Kafka's own stand-in for an identity provider: it trusts tokens without a signature.
         "listener.name.sasl_ssl.oauthbearer.sasl.jaas.config": (
             f"{_LOGIN_MODULES}.oauthbearer.OAuthBearerLoginModule required"
             ' unsecuredLoginStringClaim_sub="broker";'

@@ -164,7 +164,7 @@ class AdminApi:
         _require(request)
         timeline = self._observatory.takedown(request.match_info["takedownId"].lower())
         if timeline is None:
-            return _not_there("No such takedown is in flight, or kept any more")
+            return _not_there("No such takedown is in flight or stored")
         return _answer(timeline)
 
     async def _machines(self, request: web.Request) -> web.Response:

@@ -189,7 +189,7 @@ OPERATIONS = (
     ),
     Operation("/metrics", "metrics", "For Prometheus.", media="text/plain", lenient=True),
     Operation("/openapi.json", "openapi", "This document.", dict[str, Any]),
-    Operation("/overview", "overview", "At a glance.", Overview),
+    Operation("/overview", "overview", "A summary.", Overview),
     Operation("/actors", "actors", "Live actors.", ActorPage, ACTOR_PARAMETERS),
     Operation(
         "/actors/{id}",
@@ -222,7 +222,7 @@ OPERATIONS = (
         MachineView,
         answers=_GONE,
     ),
-    Operation("/statistics", "statistics", "What each part says of itself.", Statistics),
+    Operation("/statistics", "statistics", "Statistics of each part.", Statistics),
     Operation(
         "/history",
         "history",

@@ -52,13 +52,15 @@ class Parts:
         bus = self.bus.statistics()
         yield gauge("takedown_bus_subscriptions", "Subscriptions.", bus.subscriptions)
         yield counter("takedown_bus_published", "Deletions published.", bus.published)
-        yield counter("takedown_bus_matched", "Deletions somebody waited for.", bus.matched)
+        yield counter("takedown_bus_matched", "Deletions that a censor waited for.", bus.matched)
         yield counter("takedown_bus_lists", "Newer lists of items published.", bus.lists)
         yield counter("takedown_bus_lists_matched", "Lists of items in flight.", bus.lists_matched)
         yield from self._view()
         yield from self._over_http()
         yield from observed(self.observatory, self.broadcast, self.feed)
-        yield counter("takedown_dead_letters", "Messages nobody handled.", DEAD_LETTERS.count)
+        yield counter(
+            "takedown_dead_letters", "Messages that no actor handled.", DEAD_LETTERS.count
+        )
         yield counter("takedown_log_lines_dropped", "Log lines dropped.", lines_dropped())
         machines = self.feed.machines()
         yield gauge("takedown_actors", "Live censors.", len(machines))
@@ -78,11 +80,11 @@ class Parts:
             catalogue.in_doubt,
         )
         yield counter("takedown_catalogue_misses", "Searches for evidence.", catalogue.misses)
-        yield gauge("takedown_catalogue_pending", "Changes not kept yet.", catalogue.pending)
+        yield gauge("takedown_catalogue_pending", "Changes not stored yet.", catalogue.pending)
         yield gauge("takedown_catalogue_bytes", "Its size on disk.", catalogue.bytes)
         yield gauge(
             "takedown_catalogue_failing",
-            "1 while nothing can be kept.",
+            "1 while nothing can be stored.",
             float(bool(catalogue.problem)),
         )
         yield counter("takedown_catalogue_commits", "Transactions.", catalogue.commits)
@@ -115,7 +117,7 @@ class Parts:
                 ("unavailable", asked.unavailable),
             ],
         )
-        yield gauge("takedown_catalogue_http_waiting", "Searches under way.", asked.waiting)
+        yield gauge("takedown_catalogue_http_waiting", "Searches in flight.", asked.waiting)
         yield labelled_gauge(
             "takedown_catalogue_http_circuit",
             "1 for the state that the circuit is in.",

@@ -28,7 +28,7 @@ def observed(
     journal = observatory.journal
     yield histograms(
         "takedown_duration_seconds",
-        "Seconds from accepting a takedown to its end, of those that a censor carried.",
+        "Seconds from accepting a takedown to its end, of those that a censor handled.",
         "outcome",
         [(name, each) for name, each in journal.durations.items() if any(each.counts)],
     )
@@ -42,7 +42,9 @@ def observed(
         )
     bus = observatory.bus()
     yield counter(
-        "takedown_events_unmatched", "Deletions nobody waited for.", bus.published - bus.matched
+        "takedown_events_unmatched",
+        "Deletions that no censor waited for.",
+        bus.published - bus.matched,
     )
     yield counter("takedown_events_late", "Deletions after the deadline.", journal.late_events)
     yield counter(
@@ -70,7 +72,9 @@ def observed(
     )
     yield labelled_counter("takedown_incidents", "Incidents begun.", "kind", watch.counts.items())
     yield gauge("takedown_viewers", "Open streams.", broadcast.viewers)
-    yield counter("takedown_viewers_cut", "Streams that nobody read.", broadcast.viewers_cut)
+    yield counter(
+        "takedown_viewers_cut", "Streams whose client did not read.", broadcast.viewers_cut
+    )
 
 
 def _actors(observatory: Observatory, feed: TransitionFeed) -> Iterator[Metric]:

@@ -289,7 +289,7 @@ class Broadcast:
                 try:
                     spent = await self._round()
                 except Exception:  # whoever looks on must not be what ends the service
-                    logger.exception("Defect while looking on")
+                    logger.exception("Defect while observing")
                     spent = 1.0
                 if self.viewers:
                     self._wanted.set()

@@ -1,7 +1,7 @@
 """Cursors: where a page ended, for whoever asks for the next one.
 
 A cursor is the order's name and the last row's key, so that a page is right whatever came and
-went meanwhile. It comes back from outside, and is believed as little as anything else from there.
+went meanwhile. It comes back from outside, and is trusted as little as anything else from there.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ def timeline(known: Timeline) -> Text:
     for step in known.steps:
         _step(text, step, longest)
     if known.steps_dropped:
-        text.append(f"  and {known.steps_dropped} more that are not kept\n", DIM)
+        text.append(f"  and {known.steps_dropped} more that are not stored\n", DIM)
     return text
 
 

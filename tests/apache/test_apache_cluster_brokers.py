@@ -34,7 +34,7 @@ MOVED = 6.0
 """Seconds that an orderly change of leaders may be felt, on a busy machine."""
 
 KILLED = 20.0
-"""The same for a broker that was killed: three of them pass until Kafka believes it."""
+"""The same for a broker that was killed: three of them pass until Kafka trusts it."""
 
 
 @pytest.fixture(scope="module")

@@ -293,7 +293,7 @@ async def test_a_broker_that_restarts_has_no_record_of_a_stored_catalogue_read_a
         assert text.endswith(" 0 records to catch up with"), text
 
 
-async def test_a_topic_that_was_made_again_while_the_service_was_stopped_is_read_anew(
+async def test_a_topic_that_was_recreated_while_the_service_was_stopped_is_read_anew(
     kafka: ApacheKafka, names: Names, tmp_path: Path
 ) -> None:
     settings = {"catalogue_folder": str(tmp_path)}

@@ -189,7 +189,7 @@ async def test_a_wall_clock_that_jumps_an_hour_moves_no_deadline(
 
         items.on_request = Confirming()
         async with Storm(service, ids[20:], per_second=40) as storm:
-            await asyncio.sleep(6.0)  # longer than metadata is believed
+            await asyncio.sleep(6.0)  # longer than metadata is trusted
         assert {each.status for each in storm.asked} == {200}
         assert (await service.readiness())[0] == 200
         assert service.process.returncode is None

@@ -269,7 +269,7 @@ async def test_an_authority_that_did_not_sign_the_broker_is_named(
 ) -> None:
     servers = secure.bootstrap(Listener.SASL_SSL)
     async with served(servers, names, ready=False, settings=login(stranger)) as service:
-        await is_refused(service, "certificate is not believed", "unable to get local issuer")
+        await is_refused(service, "certificate is not trusted", "unable to get local issuer")
 
 
 async def test_a_certificate_for_another_host_is_named(
@@ -277,7 +277,7 @@ async def test_a_certificate_for_another_host_is_named(
 ) -> None:
     servers = secure.bootstrap(Listener.SASL_SSL).replace("127.0.0.1", "localhost")
     async with served(servers, names, ready=False, settings=login(authority)) as service:
-        await is_refused(service, "certificate is not believed", "localhost")
+        await is_refused(service, "certificate is not trusted", "localhost")
 
 
 async def test_a_client_without_the_certificate_that_is_demanded_is_told_so(

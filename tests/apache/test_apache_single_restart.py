@@ -85,7 +85,7 @@ async def test_a_takedown_in_flight_outlives_a_broker_that_is_killed_and_comes_b
         await service.check(kafka.bootstrap_servers, names)
 
 
-async def test_connections_that_the_broker_closes_for_being_idle_are_made_again_unseen(
+async def test_connections_that_the_broker_closes_for_being_idle_are_recreated_unseen(
     prepared: None,  # noqa: ARG001 - asked for its effect
     names: Names,
     measured: Measure,

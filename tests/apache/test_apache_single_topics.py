@@ -1,4 +1,4 @@
-"""Topics that change below a service that runs: they grow, are cut, are made again."""
+"""Topics that change below a service that runs: they grow, are cut, are recreated."""
 
 from __future__ import annotations
 
@@ -230,7 +230,7 @@ class Readiness:
 
 
 @pytest.mark.parametrize("which", ["deleted", "published", "reported"])
-async def test_a_topic_that_is_deleted_is_made_again_and_it_is_never_ready_while_blind(
+async def test_a_topic_that_is_deleted_is_recreated_and_it_is_never_ready_while_blind(
     which: str,
     kafka: ApacheKafka,
     service: Served,
@@ -259,7 +259,7 @@ async def test_a_topic_that_is_deleted_is_made_again_and_it_is_never_ready_while
                     await asyncio.sleep(0.01)
         async with asyncio.timeout(30):
             while topic not in await admin.list_topics():
-                # An item that exists is called unknown only once the topic, made again, is empty.
+                # An item that exists is called unknown only once the topic, recreated, is empty.
                 got = await service.take_down(old[0], wait=1)
                 assert got.status in {200, 503, 504} or topic in await admin.list_topics(), got
         async with platform(kafka.bootstrap_servers, names, on_request=confirm) as fresh:
@@ -311,7 +311,7 @@ def measure_blindness(
 
 
 @pytest.mark.parametrize("which", ["deleted", "published"])
-async def test_a_topic_that_was_made_again_and_grew_past_our_position_is_known_by_its_id(
+async def test_a_topic_that_was_recreated_and_grew_past_our_position_is_known_by_its_id(
     which: str,
     kafka: ApacheKafka,
     admin: AIOKafkaAdminClient,
@@ -346,7 +346,7 @@ async def test_a_topic_that_was_made_again_and_grew_past_our_position_is_known_b
             await proxies[1].heal()
             began = now()
             await service.until_200(fresh)
-            measured(f"item_{which} made again and longer: first 200 after", now() - began)
+            measured(f"item_{which} recreated and longer: first 200 after", now() - began)
             asked = [await service.take_down(item_id) for item_id in new[:20]]
             assert {each.status for each in asked} == {200}
             if which == "published":

@@ -1,4 +1,4 @@
-"""Which topics are believed: they must exist, and must not delete items' lists by themselves."""
+"""Which topics are trusted: they must exist, and must not delete items' lists by themselves."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class Actor(Shape, frozen=True):
         Seconds | None, Meta(description="Until its takedown's deadline; negative after it.")
     ]
     containers_total: Annotated[Count | None, Meta(description="Null until they are known.")]
-    containers_done: Annotated[Count | None, Meta(description="Their deletion was heard of.")]
+    containers_done: Annotated[Count | None, Meta(description="Their deletion was read.")]
     outstanding_count: Count | None
     outstanding: Annotated[
         tuple[Place, ...], Meta(description="The first 20 that are outstanding.", max_length=20)

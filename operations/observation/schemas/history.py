@@ -34,7 +34,7 @@ class PerSecond(Shape, frozen=True):
     answered: Rate
     published: Annotated[Rate, Meta(description="Delete requests acknowledged by Kafka.")]
     events_read: Annotated[Rate, Meta(description="Deletions read.")]
-    events_matched: Annotated[Rate, Meta(description="Those that somebody waited for.")]
+    events_matched: Annotated[Rate, Meta(description="Those that a censor waited for.")]
     transitions: Rate
 
 

@@ -14,7 +14,7 @@ from operations.observation.schemas.statistics import LoopFacts
 
 
 class Overview(Shape, frozen=True):
-    """At a glance."""
+    """A summary."""
 
     started_at: At
     ready: bool

@@ -44,7 +44,7 @@ class BusFacts(Shape, frozen=True):
     subscribers: Count
     subscriptions: Count
     published: Annotated[Count, Meta(description="Deletions read from Kafka.")]
-    matched: Annotated[Count, Meta(description="Those that somebody waited for.")]
+    matched: Annotated[Count, Meta(description="Those that a censor waited for.")]
     delivered: Count
     dropped: Count
     late: Annotated[Count, Meta(description="Those that came after their takedown's deadline.")]
@@ -112,11 +112,13 @@ class AdminApiFacts(Shape, frozen=True):
     address: str
     connections: Count
     viewers: Annotated[Count, Meta(description="Open streams.")]
-    viewers_cut: Annotated[Count, Meta(description="Streams ended since nobody read them.")]
+    viewers_cut: Annotated[
+        Count, Meta(description="Streams ended because the client did not read them.")
+    ]
 
 
 class Statistics(Shape, frozen=True):
-    """What each part says of itself."""
+    """Statistics of each part."""
 
     coordinator: CoordinatorFacts | None
     supervision: SupervisionNode

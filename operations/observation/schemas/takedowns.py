@@ -62,7 +62,7 @@ class FinishedTakedown(Shape, frozen=True):
 class FinishedPage(Shape, frozen=True):
     """A page of finished takedowns, the last one first."""
 
-    total: Annotated[Count, Meta(description="How many are kept and the filters let through.")]
+    total: Annotated[Count, Meta(description="How many are stored and match the filters.")]
     takedowns: tuple[FinishedTakedown, ...]
     next: Cursor | None
 
@@ -103,4 +103,4 @@ class Timeline(Shape, frozen=True):
         tuple[Progress, ...], Meta(description="The first 200, in the catalogue's order.")
     ]
     steps: Annotated[tuple[Step, ...], Meta(description="In their order.")]
-    steps_dropped: Annotated[Count, Meta(description="Steps that were too many to keep.")]
+    steps_dropped: Annotated[Count, Meta(description="Steps beyond those that are stored.")]

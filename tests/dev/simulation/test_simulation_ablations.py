@@ -15,7 +15,7 @@ FIRST = {
     "shares an earlier question about the log's end": 5,
     "is ready before the reader knows its positions": 4,
     "gives a 200 however late it comes out of the server": 8,
-    "believes what is told of an earlier takedown": 5,
+    "trusts what is told of an earlier takedown": 5,
     "takes the evidence for an earlier takedown for its own": 18,
     "takes the end of a log that is read again for evidence": 15,
     "says 503 after requests were handed over": 30,

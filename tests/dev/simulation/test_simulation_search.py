@@ -31,7 +31,7 @@ def test_whatever_happens_in_whatever_order_nothing_is_broken(name: str) -> None
     ("without", "wrong"),
     [
         ("counts deletions, and does not keep a set of containers", "I"),
-        ("believes what is told of an earlier takedown", "I"),
+        ("trusts what is told of an earlier takedown", "I"),
         ("does not unsubscribe when a censor fails", "I5"),
         ("forgets a deletion of what a list has left out", "I4"),
         ("does not follow a list that adds a container", "I"),

@@ -233,10 +233,10 @@ async def test_many_items_that_are_added_to_while_in_flight_are_all_taken_down_a
     await given_back(admin, before)
 
 
-# ------------------------------------------------------------------- the catalogue is made again
+# ------------------------------------------------------------------- the catalogue is recreated
 
 
-async def test_a_topic_that_is_made_again_tells_of_what_is_in_it_and_not_of_what_is_missing(
+async def test_a_topic_that_is_recreated_tells_of_what_is_in_it_and_not_of_what_is_missing(
     broker: Broker,
 ) -> None:
     names = Names()

@@ -60,7 +60,7 @@ async def once_known(client: AIOKafkaClient, topic: str) -> TopicIdentity:
             await asyncio.sleep(0.05)
 
 
-async def test_a_topic_keeps_its_identity_until_it_is_made_again(
+async def test_a_topic_keeps_its_identity_until_it_is_recreated(
     bootstrap: str, client: AIOKafkaClient, admin: AIOKafkaAdminClient
 ) -> None:
     one, other = f"one-{uuid.uuid4()}", f"other-{uuid.uuid4()}"

@@ -112,7 +112,7 @@ async def test_a_restart_goes_on_where_it_stopped(
 
 @pytest.mark.parametrize("ending", [end, die])
 @pytest.mark.parametrize("damage", [truncate, noise])
-async def test_what_is_damaged_is_made_again_and_no_404_is_wrong(
+async def test_what_is_damaged_is_rebuilt_and_no_404_is_wrong(
     kept: dict[str, object],
     folder: Path,
     bootstrap: str,
@@ -135,7 +135,7 @@ async def test_what_is_damaged_is_made_again_and_no_404_is_wrong(
             status, body, _ = await take_down(http, api, item_id)
             assert status in {200, 503}, body
         said = service.text()
-        assert "made again from its topic" in said
+        assert "rebuilt from its topic" in said
         assert await asyncio.to_thread(service.stop) == 0
     checked = await asyncio.to_thread(check, folder, structure=True)
     assert (checked.problems, checked.items) == ((), COUNT)

@@ -173,7 +173,7 @@ async def test_a_catalogue_is_checked_whatever_the_working_directory_is_and_has_
             texts.append(service.text())
         assert data_of(tmp_path / "kept").exists()
     assert "it is checked first" in texts[1]
-    assert "made again" not in texts[1]
+    assert "rebuilt" not in texts[1]
 
 
 async def test_a_working_directory_that_was_removed_stops_nothing(
@@ -192,7 +192,7 @@ async def test_a_working_directory_that_was_removed_stops_nothing(
             texts.append(service.text())
         gone.mkdir()
     assert "it is checked first" in texts[1]
-    assert "made again" not in texts[1]
+    assert "rebuilt" not in texts[1]
 
 
 def test_a_name_with_control_characters_is_escaped_in_the_one_line_about_it(

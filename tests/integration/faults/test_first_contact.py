@@ -232,7 +232,7 @@ async def test_a_certificate_of_a_stranger_is_explained(
     async with over_tls(stranger, kafka((1, "127.0.0.1", 9092))) as address:
         await is_explained(
             address,
-            "certificate is not believed",
+            "certificate is not trusted",
             str(authority.certificate),
             "TAKEDOWN_KAFKA_SSL_CA",
             settings=by_tls(authority),
@@ -245,7 +245,7 @@ async def test_a_certificate_for_another_name_is_explained_with_its_names(
     async with over_tls(authority, silent, "kafka-1.example", "10.1.2.3") as address:
         await is_explained(
             address,
-            "certificate is not believed",
+            "certificate is not trusted",
             "it is for: kafka-1.example, 10.1.2.3",
             "advertised.listeners",
             settings=by_tls(authority),

@@ -100,7 +100,7 @@ async def test_a_renewed_certificate_is_shown_on_the_next_connection_and_the_old
             writer.transport.abort()
 
 
-async def test_an_authority_that_is_withdrawn_is_believed_no_more(
+async def test_an_authority_that_is_withdrawn_is_trusted_no_more(
     authority: Authority, tmp_path: Path
 ) -> None:
     stranger = Authority(tmp_path, "stranger")

@@ -72,7 +72,7 @@ async def test_a_topic_is_made_with_the_brokers_default_replication(kafka: Apach
     assert [len(partition["replicas"]) for partition in made["partitions"]] == [1, 1, 1]
 
 
-async def test_a_topic_that_exists_is_not_made_again(kafka: ApacheKafka) -> None:
+async def test_a_topic_that_exists_is_not_recreated(kafka: ApacheKafka) -> None:
     await create(kafka, "once")
     assert await ensure_topics(Connection(kafka.bootstrap_servers), [Topic("once", 1)]) == ()
 

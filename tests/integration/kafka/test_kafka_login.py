@@ -95,7 +95,7 @@ async def test_a_wrong_password_is_not(
     assert "SaslAuthenticationFailed" in caplog.text or "Authentication failed" in caplog.text
 
 
-async def test_a_broker_signed_by_a_stranger_is_not_believed(
+async def test_a_broker_signed_by_a_stranger_is_not_trusted(
     secure: ApacheKafka, stranger: Authority, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(KafkaConnectionError):
@@ -103,7 +103,7 @@ async def test_a_broker_signed_by_a_stranger_is_not_believed(
     assert "CERTIFICATE_VERIFY_FAILED" in caplog.text
 
 
-async def test_a_certificate_for_another_host_is_not_believed(
+async def test_a_certificate_for_another_host_is_not_trusted(
     secure: ApacheKafka, authority: Authority, caplog: pytest.LogCaptureFixture
 ) -> None:
     servers = secure.bootstrap(Listener.SASL_SSL).replace("127.0.0.1", "localhost")

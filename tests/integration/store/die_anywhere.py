@@ -32,7 +32,7 @@ def make(files: LmdbFiles) -> None:
 
 
 def start_over(files: LmdbFiles) -> None:
-    """What is done with a topic that was made again."""
+    """What is done with a topic that was recreated."""
     files.commit(batch(entries(range(3)), at=3, fresh=True), TOPIC)
 
 

@@ -147,7 +147,7 @@ async def test_an_item_that_is_not_there_is_status_1(tmp_path: Path) -> None:
     await filled(tmp_path, 3)
     for_people = await said(tmp_path, "item", item_id(9))
     assert for_people.status == 1
-    assert for_people.text == f"takedown: {item_id(9)} is not in the catalogue as it is kept"
+    assert for_people.text == f"takedown: {item_id(9)} is not in the stored catalogue"
     for_programs = await said(tmp_path, "item", item_id(9), "--json")
     assert for_programs.status == 1
     assert for_programs.json()["itemId"] == item_id(9)

@@ -1,4 +1,4 @@
-"""Whatever happened to the folder: it is said, and what is in it is not believed."""
+"""Whatever happened to the folder: it is said, and what is in it is not trusted."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ async def test_damage_after_a_death_is_put_aside_before_anything_is_read(
         assert store.get(entry(7)[0]) is None
         await store.commit(batch(entries(range(3)), at=3, fresh=True))
         await store.proven()
-    assert "made again" in caplog.text
+    assert "rebuilt" in caplog.text
     checked = check(tmp_path, structure=True)
     assert (checked.problems, checked.items) == ((), 3)
 
@@ -134,7 +134,7 @@ async def _give_the_sums_of(path: Path, other: Path) -> None:
     )
 
 
-async def test_another_format_is_made_again(
+async def test_another_format_is_rebuilt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     with monkeypatch.context() as patch:
@@ -147,9 +147,7 @@ async def test_another_format_is_made_again(
     assert f"format {FORMAT + 1}, and we read {FORMAT}" in caplog.text
 
 
-async def test_another_topic_is_made_again(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_another_topic_is_rebuilt(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     await filled(tmp_path)
     async with opened(tmp_path, topic="item_published.2") as store:
         assert store.kept() is None
@@ -165,7 +163,7 @@ async def test_a_lock_file_of_lmdb_that_is_left_or_lost_does_no_harm(tmp_path: P
         await store.proven()
     (tmp_path / "lock.mdb").write_bytes(b"nonsense" * 1000)
     async with opened(tmp_path) as store:
-        # Damage or not: what is not believed is made again.
+        # Damage or not: what is not trusted is rebuilt.
         await store.commit(batch(entries(range(3)), at=3, fresh=True))
         await store.proven()
 

@@ -183,7 +183,7 @@ async def test_a_cancelled_alarm_keeps_nothing_alive() -> None:
     assert (gone(), alarms.kept) == (None, 2)
 
 
-def test_a_loop_that_wakes_a_little_early_is_believed() -> None:
+def test_a_loop_that_wakes_a_little_early_is_trusted() -> None:
     class Early:
         """Counts in milliseconds, as uvloop does."""
 

@@ -83,7 +83,7 @@ def said(failure: Failure, own: Security | None = None, node: int | None = None)
         (
             Failure(Kind.CLOSED, "it closed"),
             security("SSL", files=Files(certificate="client.pem")),
-            "or it does not believe our certificate",
+            "or it does not trust our certificate",
         ),
         (
             Failure(Kind.TLS_NEEDED, "an alert", mechanisms=()),

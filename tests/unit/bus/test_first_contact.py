@@ -62,7 +62,7 @@ async def test_one_diagnosis_is_made_at_once_and_none_while_everything_works() -
         assert len(world.made) == 1
 
 
-async def test_while_nothing_is_connected_they_are_made_again_at_growing_intervals() -> None:
+async def test_while_nothing_is_connected_they_are_recreated_at_growing_intervals() -> None:
     world = World()
     async with world.running():
         await asyncio.sleep(60)

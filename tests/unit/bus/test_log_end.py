@@ -222,7 +222,7 @@ async def test_a_connection_that_was_lost_is_not_asked() -> None:
     assert not log_end.ask(lambda _: None)
 
 
-async def test_a_broker_that_does_not_answer_is_given_up_and_its_late_answer_is_not_believed() -> (
+async def test_a_broker_that_does_not_answer_is_given_up_and_its_late_answer_is_not_trusted() -> (
     None
 ):
     brokers = Brokers()

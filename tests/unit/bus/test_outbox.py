@@ -74,7 +74,7 @@ async def test_nothing_joins_a_batch_whose_connection_is_gone(post: Post) -> Non
 
 
 async def test_a_broker_that_cannot_be_used_is_named_to_operators_only(post: Post) -> None:
-    post.cause.text = "10.0.0.7:9092 cannot be used: its certificate is not believed"
+    post.cause.text = "10.0.0.7:9092 cannot be used: its certificate is not trusted"
     post.producer.reachable = False
     post.publish("one", places("a"))
     await settle()

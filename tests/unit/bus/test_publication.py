@@ -57,7 +57,7 @@ async def test_a_part_that_fails_is_told_with_what_succeeded(post: Post) -> None
         (TopicAuthorizationFailedError("User:alice"), "TopicAuthorizationFailedError"),
         (KafkaUnavailable("10.0.0.7:9092 cannot be used"), "Kafka cannot be used now"),
         (LookupError("10.0.0.7:9092"), "a defect in this service"),
-        (TimeoutError("10.0.0.7:9092"), "Kafka did not take the requests in time"),
+        (TimeoutError("10.0.0.7:9092"), "Kafka did not accept the requests in time"),
     ],
 )
 async def test_a_caller_is_told_why_without_servers_and_users(

@@ -1,4 +1,4 @@
-"""The producer whose topic is deleted: known at once, made again at once; on a virtual clock."""
+"""The producer whose topic is deleted: known at once, recreated at once; on a virtual clock."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ async def publishing() -> AsyncIterator[Publishing]:
         assert task.cancelled()
 
 
-async def test_a_topic_that_the_broker_refuses_as_unknown_is_made_again_at_once() -> None:
+async def test_a_topic_that_the_broker_refuses_as_unknown_is_recreated_at_once() -> None:
     async with publishing() as it:
         prepared = it.broker.prepared
         it.broker.exists = False

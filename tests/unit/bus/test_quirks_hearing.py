@@ -73,12 +73,12 @@ def test_an_error_without_words_of_its_own_is_put_into_words(
     assert cause.text == f"kafka:9092 cannot be used: {words}"
 
 
-def test_a_certificate_that_is_not_believed_is_called_so() -> None:
+def test_a_certificate_that_is_not_trusted_is_called_so() -> None:
     error = ssl.SSLCertVerificationError("[SSL: CERTIFICATE_VERIFY_FAILED] (_ssl.c:1006)")
     error.verify_message = "self-signed certificate"
     with hearing() as cause:
         refused(error)
-    assert cause.text.endswith("its certificate is not believed: self-signed certificate")
+    assert cause.text.endswith("its certificate is not trusted: self-signed certificate")
 
 
 def test_what_only_follows_from_a_failure_does_not_hide_it() -> None:

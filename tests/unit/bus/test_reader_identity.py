@@ -1,4 +1,4 @@
-"""A topic that is deleted, and one that is made again: the reader knows, and is never ready blind.
+"""A topic that is deleted, and one that is recreated: the reader knows, and is never ready blind.
 
 On a virtual clock, with a topic in memory. A look is a second away unless something hastens it.
 """
@@ -199,10 +199,10 @@ async def test_a_leader_that_is_missed_for_long_ends_in_a_session_that_is_lost()
         await it.positioned()
 
 
-# ------------------------------------------------------------------------------ made again
+# ------------------------------------------------------------------------------ recreated
 
 
-async def test_a_topic_that_was_made_again_and_grew_past_our_position_is_read_from_its_start(
+async def test_a_topic_that_was_recreated_and_grew_past_our_position_is_read_from_its_start(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     topic = three_read()
@@ -212,16 +212,16 @@ async def test_a_topic_that_was_made_again_and_grew_past_our_position_is_read_fr
         topic.make_again(partitions=1)
         topic.append("A", "B", "C", "D", "E")
         assert await it.positioned(so=False) <= 0.6, "by the next look"
-        assert it.reader.last_error == "topic was made again"
+        assert it.reader.last_error == "topic was recreated"
         await it.positioned()
         await caught_up(it)
         assert it.values[-5:] == ["A", "B", "C", "D", "E"], "though it begins at the end"
     (record,) = [r for r in caplog.records if "is not the log" in r.message]
-    assert record.message == "topic is not the log that we have read: it was made again"
+    assert record.message == "topic is not the log that we have read: it was recreated"
     assert getattr(record, "was", None) != getattr(record, "now", None)
 
 
-async def test_a_view_of_a_topic_that_was_made_again_is_built_anew() -> None:
+async def test_a_view_of_a_topic_that_was_recreated_is_built_anew() -> None:
     topic = three_read()
     async with reading(topic, rewinds=True) as it:
         topic.make_again(partitions=1)
@@ -267,11 +267,11 @@ async def test_nobody_catches_up_with_another_log_than_the_one_that_is_read() ->
         topic.fetching.stuck = True
         topic.make_again(partitions=1)
         topic.append("A", "B")
-        with pytest.raises(KafkaUnavailable, match="was made again"):
+        with pytest.raises(KafkaUnavailable, match="was recreated"):
             await it.reader.catch_up()
 
 
-async def test_a_topic_that_is_made_again_while_it_is_asked_where_it_ends_is_not_believed() -> None:
+async def test_a_topic_that_is_recreated_while_it_is_asked_where_it_ends_is_not_trusted() -> None:
     topic = three_read()
     ask = topic.answer
 

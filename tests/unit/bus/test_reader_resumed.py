@@ -159,12 +159,12 @@ async def test_a_partition_that_came_while_nobody_read_is_read_from_its_start() 
     assert kept.rewound == 0
 
 
-def _made_again(topic: FakeTopic) -> None:
+def _recreated(topic: FakeTopic) -> None:
     topic.make_again()
     topic.append("new")
 
 
-def _made_again_and_longer(topic: FakeTopic) -> None:
+def _recreated_and_longer(topic: FakeTopic) -> None:
     topic.make_again()
     topic.append(*["new"] * 10)
 
@@ -187,12 +187,12 @@ def _fewer_partitions(topic: FakeTopic) -> None:
     del topic.partitions[1]
 
 
-CHANGES = (_made_again, _another_cluster, _cut_below_us, _ends_below_us, _fewer_partitions)
+CHANGES = (_recreated, _another_cluster, _cut_below_us, _ends_below_us, _fewer_partitions)
 CASES = [
     pytest.param(change, tells_id, id=f"{change.__name__} {'with' if tells_id else 'without'} ids")
     for tells_id in (True, False)
-    # Without an id nothing tells a log that was made again and is longer from the one before.
-    for change in (*CHANGES, *((_made_again_and_longer,) if tells_id else ()))
+    # Without an id nothing tells a log that was recreated and is longer from the one before.
+    for change in (*CHANGES, *((_recreated_and_longer,) if tells_id else ()))
 ]
 
 

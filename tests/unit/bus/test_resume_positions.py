@@ -32,8 +32,8 @@ def test_a_position_below_the_beginning_names_how_much_was_never_read() -> None:
 def test_a_position_that_does_not_exist_any_more_is_of_another_log() -> None:
     problems = lost_positions({TP: 3, OTHER: 5}, {TP: 0}, {TP})
     assert problems == {
-        TP: "topic[0] is not the one we read to 3: it was made again",
-        OTHER: "topic[1] is not the one we read to 5: it was made again",
+        TP: "topic[0] is not the one we read to 3: it was recreated",
+        OTHER: "topic[1] is not the one we read to 5: it was recreated",
     }
 
 
@@ -74,7 +74,7 @@ async def test_a_reader_that_can_rewind_does_so_when_records_were_lost() -> None
         assert sorted(it.values) == ["b", "d"], "all that is left, from every partition"
 
 
-async def test_a_topic_that_was_made_again_is_read_from_its_beginning(
+async def test_a_topic_that_was_recreated_is_read_from_its_beginning(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     topic = FakeTopic()
@@ -87,7 +87,7 @@ async def test_a_topic_that_was_made_again_is_read_from_its_beginning(
         await it.positioned()
         await caught_up(it)
         assert it.values == ["a", "b", "c", "d"]
-    assert "made again" in caplog.text
+    assert "recreated" in caplog.text
 
 
 async def test_it_is_not_positioned_while_its_topic_is_away() -> None:

@@ -57,7 +57,7 @@ async def test_it_is_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> N
     assert caplog.text.count("Reading item_deleted is throttled by the broker, for 2.0 s") == 2
 
 
-async def test_a_silence_of_days_is_not_believed() -> None:
+async def test_a_silence_of_days_is_not_trusted() -> None:
     throttle = Throttle("Reading")
     throttle.note(10**6)
     await asyncio.sleep(MOST + 1)

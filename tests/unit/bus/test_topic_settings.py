@@ -256,7 +256,7 @@ async def test_a_broker_that_never_reports_them_prevents_readiness_for_a_bounded
         requests = broker.requests
         await asyncio.sleep(INTERVAL)
         assert broker.requests - requests <= 2, "and it is not asked more often than usual"
-        # When it is found again, the answer is waited for again, and is believed.
+        # When it is found again, the answer is waited for again, and is trusted.
         broker.failure = None
         broker.settings[PUBLISHED] = DELETE
         checks.check_soon()
@@ -267,7 +267,7 @@ async def test_a_broker_that_never_reports_them_prevents_readiness_for_a_bounded
 
 @pytest.mark.parametrize("fail", FAILURES.values(), ids=FAILURES)
 @pytest.mark.parametrize("known", [COMPACT, DELETE], ids=["right", "wrong"])
-async def test_what_was_reported_is_believed_while_there_is_no_new_answer(
+async def test_what_was_reported_is_trusted_while_there_is_no_new_answer(
     known: dict[str, str], fail: Callable[[Broker], None]
 ) -> None:
     broker = Broker(known)

@@ -197,7 +197,7 @@ async def test_what_was_read_on_from_for_too_long_is_read_again() -> None:
         await it.read("c")
         (reason,) = it.log.read_again_for
         assert "it was last caught up 100 s ago when its end was reached" in reason
-        assert "made again" in str(it.view.why_not_ready())
+        assert "rebuilt" in str(it.view.why_not_ready())
         assert it.view.known(ITEM) is None
 
 

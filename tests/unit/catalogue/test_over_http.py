@@ -93,7 +93,7 @@ async def test_the_waits_grow_to_a_limit_with_jitter_and_the_attempts_are_counte
     bed.items.always = REFUSED
     event, _ = await bed.search()
     assert "connection refused" in event.reason
-    assert event.plain == "the Items service does not say where the item is"
+    assert event.plain == "the Items service does not report where the item is"
     assert bed.items.waits() == [0.05, 0.2, 0.3, 0.8]
     assert len(bed.items.asked) == ATTEMPTS
     assert set(spans) == {(0.5, 1.0)}

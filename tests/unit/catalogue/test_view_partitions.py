@@ -316,7 +316,7 @@ async def test_what_cannot_be_compared_is_read_again_from_the_beginning(error: E
         store.error = None
 
 
-async def test_a_damaged_entry_of_another_partition_is_not_believed() -> None:
+async def test_a_damaged_entry_of_another_partition_is_not_trusted() -> None:
     store = MemoryStore()
     async with running(store) as it:
         await it.read(published("a", after=5, partition=0))

@@ -18,7 +18,7 @@ from domain.messages import (
 )
 
 
-async def test_a_store_that_is_found_damaged_when_it_is_written_is_made_again() -> None:
+async def test_a_store_that_is_found_damaged_when_it_is_written_is_recreated() -> None:
     async with running() as it:
         await it.read(published("a"))
         await it.kept()
@@ -42,7 +42,7 @@ async def test_a_damaged_entry_is_never_told_and_all_is_read_again() -> None:
         spoil(it.store)
         told, other = it.locate(), it.locate(OTHER_ITEM)
         await settle()
-        # Of the other one nothing is said either: the store is not to be believed.
+        # Of the other one nothing is said either: the store is not to be trusted.
         assert [type(event) for event in (*told, *other)] == [CatalogueUnavailable] * 2
         assert it.log.read_again_for == ["the catalogue is damaged"]
         assert it.view.why_not_ready() is not None

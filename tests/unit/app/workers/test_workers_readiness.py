@@ -51,7 +51,7 @@ def test_it_is_ready_if_every_worker_that_takes_connections_is(
 def test_it_is_not_ready_if_nobody_takes_connections() -> None:
     health = merged([DEAD], stopping=False)
     assert health.checks["workers"] == (
-        "none takes connections: worker 1: restarting; it ended by SIGKILL"
+        "none accepts connections: worker 1: restarting; it ended by SIGKILL"
     )
 
 
@@ -84,7 +84,7 @@ def test_it_is_not_ready_any_more_once_it_stops() -> None:
         (worker(1, health=None), "running; it does not answer"),
         (DEAD, "restarting; it ended by SIGKILL"),
         (worker(1, State.STARTING, listening=False, health=None), "starting"),
-        (worker(1, listening=False), "it takes no connections yet"),
+        (worker(1, listening=False), "it accepts no connections yet"),
     ],
 )
 def test_what_is_wrong_with_a_worker_is_said_in_words(
