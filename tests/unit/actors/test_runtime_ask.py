@@ -198,7 +198,7 @@ async def test_deferring_a_message_that_nobody_asked_is_a_defect() -> None:
 
 async def test_deferring_twice_is_a_defect_and_the_asker_hears_of_it() -> None:
     ref, _ = deferring()
-    with pytest.raises(RuntimeError, match="nobody to answer"):
+    with pytest.raises(RuntimeError, match="no caller to answer"):
         await ref.ask("defer twice")
     assert not ref.is_alive()
 
