@@ -307,7 +307,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         (Cut(web.api.PublicApi, "_outcome", "isinstance(outcome, Deleted) and", "False and"),),
     ),
     Ablation(
-        "believes what is told of an earlier takedown",
+        "trusts what is told of an earlier takedown",
         (
             Cut(
                 _machine,
@@ -615,7 +615,7 @@ ABLATIONS: tuple[Ablation, ...] = (
         only=(Fault.LOG_CUT,),
     ),
     Ablation(
-        "believes that a list is the newest although a record behind it cannot be read",
+        "assumes that a list is the newest although a record behind it cannot be read",
         (
             Cut(
                 Updates,
