@@ -109,5 +109,5 @@ async def test_without_kafka_no_worker_accepts_callers_and_the_service_stops_whe
             async with http.get(f"{servers['admin']}/readyz") as answer:
                 assert answer.status == 503
                 checks = (await answer.json())["checks"]
-            assert "none takes connections" in checks["workers"]["detail"]
+            assert "none accepts connections" in checks["workers"]["detail"]
         assert await asyncio.to_thread(process.stop) == 0
