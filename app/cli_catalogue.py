@@ -1,4 +1,4 @@
-"""`takedown catalogue`: look at what is kept, check it, or have it recreated.
+"""`takedown catalogue`: inspect, check or rebuild the stored catalogue.
 
 All but `rebuild` work while a service runs. Exit status: 0 when all is well, 1 when something is
 not (there is no catalogue, no such item, or damage), 2 when it was called wrongly.
